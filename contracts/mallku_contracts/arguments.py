@@ -1,0 +1,357 @@
+"""The arguments of every operation, under python-arango's names.
+
+Documents stay plain maps: what is in them is the store's concern, what surrounds them is checked
+here. Unknown arguments are refused, and no value is converted from another type.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mallku_contracts.errors import InvalidArguments
+from mallku_contracts.limits import (
+    MAX_BATCH_DOCUMENTS,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_NAME_CHARS,
+)
+
+MAX_QUERY_CHARS = 256 * 1024
+"""An AQL text, characters."""
+
+MAX_INDEX_FIELDS = 32
+"""Fields of one index."""
+
+MAX_SORT_FIELDS = 16
+"""Fields of one sort."""
+
+MAX_SKIP = 10_000_000
+"""Documents that `find` may pass over."""
+
+MAX_PAGE_DOCUMENTS = 10_000
+"""Documents in one page of `find`."""
+
+DEFAULT_PAGE_DOCUMENTS = 1_000
+"""Documents in one page of `find` when the caller does not say."""
+
+A = TypeVar("A", bound="Arguments")
+
+Document = dict[str, Any]
+Reference = str | Document
+"""A document's key, its id (`collection/key`), or a map with `_key` or `_id`."""
+
+Filters = dict[str, Any]
+"""Attribute names, a dot between levels, to the values they must equal."""
+
+FieldPath = Annotated[str, Field(min_length=1, max_length=512)]
+Limit = Annotated[int, Field(ge=0, le=MAX_SKIP)]
+
+
+class Arguments(BaseModel):
+    """What every argument model has in common: strict, closed, frozen, quiet about values."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, defer_build=True, hide_input_in_errors=True
+    )
+
+
+class NoArguments(Arguments):
+    """For operations that take none."""
+
+
+class Get(Arguments):
+    """One document by key or id; with `rev`, only in that revision when `check_rev`."""
+
+    document: Reference
+    rev: str | None = None
+    check_rev: bool = True
+
+
+class GetMany(Arguments):
+    """Several documents by key or id; missing ones are left out."""
+
+    documents: list[Reference] = Field(max_length=MAX_BATCH_DOCUMENTS)
+
+
+class SortField(Arguments):
+    """One field to sort by."""
+
+    sort_by: FieldPath
+    sort_order: Literal["ASC", "DESC"] = "ASC"
+
+
+class Find(Arguments):
+    """Documents that equal every filter; without `sort` they come in the order of their keys.
+
+    `after` continues behind a key (not together with `sort` or `skip`); `batch_size` bounds a page.
+    """
+
+    filters: Filters = Field(default_factory=dict)
+    skip: Limit = 0
+    limit: Limit | None = None
+    sort: list[SortField] = Field(default_factory=list, max_length=MAX_SORT_FIELDS)
+    after: str | None = None
+    batch_size: int = Field(default=DEFAULT_PAGE_DOCUMENTS, ge=1, le=MAX_PAGE_DOCUMENTS)
+
+    @model_validator(mode="after")
+    def _one_way_to_continue(self) -> Find:
+        if self.after is not None and (self.sort or self.skip):
+            raise ValueError("after goes neither with sort nor with skip")
+        return self
+
+
+class Count(Arguments):
+    """How many documents there are, or how many equal every filter."""
+
+    filters: Filters = Field(default_factory=dict)
+
+
+class Aql(Arguments):
+    """A query in ArangoDB's query language with its bind values."""
+
+    query: str = Field(min_length=1, max_length=MAX_QUERY_CHARS)
+    bind_vars: dict[str, Any] = Field(default_factory=dict)
+    batch_size: int = Field(default=DEFAULT_PAGE_DOCUMENTS, ge=1, le=MAX_PAGE_DOCUMENTS)
+    count: bool = False
+    full_count: bool = False
+    profile: bool = False
+
+
+class Next(Arguments):
+    """Page `page` (from 1) of a cursor; asking for the last page again gives the same page."""
+
+    cursor: str = Field(min_length=1, max_length=MAX_NAME_CHARS)
+    page: int = Field(ge=1)
+
+
+class Outcome(Arguments):
+    """What became of my command: by its idempotency key, or by the id of any of its attempts."""
+
+    idempotency_key: str | None = Field(default=None, max_length=MAX_IDEMPOTENCY_KEY_CHARS)
+    id: str | None = Field(default=None, max_length=MAX_IDEMPOTENCY_KEY_CHARS)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Outcome:
+        if (self.idempotency_key is None) == (self.id is None):
+            raise ValueError("name either idempotency_key or id")
+        return self
+
+
+class _InsertOptions(Arguments):
+    return_new: bool = False
+    return_old: bool = False
+    silent: bool = False
+    overwrite: bool = False
+    overwrite_mode: Literal["ignore", "replace", "update", "conflict"] | None = None
+    keep_none: bool = True
+    merge: bool = True
+
+
+class Insert(_InsertOptions):
+    """One new document; its `_key` is made when it has none."""
+
+    document: Document
+
+
+class InsertMany(_InsertOptions):
+    """Several new documents, with a result or an error for each."""
+
+    documents: list[Document] = Field(max_length=MAX_BATCH_DOCUMENTS)
+
+
+class _ReplaceOptions(Arguments):
+    check_rev: bool = True
+    return_new: bool = False
+    return_old: bool = False
+    silent: bool = False
+
+
+class _UpdateOptions(_ReplaceOptions):
+    keep_none: bool = True
+    merge: bool = True
+
+
+class Update(_UpdateOptions):
+    """Change the given attributes of the document that `_key` or `_id` names."""
+
+    document: Document
+
+
+class UpdateMany(_UpdateOptions):
+    """Change several documents, with a result or an error for each."""
+
+    documents: list[Document] = Field(max_length=MAX_BATCH_DOCUMENTS)
+
+
+class UpdateMatch(Arguments):
+    """Change the given attributes of every document that equals the filters."""
+
+    filters: Filters
+    body: Document
+    limit: Limit | None = None
+    keep_none: bool = True
+    merge: bool = True
+
+
+class Replace(_ReplaceOptions):
+    """Put this document in the place of the one that `_key` or `_id` names."""
+
+    document: Document
+
+
+class ReplaceMany(_ReplaceOptions):
+    """Replace several documents, with a result or an error for each."""
+
+    documents: list[Document] = Field(max_length=MAX_BATCH_DOCUMENTS)
+
+
+class ReplaceMatch(Arguments):
+    """Put `body` in the place of every document that equals the filters; keys stay."""
+
+    filters: Filters
+    body: Document
+    limit: Limit | None = None
+
+
+class Upsert(Arguments):
+    """Insert `insert` unless a document equals `filters`; else change that one.
+
+    Exactly one of `update` (merged into the document) and `replace` is given.
+    """
+
+    filters: Filters = Field(min_length=1)
+    insert: Document
+    update: Document | None = None
+    replace: Document | None = None
+    return_new: bool = False
+    return_old: bool = False
+    keep_none: bool = True
+    merge: bool = True
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Upsert:
+        if (self.update is None) == (self.replace is None):
+            raise ValueError("name either update or replace")
+        return self
+
+
+class Delete(Arguments):
+    """Remove the document that a key, an id, or a map with `_key` or `_id` names."""
+
+    document: Reference
+    rev: str | None = None
+    check_rev: bool = True
+    ignore_missing: bool = False
+    return_old: bool = False
+    silent: bool = False
+
+
+class DeleteMany(Arguments):
+    """Remove several documents, with a result or an error for each."""
+
+    documents: list[Reference] = Field(max_length=MAX_BATCH_DOCUMENTS)
+    check_rev: bool = True
+    return_old: bool = False
+    silent: bool = False
+
+
+class DeleteMatch(Arguments):
+    """Remove every document that equals the filters."""
+
+    filters: Filters
+    limit: Limit | None = None
+
+
+class TransactionStep(Arguments):
+    """One write of a transaction."""
+
+    operation: str
+    collection: str
+    arguments: dict[str, Any]
+
+
+class Transaction(Arguments):
+    """Several writes, all or none."""
+
+    steps: list[TransactionStep] = Field(min_length=1, max_length=MAX_BATCH_DOCUMENTS)
+
+
+class CreateCollection(Arguments):
+    """A new collection, of documents or of edges."""
+
+    edge: bool = False
+
+
+class DropCollection(Arguments):
+    """Remove a collection with everything in it."""
+
+    ignore_missing: bool = False
+
+
+class CreateIndex(Arguments):
+    """A persistent index over `fields`; asking again for the same index is no error."""
+
+    type: Literal["persistent"] = "persistent"
+    fields: list[FieldPath] = Field(min_length=1, max_length=MAX_INDEX_FIELDS)
+    name: str | None = Field(default=None, min_length=1, max_length=256)
+    unique: bool = False
+    sparse: bool = False
+
+
+class DropIndex(Arguments):
+    """Remove the index with this id (`collection/number`) or name."""
+
+    index: str = Field(min_length=1, max_length=512)
+    ignore_missing: bool = False
+
+
+class EdgeDefinition(Arguments):
+    """Which vertex collections one edge collection connects."""
+
+    edge_collection: str
+    from_vertex_collections: list[str]
+    to_vertex_collections: list[str]
+
+
+class CreateGraph(Arguments):
+    """A named graph over edge collections."""
+
+    name: str
+    edge_definitions: list[EdgeDefinition] = Field(default_factory=list)
+    orphan_collections: list[str] = Field(default_factory=list)
+
+
+class DropGraph(Arguments):
+    """Remove a named graph, with its collections only when asked to."""
+
+    name: str
+    ignore_missing: bool = False
+    drop_collections: bool = False
+
+
+class ReportViolation(Arguments):
+    """A security violation that a client saw before it sent anything."""
+
+    violation: str = Field(min_length=1, max_length=4_096)
+    collection: str | None = None
+
+
+class Redrive(Arguments):
+    """Give a dead job another try."""
+
+    sequence: int = Field(ge=1)
+
+
+def read_arguments(model: type[A], values: object) -> A:
+    """Validate a command's body; `InvalidArguments` names each field that is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        fields = {_path(problem["loc"]): problem["msg"] for problem in error.errors()}
+        listed = "; ".join(f"{path}: {message}" for path, message in sorted(fields.items()))
+        raise InvalidArguments(listed, details={"fields": fields}) from None
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(step) for step in location) or "arguments"

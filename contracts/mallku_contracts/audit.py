@@ -1,0 +1,119 @@
+"""The records of the audit trail: one record, one message, one msgpack map (`docs/wire.md`).
+
+An intent says who asked for what, before anything is done: it holds the signed bytes themselves,
+so that anybody with the caller's public key can check the signature again. An outcome (`done`,
+`failed`, `denied`) says what became of it. Tokens are never recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Self
+
+from mallku_contracts import codec
+from mallku_contracts.subjects import OUTCOMES
+
+VERSION: Final = 1
+
+
+class RecordError(ValueError):
+    """The bytes are not an audit record; the message says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record. Times are Unix milliseconds of the worker's clock.
+
+    Attributes:
+        kind: One of `subjects.OUTCOMES`.
+        worker: Instance id of the worker that wrote it.
+        number: Counts this worker's records from 1, without gaps.
+        time: When it was written.
+        id: The command's transmission id; empty when none could be read.
+        principal: Who asked; for refusals before identification, who the subject claimed.
+        subject: The subject on which the command came.
+        attempt: The attempt's number, 0 when none could be read.
+        kid: Key id of the caller's key; empty before identification.
+        roles: The token's roles.
+        policy: The version of the policy that decided; None before authorization.
+        rule: The rule that allowed it, `role/id`; None where none did.
+        command: In an intent: protected part, body, signature and public key, as four byte strings.
+        code: The error's code in `failed` and `denied`.
+        number_of: The error's number beside `code`.
+        effects: In `done`, one map for each document touched, in commit order.
+        position: In `done`, where the commit stands among all commits of the store.
+        replayed_of: In `done`, the transmission whose ledger entry answered.
+        steps: Microseconds spent in each step of the pipeline, by its name.
+        count: How many refusals a summarising `denied` record stands for.
+    """
+
+    kind: str
+    worker: str
+    number: int
+    time: int
+    id: str
+    principal: str
+    subject: str
+    attempt: int = 0
+    kid: str = ""
+    roles: tuple[str, ...] = ()
+    policy: int | None = None
+    rule: str | None = None
+    command: tuple[bytes, bytes, bytes, bytes] | None = None
+    code: str | None = None
+    number_of: int | None = None
+    effects: tuple[dict[str, Any], ...] = ()
+    position: int | None = None
+    replayed_of: str | None = None
+    steps: dict[str, int] = field(default_factory=dict)
+    count: int = 1
+
+    def pack(self) -> bytes:
+        """The record's bytes: a map with `v` and every field that differs from its default."""
+        record: dict[str, Any] = {"v": VERSION}
+        for name, default in _DEFAULTS:
+            value = getattr(self, name)
+            if value != default:
+                record[name] = value
+        return codec.pack_trusted(record)
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Read a record; `RecordError` when the bytes are not one."""
+        try:
+            values = codec.unpack(data, allow_bytes=True)
+        except codec.CodecError as error:
+            raise RecordError(str(error)) from None
+        if not isinstance(values, dict) or values.pop("v", None) != VERSION:
+            raise RecordError(f"not a record of version {VERSION}")
+        try:
+            record = cls(**{name: _frozen(value) for name, value in values.items()})
+        except TypeError as error:
+            raise RecordError(str(error)) from None
+        if record.kind not in OUTCOMES:
+            raise RecordError(f"{record.kind!r} is not a kind of record")
+        return record
+
+
+_DEFAULTS: Final = tuple(
+    (entry.name, {} if entry.name == "steps" else entry.default) for entry in fields(Record)
+)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def record_hash(data: bytes) -> bytes:
+    """SHA-256 of a record's bytes: what a receipt carries."""
+    return hashlib.sha256(data).digest()
+
+
+def message_id(kind: str, principal: str, command_id: str) -> str:
+    """The `Nats-Msg-Id` of a command's record: one intent and one outcome for each transmission.
+
+    The principal stands in it because ids are the caller's to choose and the stream's memory of
+    them is shared by everybody.
+    """
+    return f"{'i' if kind == 'intent' else 'o'}.{principal}.{command_id}"

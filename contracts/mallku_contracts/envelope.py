@@ -1,0 +1,319 @@
+"""Signed commands and signed replies, to the byte (`docs/wire.md`).
+
+A message body is a msgpack array of four byte strings: `[protected, body, signature, token]`. The
+signature covers the exact bytes; nothing is canonicalised, and `body` is unpacked by whoever holds
+a verified envelope, never before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+
+from mallku_contracts import codec
+from mallku_contracts.errors import (
+    CommandFromFuture,
+    MalformedEnvelope,
+    MessageTooLarge,
+    StaleCommand,
+    SubjectMismatch,
+    UnsupportedVersion,
+    UnverifiedReply,
+)
+from mallku_contracts.identifiers import is_uuid7
+from mallku_contracts.keys import SIGNATURE_BYTES, PublicKey, SigningKey
+from mallku_contracts.limits import (
+    MAX_ATTEMPTS,
+    MAX_CLOCK_SKEW_MS,
+    MAX_COMMAND_BYTES,
+    MAX_COMMAND_LIFE_MS,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_PROTECTED_BYTES,
+    MAX_REPLY_BYTES,
+    MAX_TOKEN_BYTES,
+)
+from mallku_contracts.subjects import CommandSubject, inbox_prefix
+
+VERSION: Final = 1
+COMMAND_CONTEXT: Final = b"mallku-command-v1"
+REPLY_CONTEXT: Final = b"mallku-reply-v1"
+HASH_BYTES: Final = 32
+_PARTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The four byte strings of a message, not yet believed."""
+
+    protected: bytes
+    body: bytes
+    signature: bytes
+    token: bytes
+
+    @classmethod
+    def split(cls, data: bytes, *, max_bytes: int = MAX_COMMAND_BYTES) -> Envelope:
+        """Cut a message body into its parts; no part is interpreted.
+
+        Raises:
+            MessageTooLarge: above `max_bytes`.
+            MalformedEnvelope: for any other shape than an array of four byte strings.
+        """
+        if len(data) > max_bytes:
+            raise MessageTooLarge(f"the message has {len(data)} bytes; at most {max_bytes} may be")
+        try:
+            parts = msgpack.unpackb(
+                data, max_array_len=_PARTS, max_map_len=0, max_str_len=0, max_ext_len=0
+            )
+        except (ValueError, TypeError, msgpack.UnpackException):
+            raise MalformedEnvelope(
+                "the message is not a msgpack array of four byte strings"
+            ) from None
+        if type(parts) is not list or len(parts) != _PARTS:
+            raise MalformedEnvelope("the message is not an array of four")
+        for name, part in zip(("protected", "body", "signature", "token"), parts, strict=True):
+            if type(part) is not bytes:
+                raise MalformedEnvelope(f"{name} is not a byte string")
+        envelope = cls(*parts)
+        _check_sizes(envelope)
+        return envelope
+
+    def join(self) -> bytes:
+        """The message body."""
+        return codec.pack_trusted([self.protected, self.body, self.signature, self.token])
+
+
+def _check_sizes(envelope: Envelope) -> None:
+    if len(envelope.protected) > MAX_PROTECTED_BYTES:
+        raise MalformedEnvelope(f"protected is longer than {MAX_PROTECTED_BYTES} bytes")
+    if len(envelope.signature) not in (0, SIGNATURE_BYTES):
+        raise MalformedEnvelope(f"signature does not have {SIGNATURE_BYTES} bytes")
+    if len(envelope.token) > MAX_TOKEN_BYTES:
+        raise MalformedEnvelope(f"token is longer than {MAX_TOKEN_BYTES} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHeader:
+    """The protected part of a command. Times are Unix milliseconds, `budget` milliseconds."""
+
+    v: int
+    kid: str
+    id: str
+    iat: int
+    exp: int
+    budget: int
+    attempt: int
+    op: str
+    db: str
+    col: str
+    idem: str
+    reply: str
+    ath: bytes
+
+    def pack(self) -> bytes:
+        """The bytes that are signed."""
+        return codec.pack_trusted({name: getattr(self, name) for name in _COMMAND_FIELDS})
+
+    @classmethod
+    def read(cls, protected: bytes) -> CommandHeader:
+        """Read exactly these fields, each of its type and within its range."""
+        fields = _read_fields(protected, _COMMAND_FIELDS)
+        header = cls(**fields)
+        for name, low, high in _COMMAND_RANGES:
+            if not low <= fields[name] <= high:
+                raise MalformedEnvelope(f"protected.{name}: {fields[name]} is out of range")
+        if not is_uuid7(header.id):
+            raise MalformedEnvelope("protected.id is not a UUIDv7")
+        if not 0 < len(header.idem) <= MAX_IDEMPOTENCY_KEY_CHARS:
+            raise MalformedEnvelope("protected.idem is empty or too long")
+        if len(header.ath) != HASH_BYTES:
+            raise MalformedEnvelope("protected.ath is not a SHA-256")
+        return header
+
+    def check_times(self, now_ms: int, *, skew_ms: int = MAX_CLOCK_SKEW_MS) -> None:
+        """Refuse what is stale, from the future, or valid for too long."""
+        if not 0 < self.exp - self.iat <= MAX_COMMAND_LIFE_MS:
+            raise MalformedEnvelope(f"a command is valid for 1 to {MAX_COMMAND_LIFE_MS} ms")
+        if now_ms > self.exp + skew_ms:
+            raise StaleCommand(f"the command's exp passed {now_ms - self.exp} ms ago")
+        if now_ms < self.iat - skew_ms:
+            raise CommandFromFuture(f"the command's iat lies {self.iat - now_ms} ms ahead")
+
+    def check_subject(self, subject: CommandSubject) -> None:
+        """Refuse a command that came on another subject than the one it was signed for."""
+        signed = (self.op, self.db, self.col)
+        if signed != (subject.operation, subject.database, subject.collection):
+            raise SubjectMismatch("the subject names another operation, database or collection")
+        if self.reply != inbox_prefix(subject.principal):
+            raise SubjectMismatch("the signed reply prefix is not the principal's own inbox")
+
+
+_COMMAND_FIELDS: Final[dict[str, type]] = {
+    "v": int,
+    "kid": str,
+    "id": str,
+    "iat": int,
+    "exp": int,
+    "budget": int,
+    "attempt": int,
+    "op": str,
+    "db": str,
+    "col": str,
+    "idem": str,
+    "reply": str,
+    "ath": bytes,
+}
+_MAX_TIME_MS: Final = 2**48 - 1
+_COMMAND_RANGES: Final = (
+    ("iat", 0, _MAX_TIME_MS),
+    ("exp", 0, _MAX_TIME_MS),
+    ("budget", 1, MAX_COMMAND_LIFE_MS),
+    ("attempt", 1, MAX_ATTEMPTS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHeader:
+    """The protected part of a reply.
+
+    `id` is the command's, `cmd` the SHA-256 of its signed bytes, `time` the worker's clock in Unix
+    milliseconds, `worker` its instance id, `ath` the SHA-256 of the worker's token.
+    """
+
+    v: int
+    kid: str
+    id: str
+    cmd: bytes
+    time: int
+    worker: str
+    ath: bytes
+
+    def pack(self) -> bytes:
+        """The bytes that are signed."""
+        return codec.pack_trusted({name: getattr(self, name) for name in _REPLY_FIELDS})
+
+    @classmethod
+    def read(cls, protected: bytes) -> ReplyHeader:
+        """Read exactly these fields, each of its type."""
+        return cls(**_read_fields(protected, _REPLY_FIELDS))
+
+
+_REPLY_FIELDS: Final[dict[str, type]] = {
+    "v": int,
+    "kid": str,
+    "id": str,
+    "cmd": bytes,
+    "time": int,
+    "worker": str,
+    "ath": bytes,
+}
+
+
+def _read_fields(protected: bytes, expected: dict[str, type]) -> dict[str, Any]:
+    try:
+        fields = codec.unpack(protected, allow_bytes=True)
+    except codec.CodecError as error:
+        raise MalformedEnvelope(f"protected: {error}") from None
+    if type(fields) is not dict:
+        raise MalformedEnvelope("protected is not a map")
+    if fields.get("v") != VERSION or type(fields["v"]) is not int:
+        raise UnsupportedVersion(f"protected.v: this side speaks version {VERSION}")
+    if fields.keys() != expected.keys():
+        odd = sorted(fields.keys() ^ expected.keys())[0]
+        raise MalformedEnvelope(f"protected.{odd[:40]} is missing or unknown")
+    for name, kind in expected.items():
+        if type(fields[name]) is not kind:
+            raise MalformedEnvelope(f"protected.{name} is not of type {kind.__name__}")
+    return fields
+
+
+def command_signing_input(subject: str, protected: bytes, body: bytes) -> bytes:
+    """What a command's signature covers: the context, then each part behind its length."""
+    return COMMAND_CONTEXT + _length_prefixed(subject.encode(), protected, body)
+
+
+def reply_signing_input(protected: bytes, body: bytes) -> bytes:
+    """What a reply's signature covers: the context, then each part behind its length."""
+    return REPLY_CONTEXT + _length_prefixed(protected, body)
+
+
+def _length_prefixed(*parts: bytes) -> bytes:
+    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+
+def command_hash(subject: str, protected: bytes, body: bytes) -> bytes:
+    """SHA-256 of a command's signed bytes: what a reply to it carries as `cmd`."""
+    return hashlib.sha256(command_signing_input(subject, protected, body)).digest()
+
+
+def token_hash(token: bytes) -> bytes:
+    """SHA-256 of a token: what a protected part carries as `ath`."""
+    return hashlib.sha256(token).digest()
+
+
+def fingerprint(subject: CommandSubject, body: bytes) -> bytes:
+    """SHA-256 over principal, database, collection, operation and body: what a retry repeats."""
+    names = (subject.principal, subject.database, subject.collection, subject.operation)
+    return hashlib.sha256(_length_prefixed(*(name.encode() for name in names), body)).digest()
+
+
+def seal_command(
+    subject: CommandSubject, header: CommandHeader, body: bytes, key: SigningKey, token: bytes
+) -> bytes:
+    """Sign a command; `MessageTooLarge` when it could not be admitted anywhere."""
+    protected = header.pack()
+    signature = key.sign(command_signing_input(str(subject), protected, body))
+    data = Envelope(protected, body, signature, token).join()
+    if len(data) > MAX_COMMAND_BYTES:
+        raise MessageTooLarge(
+            f"the command has {len(data)} bytes; at most {MAX_COMMAND_BYTES} may be"
+        )
+    return data
+
+
+def seal_reply(header: ReplyHeader, body: bytes, key: SigningKey | None, token: bytes) -> bytes:
+    """Sign a reply; without a key it leaves unsigned, with empty signature and token."""
+    protected = header.pack()
+    if key is None:
+        return Envelope(protected, body, b"", b"").join()
+    signature = key.sign(reply_signing_input(protected, body))
+    return Envelope(protected, body, signature, token).join()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply whose shape holds; `envelope.signature` is empty when the worker did not sign."""
+
+    envelope: Envelope
+    header: ReplyHeader
+
+    @classmethod
+    def open(cls, data: bytes, *, expected_command: bytes) -> Reply:
+        """Read a reply and refuse one that answers another command than `expected_command`.
+
+        Raises:
+            UnverifiedReply: the hash in it is not `expected_command` (32 bytes).
+            MalformedEnvelope, MessageTooLarge, UnsupportedVersion: the shape does not hold.
+        """
+        envelope = Envelope.split(data, max_bytes=MAX_REPLY_BYTES)
+        header = ReplyHeader.read(envelope.protected)
+        if header.cmd != expected_command:
+            raise UnverifiedReply("the reply answers another command")
+        return cls(envelope, header)
+
+    @property
+    def signed(self) -> bool:
+        """Whether there is a signature to check."""
+        return bool(self.envelope.signature)
+
+    def verify(self, key: PublicKey) -> None:
+        """Refuse a reply that `key` did not sign, or that names another key or token."""
+        envelope, header = self.envelope, self.header
+        if header.kid != key.kid or header.ath != token_hash(envelope.token):
+            raise UnverifiedReply("the reply names another key or token than it brings")
+        signed = reply_signing_input(envelope.protected, envelope.body)
+        if not key.verify(signed, envelope.signature):
+            raise UnverifiedReply("the reply's signature does not hold")

@@ -1,0 +1,488 @@
+"""Every coded error there is, on the wire and in the client.
+
+::
+
+    MallkuError
+    ├── AdmissionError          1xx  before anything was read
+    │   ├── MessageTooLarge         101  message_too_large
+    │   ├── InvalidSubject          102  invalid_subject
+    │   ├── ForeignReplyInbox       103  foreign_reply_inbox
+    │   └── Busy                    104  busy                      retryable
+    ├── EnvelopeError           2xx  who sent it, and is it whole and fresh
+    │   ├── MalformedEnvelope       201  malformed_envelope
+    │   ├── UnsupportedVersion      202  unsupported_version
+    │   ├── StaleCommand            203  stale_command
+    │   ├── CommandFromFuture       204  command_from_future
+    │   ├── SubjectMismatch         205  subject_mismatch
+    │   ├── InvalidToken            206  invalid_token
+    │   ├── TokenExpired            207  token_expired
+    │   ├── Revoked                 208  revoked
+    │   ├── InvalidSignature        209  invalid_signature
+    │   ├── PrincipalMismatch       210  principal_mismatch
+    │   ├── Replayed                211  replayed
+    │   ├── MalformedBody           212  malformed_body
+    │   └── UnverifiedReply         213  unverified_reply          raised by clients alone
+    ├── AuthorizationError      3xx  may they
+    │   ├── PermissionDenied        301  permission_denied
+    │   ├── ReservedName            302  reserved_name
+    │   └── RateLimited             303  rate_limited              retryable
+    ├── RequestError            4xx  arguments and documents
+    │   ├── InvalidArguments        401  invalid_arguments
+    │   ├── NotSupported            402  not_supported
+    │   ├── IdempotencyConflict     403  idempotency_conflict
+    │   ├── ResultTooLarge          404  result_too_large
+    │   ├── DocumentError
+    │   │   ├── DocumentNotFound        410  document_not_found          ArangoDB 1202
+    │   │   ├── RevisionMismatch        411  revision_mismatch           ArangoDB 1200
+    │   │   ├── UniqueViolation         412  unique_violation            ArangoDB 1210
+    │   │   ├── InvalidKey              413  invalid_key                 ArangoDB 1221
+    │   │   ├── InvalidDocument         414  invalid_document            ArangoDB 1227
+    │   │   └── InvalidEdge             415  invalid_edge                ArangoDB 1233
+    │   ├── CollectionError
+    │   │   ├── CollectionNotFound      420  collection_not_found        ArangoDB 1203
+    │   │   └── CollectionExists        421  collection_exists           ArangoDB 1207
+    │   ├── IndexingError
+    │   │   ├── IndexNotFound           430  index_not_found             ArangoDB 1212
+    │   │   └── InvalidIndex            431  invalid_index               ArangoDB 10
+    │   └── DatabaseNotFound        440  database_not_found          ArangoDB 1228
+    ├── ExecutionError          5xx  the store
+    │   ├── Unavailable             501  unavailable               retryable
+    │   ├── DeadlineExceeded        502  deadline_exceeded         retryable
+    │   ├── OutcomeUnknown          503  outcome_unknown
+    │   └── StoreFailure            504  store_failure
+    ├── AuditError              6xx  the trail
+    │   ├── AuditUnavailable        601  audit_unavailable         retryable
+    │   └── OutcomePending          602  outcome_pending
+    ├── ClientError             8xx  never on the wire: raised where the call was made
+    │   ├── GatewayUnreachable      801  gateway_unreachable       retryable
+    │   ├── ConfigurationError      802  configuration
+    │   └── ClientClosed            803  client_closed
+    └── InternalError           901  internal
+
+7xx is kept for jobs. A number that is retired is never used again. Only errors of this tree cross
+the wire; whatever else happens in a worker becomes one bland `InternalError` with a correlation id.
+`error_code` and `http_code` are ArangoDB's, so that whoever handled python-arango's errors finds
+them where they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from mallku_contracts.limits import KIB
+
+MAX_MESSAGE_CHARS: Final = 2 * KIB
+"""An error message that crosses the wire, characters; a longer one is cut."""
+
+
+class MallkuError(Exception):
+    """Something was refused or failed, and `code` and `number` say which.
+
+    Args:
+        message: One sentence: what was wrong, where, and what to do.
+        retry_after: Seconds after which another try makes sense, when known.
+        details: Plain JSON values for machines, such as the rule that was missing.
+        correlation: The id under which a worker's log tells more.
+        retryable: Overrules the class, for errors that know better.
+    """
+
+    code: ClassVar[str] = "mallku_error"
+    number: ClassVar[int] = 0
+    retryable: bool = False
+    error_code: int | None = None
+    http_code: int = 500
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
+        correlation: str | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+        self.details: dict[str, Any] = dict(details or {})
+        self.correlation = correlation
+        if retryable is not None:
+            self.retryable = retryable
+
+    @property
+    def error_message(self) -> str:
+        """The message, under the name that python-arango gives it."""
+        return self.message
+
+    def to_wire(self) -> dict[str, Any]:
+        """The error as a map of plain values, as `docs/wire.md` describes it."""
+        wire: dict[str, Any] = {
+            "code": self.code,
+            "number": self.number,
+            "message": self.message[:MAX_MESSAGE_CHARS],
+            "retryable": self.retryable,
+        }
+        if self.retry_after is not None:
+            wire["retry_after"] = self.retry_after
+        if self.details:
+            wire["details"] = self.details
+        if self.correlation is not None:
+            wire["correlation"] = self.correlation
+        return wire
+
+
+class AdmissionError(MallkuError):
+    """The message was turned away before it was read."""
+
+    http_code = 400
+
+
+class MessageTooLarge(AdmissionError):
+    """The message is larger than a command may be."""
+
+    code, number, http_code = "message_too_large", 101, 413
+
+
+class InvalidSubject(AdmissionError):
+    """The subject, or a name that was to become part of one, does not follow the grammar."""
+
+    code, number = "invalid_subject", 102
+
+
+class ForeignReplyInbox(AdmissionError):
+    """The reply was asked for at a place that is not the principal's own inbox."""
+
+    code, number = "foreign_reply_inbox", 103
+
+
+class Busy(AdmissionError):
+    """There is no free slot now; `retry_after` says when to come back."""
+
+    code, number, http_code = "busy", 104, 503
+    retryable = True
+
+
+class EnvelopeError(MallkuError):
+    """The envelope or the identity behind it does not hold."""
+
+    http_code = 401
+
+
+class MalformedEnvelope(EnvelopeError):
+    """The envelope does not have the shape that the wire asks for."""
+
+    code, number, http_code = "malformed_envelope", 201, 400
+
+
+class UnsupportedVersion(EnvelopeError):
+    """The envelope speaks a version that this side does not know."""
+
+    code, number, http_code = "unsupported_version", 202, 400
+
+
+class StaleCommand(EnvelopeError):
+    """The command's validity is over."""
+
+    code, number = "stale_command", 203
+
+
+class CommandFromFuture(EnvelopeError):
+    """The command was issued later than the allowed clock skew explains."""
+
+    code, number = "command_from_future", 204
+
+
+class SubjectMismatch(EnvelopeError):
+    """What was signed and the subject it came on do not say the same."""
+
+    code, number = "subject_mismatch", 205
+
+
+class InvalidToken(EnvelopeError):
+    """The token is not one that a trusted issuer gave for this use."""
+
+    code, number = "invalid_token", 206
+
+
+class TokenExpired(EnvelopeError):
+    """The token's validity is over, or has not begun."""
+
+    code, number = "token_expired", 207
+
+
+class Revoked(EnvelopeError):
+    """The key or the principal was revoked."""
+
+    code, number = "revoked", 208
+
+
+class InvalidSignature(EnvelopeError):
+    """The signature does not fit these bytes and the token's key."""
+
+    code, number = "invalid_signature", 209
+
+
+class PrincipalMismatch(EnvelopeError):
+    """The token was given to another principal than the subject names."""
+
+    code, number = "principal_mismatch", 210
+
+
+class Replayed(EnvelopeError):
+    """The same transmission was seen before; a retry must be signed anew."""
+
+    code, number = "replayed", 211
+
+
+class MalformedBody(EnvelopeError):
+    """The body is not one map of plain values within the limits."""
+
+    code, number, http_code = "malformed_body", 212, 400
+
+
+class UnverifiedReply(EnvelopeError):
+    """A reply came that no trusted worker signed for this command."""
+
+    code, number = "unverified_reply", 213
+
+
+class AuthorizationError(MallkuError):
+    """The principal may not do this, or not now."""
+
+    http_code = 403
+
+
+class PermissionDenied(AuthorizationError):
+    """No rule of the policy allows this; `details` names what was missing."""
+
+    code, number, error_code = "permission_denied", 301, 11
+
+
+class ReservedName(AuthorizationError):
+    """The name begins with `_` or `mallku_`, which belong to the gateway."""
+
+    code, number = "reserved_name", 302
+
+
+class RateLimited(AuthorizationError):
+    """The principal's rate is used up; `retry_after` says when it is not."""
+
+    code, number, http_code = "rate_limited", 303, 429
+    retryable = True
+
+
+class RequestError(MallkuError):
+    """The command is permitted, but cannot be carried out as it stands."""
+
+    http_code = 400
+
+
+class InvalidArguments(RequestError):
+    """An argument is missing, unknown or of the wrong type; `details["fields"]` says which."""
+
+    code, number, error_code = "invalid_arguments", 401, 10
+
+
+class NotSupported(RequestError):
+    """The gateway does not do this; the message names it."""
+
+    code, number, error_code, http_code = "not_supported", 402, 9, 501
+
+
+class IdempotencyConflict(RequestError):
+    """The idempotency key was used for another command."""
+
+    code, number, http_code = "idempotency_conflict", 403, 409
+
+
+class ResultTooLarge(RequestError):
+    """The result does not fit a reply; ask for less at a time."""
+
+    code, number, http_code = "result_too_large", 404, 413
+
+
+class DocumentError(RequestError):
+    """A document stands in the way of the operation."""
+
+
+class DocumentNotFound(DocumentError):
+    """There is no document with this key."""
+
+    code, number, error_code, http_code = "document_not_found", 410, 1202, 404
+
+
+class RevisionMismatch(DocumentError):
+    """The document has another revision than the one expected."""
+
+    code, number, error_code, http_code = "revision_mismatch", 411, 1200, 412
+
+
+class UniqueViolation(DocumentError):
+    """A document with this key or this unique value exists already."""
+
+    code, number, error_code, http_code = "unique_violation", 412, 1210, 409
+
+
+class InvalidKey(DocumentError):
+    """The document key is empty, too long, or has characters that keys cannot have."""
+
+    code, number, error_code = "invalid_key", 413, 1221
+
+
+class InvalidDocument(DocumentError):
+    """The value cannot be stored as a document."""
+
+    code, number, error_code = "invalid_document", 414, 1227
+
+
+class InvalidEdge(DocumentError):
+    """An edge lacks `_from` or `_to`, or they are not document ids."""
+
+    code, number, error_code = "invalid_edge", 415, 1233
+
+
+class CollectionError(RequestError):
+    """A collection stands in the way of the operation."""
+
+
+class CollectionNotFound(CollectionError):
+    """There is no collection with this name."""
+
+    code, number, error_code, http_code = "collection_not_found", 420, 1203, 404
+
+
+class CollectionExists(CollectionError):
+    """A collection with this name exists already."""
+
+    code, number, error_code, http_code = "collection_exists", 421, 1207, 409
+
+
+class IndexingError(RequestError):
+    """An index stands in the way of the operation."""
+
+
+class IndexNotFound(IndexingError):
+    """There is no index with this id or name."""
+
+    code, number, error_code, http_code = "index_not_found", 430, 1212, 404
+
+
+class InvalidIndex(IndexingError):
+    """The index definition cannot be fulfilled."""
+
+    code, number, error_code = "invalid_index", 431, 10
+
+
+class DatabaseNotFound(RequestError):
+    """There is no database with this name."""
+
+    code, number, error_code, http_code = "database_not_found", 440, 1228, 404
+
+
+class ExecutionError(MallkuError):
+    """The store could not do it, or cannot say."""
+
+
+class Unavailable(ExecutionError):
+    """The store cannot be reached now, and nothing was done."""
+
+    code, number, http_code = "unavailable", 501, 503
+    retryable = True
+
+
+class DeadlineExceeded(ExecutionError):
+    """The caller's time was over before the command began; nothing was done."""
+
+    code, number, http_code = "deadline_exceeded", 502, 504
+    retryable = True
+
+
+class OutcomeUnknown(ExecutionError):
+    """The command may or may not have had its effect; ask with `outcome`."""
+
+    code, number, http_code = "outcome_unknown", 503, 504
+
+
+class StoreFailure(ExecutionError):
+    """The store refused for a reason that has no code of its own; nothing was done."""
+
+    code, number = "store_failure", 504
+
+
+class AuditError(MallkuError):
+    """The audit trail stands in the way."""
+
+    http_code = 503
+
+
+class AuditUnavailable(AuditError):
+    """The intent was not acknowledged in time, so nothing was executed."""
+
+    code, number = "audit_unavailable", 601
+    retryable = True
+
+
+class OutcomePending(AuditError):
+    """The effect is committed, but its record is not acknowledged yet."""
+
+    code, number = "outcome_pending", 602
+
+
+class ClientError(MallkuError):
+    """Something on the caller's own side stands in the way."""
+
+
+class GatewayUnreachable(ClientError):
+    """No gateway answers there; the message lists what was tried."""
+
+    code, number, http_code = "gateway_unreachable", 801, 503
+    retryable = True
+
+
+class ConfigurationError(ClientError):
+    """A setting, a file or an environment variable is missing or wrong."""
+
+    code, number = "configuration", 802
+
+
+class ClientClosed(ClientError):
+    """The client was closed before the call."""
+
+    code, number = "client_closed", 803
+
+
+class InternalError(MallkuError):
+    """Something unexpected happened; the worker's log knows it under `correlation`."""
+
+    code, number = "internal", 901
+
+
+def _leaves(root: type[MallkuError]) -> list[type[MallkuError]]:
+    found = [root] if root.number else []
+    return found + [leaf for child in root.__subclasses__() for leaf in _leaves(child)]
+
+
+BY_CODE: Final[Mapping[str, type[MallkuError]]] = {leaf.code: leaf for leaf in _leaves(MallkuError)}
+"""Every leaf of the tree by its stable string code."""
+
+
+def from_wire(wire: Mapping[str, Any]) -> MallkuError:
+    """Rebuild the error that `to_wire` described.
+
+    A code that this side does not know yet becomes `InternalError` with the unknown code in its
+    message, so that an older client still learns whether to retry.
+    """
+    kind = BY_CODE.get(str(wire.get("code")))
+    message = str(wire.get("message", ""))
+    if kind is None:
+        kind, message = InternalError, f"{wire.get('code')}: {message}"
+    after, details = wire.get("retry_after"), wire.get("details")
+    correlation = wire.get("correlation")
+    return kind(
+        message,
+        retry_after=float(after) if isinstance(after, int | float) else None,
+        details=details if isinstance(details, Mapping) else None,
+        correlation=correlation if isinstance(correlation, str) else None,
+        retryable=bool(wire.get("retryable", False)),
+    )

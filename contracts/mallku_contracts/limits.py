@@ -1,0 +1,90 @@
+"""Every size, wait and count that the wire itself fixes, by name and with its unit.
+
+What an operator may tune lives in the settings classes of `workers` and `client`; what is written
+here is part of the protocol, and changing it changes `docs/wire.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+MAX_PAYLOAD_BYTES: Final = 8 * MIB
+"""The broker's `max_payload`: headers and body of any one message, bytes."""
+
+MAX_COMMAND_BYTES: Final = 2 * MIB
+"""A whole command message body, bytes."""
+
+MAX_REPLY_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * KIB
+"""A whole reply message body, bytes; the rest is left for headers and a margin."""
+
+MAX_AUDIT_OVERHEAD_BYTES: Final = 64 * KIB
+"""What an audit record may add to the command that it holds, bytes."""
+
+MAX_PROTECTED_BYTES: Final = 2 * KIB
+"""The protected part of a command or a reply, bytes."""
+
+MAX_TOKEN_BYTES: Final = 8 * KIB
+"""A token, bytes."""
+
+MAX_COMMAND_LIFE_MS: Final = 60_000
+"""From `iat` to `exp` of a command, milliseconds."""
+
+MAX_CLOCK_SKEW_MS: Final = 30_000
+"""How far the clocks of caller and worker may stand apart, milliseconds."""
+
+MAX_TIME_MS: Final = 2**48 - 1
+"""The latest Unix time that can be said, milliseconds: what a UUIDv7 has room for."""
+
+AUDIT_DUPLICATE_WINDOW_S: Final = 180
+"""How long the audit stream remembers message ids, seconds (> life + 2 * skew)."""
+
+MAX_ATTEMPTS: Final = 1_000
+"""The highest attempt number of one command."""
+
+MAX_IDEMPOTENCY_KEY_CHARS: Final = 128
+"""An idempotency key, characters."""
+
+MAX_DEPTH: Final = 64
+"""Containers inside containers in a command's body, levels."""
+
+MAX_FRAME_DEPTH: Final = 8
+"""What replies and audit records may put around a document, levels on top of `MAX_DEPTH`."""
+
+MAX_CONTAINERS: Final = 100_000
+"""Arrays and maps together in one command's body."""
+
+MAX_WRITTEN_CONTAINERS: Final = 1_000_000
+"""Arrays and maps together in a reply or an audit record."""
+
+MAX_CONTAINER_ITEMS: Final = 100_000
+"""Items of one array or map."""
+
+MAX_STRING_BYTES: Final = MAX_PAYLOAD_BYTES
+"""One string in a body, bytes of UTF-8."""
+
+MAX_NAME_CHARS: Final = 64
+"""One token of a subject: a principal, database, collection or operation name, characters."""
+
+MAX_KEY_BYTES: Final = 254
+"""A document key, bytes (ArangoDB manual, "Document Keys")."""
+
+MAX_BATCH_DOCUMENTS: Final = 10_000
+"""Documents in one batch command."""
+
+MAX_TOKEN_LIFE_S: Final = 24 * 3_600
+"""From `iat` to `exp` of a token, seconds."""
+
+MAX_TOKEN_ID_CHARS: Final = 128
+"""The `jti` of a token, characters."""
+
+MAX_TRUST_CHARS: Final = MIB
+"""A trust document, characters."""
+
+MAX_RETRY_AFTER_S: Final = 24 * 3_600
+"""The longest wait that an error may ask for, seconds; clients cut what is longer."""
+
+MAX_ROLES: Final = 32
+"""Roles in one token."""

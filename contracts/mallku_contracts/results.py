@@ -1,0 +1,112 @@
+"""The results of every operation, as typed maps; the shapes are ArangoDB's.
+
+A reply's body is `{"result": …, "receipt": …, "replayed": …}` or `{"error": …}`; the types here are
+what stands under `result`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from mallku_contracts.arguments import Document
+
+# Functional form: the attribute names begin with an underscore.
+DocumentMeta = TypedDict(
+    "DocumentMeta",
+    {
+        "_id": str,
+        "_key": str,
+        "_rev": str,
+        "_old_rev": NotRequired[str],
+        "new": NotRequired[Document],
+        "old": NotRequired[Document],
+    },
+)
+"""What a write says of one document."""
+
+
+class ErrorEntry(TypedDict):
+    """One document of a batch that failed: the error as it would cross the wire alone."""
+
+    error: dict[str, Any]
+
+
+WriteResult = DocumentMeta | bool
+"""`True` where the caller asked for silence, `False` for a missing document that was ignored."""
+
+BatchResult = list[DocumentMeta | ErrorEntry | bool]
+"""One entry for each document, in their order."""
+
+
+class Page(TypedDict):
+    """A page of documents; `more` says whether another follows, `after` how to ask for it.
+
+    `after` is None on the last page and wherever a sort forbids to continue by key.
+    """
+
+    documents: list[Document]
+    more: bool
+    after: str | None
+
+
+UpsertResult = TypedDict(
+    "UpsertResult",
+    {
+        "_id": str,
+        "_key": str,
+        "_rev": str,
+        "_old_rev": NotRequired[str],
+        "new": NotRequired[Document],
+        "old": NotRequired[Document | None],
+        "type": Literal["insert", "update", "replace"],
+    },
+)
+"""What an upsert says: which way it went, and the document's revisions."""
+
+
+class CollectionInfo(TypedDict):
+    """A collection as `list-collections` shows it."""
+
+    name: str
+    type: Literal["document", "edge"]
+
+
+class CollectionDescription(CollectionInfo):
+    """A collection with its size."""
+
+    count: int
+    indexes: int
+
+
+class IndexInfo(TypedDict):
+    """An index; `id` is `collection/number`. `new` only in the answer to its creation."""
+
+    id: str
+    name: str
+    type: Literal["primary", "edge", "persistent"]
+    fields: list[str]
+    unique: bool
+    sparse: bool
+    new: NotRequired[bool]
+
+
+class OutcomeResult(TypedDict):
+    """What became of a command.
+
+    `state` is `done` when the ledger holds its commit and `unknown` when it does not; the ledger
+    forgets entries after their time, so `unknown` is not a "no".
+    """
+
+    state: Literal["done", "unknown"]
+    id: str | None
+    result: Any
+
+
+class Receipt(TypedDict):
+    """Where the audit trail holds the outcome of a mutation; `hash` is the record's SHA-256."""
+
+    stream: str
+    sequence: int
+    hash: bytes

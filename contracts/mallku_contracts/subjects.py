@@ -1,0 +1,119 @@
+"""The grammar of every subject, and the one place where subjects are built and read.
+
+A name is `[A-Za-z0-9_-]{1,64}`; `@` stands where an operation has no collection. Anything else is
+refused when the subject is built, never cleaned up.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from mallku_contracts.errors import InvalidSubject
+from mallku_contracts.limits import MAX_NAME_CHARS
+
+PREFIX: Final = "mallku.v1"
+NO_COLLECTION: Final = "@"
+"""Stands for the collection where an operation has none."""
+
+OUTCOMES: Final = ("intent", "done", "failed", "denied", "resolved")
+"""The last token of an audit subject."""
+
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
+_CHANNELS: Final = ("cmd", "job")
+_COMMAND_TOKENS: Final = 7
+
+
+def is_name(value: object) -> bool:
+    """Whether `value` can be one token of a subject: a principal, a database, a role, …"""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def check_name(value: object, what: str) -> str:
+    """Return `value` when it is a name, else raise `InvalidSubject` naming `what`."""
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    shown = "an empty name" if value == "" else repr(value)[: MAX_NAME_CHARS + 8]
+    raise InvalidSubject(
+        f"{what}: {shown} is not a name; use 1 to {MAX_NAME_CHARS} of A-Z a-z 0-9 _ -",
+        details={"field": what},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSubject:
+    """Where a command is published: who asks, for which database, collection and operation.
+
+    There is none with a token outside the grammar: `InvalidSubject` says which one was refused.
+    """
+
+    principal: str
+    database: str
+    collection: str
+    operation: str
+    channel: str = "cmd"
+
+    def __post_init__(self) -> None:
+        check_name(self.principal, "principal")
+        check_name(self.database, "database")
+        if self.collection != NO_COLLECTION:
+            check_name(self.collection, "collection")
+        check_name(self.operation, "operation")
+        if self.channel not in _CHANNELS:
+            raise InvalidSubject("channel: use cmd or job", details={"field": "channel"})
+
+    def __str__(self) -> str:
+        return (
+            f"{PREFIX}.{self.channel}.{self.principal}"
+            f".{self.database}.{self.collection}.{self.operation}"
+        )
+
+    @classmethod
+    def build(
+        cls, principal: str, database: str, collection: str | None, operation: str
+    ) -> CommandSubject:
+        """Make a subject of names; `collection` is None where the operation has none."""
+        where = NO_COLLECTION if collection is None else check_name(collection, "collection")
+        return cls(principal, database, where, operation)
+
+    @classmethod
+    def parse(cls, subject: str) -> CommandSubject:
+        """Read a command's or a job's subject; `InvalidSubject` when it is not one."""
+        tokens = subject.split(".", _COMMAND_TOKENS)
+        if len(tokens) != _COMMAND_TOKENS or not subject.startswith(_PREFIX_DOT):
+            raise InvalidSubject(f"{subject[:120]!r} is not the subject of a command")
+        _, _, channel, principal, database, collection, operation = tokens
+        return cls(principal, database, collection, operation, channel)
+
+
+_PREFIX_DOT: Final = PREFIX + "."
+
+
+def command_pattern(operation: str) -> str:
+    """What a worker subscribes to for one operation of every principal."""
+    return f"{PREFIX}.cmd.*.*.*.{check_name(operation, 'operation')}"
+
+
+def audit_subject(command: CommandSubject, outcome: str) -> str:
+    """Where the record of this command's `outcome` (one of `OUTCOMES`) is published."""
+    if outcome not in OUTCOMES:
+        raise InvalidSubject(f"outcome: {outcome!r} is not one of {', '.join(OUTCOMES)}")
+    return (
+        f"{PREFIX}.audit.{command.principal}.{command.database}"
+        f".{command.collection}.{command.operation}.{outcome}"
+    )
+
+
+def inbox_prefix(principal: str) -> str:
+    """The only place where replies for `principal` may go; a dot and a token follow."""
+    return f"_INBOX_mallku.{check_name(principal, 'principal')}"
+
+
+def is_own_inbox(reply: str, principal: str) -> bool:
+    """Whether `reply` lies below the principal's own inbox prefix and is a plain subject."""
+    rest = reply.removeprefix(f"_INBOX_mallku.{principal}.")
+    return rest != reply and _INBOX_REST.fullmatch(rest) is not None
+
+
+_INBOX_REST = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}")
