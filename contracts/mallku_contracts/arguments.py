@@ -6,9 +6,17 @@ here. Unknown arguments are refused, and no value is converted from another type
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from mallku_contracts.errors import InvalidArguments
 from mallku_contracts.limits import (
@@ -17,28 +25,43 @@ from mallku_contracts.limits import (
     MAX_NAME_CHARS,
 )
 
-MAX_QUERY_CHARS = 256 * 1024
+MAX_QUERY_CHARS: Final = 256 * 1024
 """An AQL text, characters."""
 
-MAX_INDEX_FIELDS = 32
+MAX_INDEX_FIELDS: Final = 32
 """Fields of one index."""
 
-MAX_SORT_FIELDS = 16
+MAX_SORT_FIELDS: Final = 16
 """Fields of one sort."""
 
-MAX_SKIP = 10_000_000
+MAX_SKIP: Final = 10_000_000
 """Documents that `find` may pass over."""
 
-MAX_PAGE_DOCUMENTS = 10_000
+MAX_PAGE_DOCUMENTS: Final = 10_000
 """Documents in one page of `find`."""
 
-DEFAULT_PAGE_DOCUMENTS = 1_000
+DEFAULT_PAGE_DOCUMENTS: Final = 1_000
 """Documents in one page of `find` when the caller does not say."""
+
+MAX_NAMED_FIELDS: Final = 16
+"""Fields that one `InvalidArguments` names."""
+
+_MAX_SHOWN_STEPS = 8
 
 A = TypeVar("A", bound="Arguments")
 
 Document = dict[str, Any]
-Reference = str | Document
+
+
+def _plain_reference(value: object) -> object:
+    if not isinstance(value, str | dict):
+        raise PydanticCustomError(
+            "reference", "name it by key, by id, or by a map with _key or _id"
+        )
+    return value
+
+
+Reference = Annotated[str | Document, BeforeValidator(_plain_reference)]
 """A document's key, its id (`collection/key`), or a map with `_key` or `_id`."""
 
 Filters = dict[str, Any]
@@ -46,6 +69,7 @@ Filters = dict[str, Any]
 
 FieldPath = Annotated[str, Field(min_length=1, max_length=512)]
 Limit = Annotated[int, Field(ge=0, le=MAX_SKIP)]
+IdempotencyKey = Annotated[str, Field(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS)]
 
 
 class Arguments(BaseModel):
@@ -128,8 +152,8 @@ class Next(Arguments):
 class Outcome(Arguments):
     """What became of my command: by its idempotency key, or by the id of any of its attempts."""
 
-    idempotency_key: str | None = Field(default=None, max_length=MAX_IDEMPOTENCY_KEY_CHARS)
-    id: str | None = Field(default=None, max_length=MAX_IDEMPOTENCY_KEY_CHARS)
+    idempotency_key: IdempotencyKey | None = None
+    id: IdempotencyKey | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Outcome:
@@ -344,14 +368,28 @@ class Redrive(Arguments):
 
 
 def read_arguments(model: type[A], values: object) -> A:
-    """Validate a command's body; `InvalidArguments` names each field that is wrong."""
+    """Validate a command's body.
+
+    Raises:
+        InvalidArguments: `details["fields"]` says what is wrong with each field, for the first
+            `MAX_NAMED_FIELDS` of them; no value is repeated.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        fields = {_path(problem["loc"]): problem["msg"] for problem in error.errors()}
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        named = problems[:MAX_NAMED_FIELDS]
+        fields = {_path(problem["loc"]): _message(problem["msg"]) for problem in named}
         listed = "; ".join(f"{path}: {message}" for path, message in sorted(fields.items()))
-        raise InvalidArguments(listed, details={"fields": fields}) from None
+        rest = len(problems) - len(named)
+        more = f"; and {rest} more" if rest else ""
+        raise InvalidArguments(listed + more, details={"fields": fields}) from None
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(step) for step in location) or "arguments"
+    shown = ".".join(str(step)[:MAX_NAME_CHARS] for step in location[:_MAX_SHOWN_STEPS])
+    return shown or "arguments"
+
+
+def _message(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -8,7 +8,9 @@ so that anybody with the caller's public key can check the signature again. An o
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from typing import Any, Final, Self
 
 from mallku_contracts import codec
@@ -80,29 +82,72 @@ class Record:
 
     @classmethod
     def read(cls, data: bytes) -> Self:
-        """Read a record; `RecordError` when the bytes are not one."""
+        """Read a record; `RecordError` when the bytes are not one, naming the field."""
         try:
             values = codec.unpack(data, allow_bytes=True)
         except codec.CodecError as error:
             raise RecordError(str(error)) from None
-        if not isinstance(values, dict) or values.pop("v", None) != VERSION:
+        if not isinstance(values, dict) or not _is_version(values.pop("v", None)):
             raise RecordError(f"not a record of version {VERSION}")
+        for name, value in values.items():
+            holds = _HOLDS.get(name)
+            if holds is None or not holds(value):
+                raise RecordError(f"{name[:40]}: unknown, or not what a record holds there")
         try:
-            record = cls(**{name: _frozen(value) for name, value in values.items()})
-        except TypeError as error:
-            raise RecordError(str(error)) from None
-        if record.kind not in OUTCOMES:
-            raise RecordError(f"{record.kind!r} is not a kind of record")
-        return record
+            return cls(**{name: _frozen(value) for name, value in values.items()})
+        except TypeError:
+            raise RecordError(f"one of {', '.join(_REQUIRED)} is missing") from None
 
 
 _DEFAULTS: Final = tuple(
     (entry.name, {} if entry.name == "steps" else entry.default) for entry in fields(Record)
 )
+_REQUIRED: Final = tuple(name for name, default in _DEFAULTS if default is MISSING)
+_COMMAND_PARTS: Final = 4
 
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _is_version(value: object) -> bool:
+    return type(value) is int and value == VERSION
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_list_of(kind: type, value: object) -> bool:
+    return isinstance(value, list) and all(type(item) is kind for item in value)
+
+
+_HOLDS: Final[dict[str, Callable[[Any], bool]]] = {
+    "kind": OUTCOMES.__contains__,
+    "worker": _is_text,
+    "number": _is_count,
+    "time": _is_count,
+    "id": _is_text,
+    "principal": _is_text,
+    "subject": _is_text,
+    "attempt": _is_count,
+    "kid": _is_text,
+    "roles": partial(_is_list_of, str),
+    "policy": _is_count,
+    "rule": _is_text,
+    "command": lambda value: _is_list_of(bytes, value) and len(value) == _COMMAND_PARTS,
+    "code": _is_text,
+    "number_of": _is_count,
+    "effects": partial(_is_list_of, dict),
+    "position": _is_count,
+    "replayed_of": _is_text,
+    "steps": lambda value: isinstance(value, dict) and all(map(_is_count, value.values())),
+    "count": _is_count,
+}
 
 
 def record_hash(data: bytes) -> bytes:
@@ -115,5 +160,11 @@ def message_id(kind: str, principal: str, command_id: str) -> str:
 
     The principal stands in it because ids are the caller's to choose and the stream's memory of
     them is shared by everybody.
+
+    Raises:
+        ValueError: for `denied`. A refused replay has the id of the first transmission, and would
+            take the place of its outcome; refusals are told apart by worker and number.
     """
+    if kind == "denied":
+        raise ValueError("a refusal has no message id of its own transmission")
     return f"{'i' if kind == 'intent' else 'o'}.{principal}.{command_id}"

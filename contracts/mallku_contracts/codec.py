@@ -7,6 +7,7 @@ and maps with string keys. Byte strings are allowed only in what workers write: 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, Final, NoReturn
 
 import msgpack
@@ -76,7 +77,7 @@ def unpack(data: bytes, *, allow_bytes: bool = False) -> Any:
     except msgpack.StackError:
         raise CodecError(f"nested deeper than {MAX_DEPTH} levels") from None
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise CodecError(f"not readable as msgpack: {error or type(error).__name__}") from None
+        raise CodecError(f"not readable as msgpack: {_reason(error)}") from None
     check_plain(value, allow_bytes=allow_bytes)
     return value
 
@@ -118,7 +119,7 @@ def _check(value: Any, levels: int, allow_bytes: bool) -> None:  # noqa: FBT001 
         _check_single(value, allow_bytes)
         return
     if not levels:
-        raise _NotPlainError("nested too deep; at most 64 levels are allowed")
+        raise _NotPlainError(f"nested deeper than {MAX_DEPTH} levels")
     if kind is dict:
         _check_keys(value)
     for step, item in value.items() if kind is dict else enumerate(value):
@@ -167,6 +168,10 @@ def _refuse_partial(data: bytes) -> None:
         raise CodecError("not readable as msgpack: something follows the value")
 
 
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
 def _refuse_extension(code: int, _data: bytes) -> NoReturn:
     raise CodecError(f"extension type {code} is not a plain value")
 
@@ -195,5 +200,5 @@ class _ContainerCounter:
 
 
 def _repeated(pairs: list[tuple[Any, Any]]) -> Any:
-    seen: set[Any] = set()
-    return next(key for key, _ in pairs if key in seen or seen.add(key))
+    times = Counter(key for key, _ in pairs)
+    return times.most_common(1)[0][0]

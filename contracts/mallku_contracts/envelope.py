@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgpack
@@ -34,6 +34,7 @@ from mallku_contracts.limits import (
     MAX_IDEMPOTENCY_KEY_CHARS,
     MAX_PROTECTED_BYTES,
     MAX_REPLY_BYTES,
+    MAX_TIME_MS,
     MAX_TOKEN_BYTES,
 )
 from mallku_contracts.subjects import CommandSubject, inbox_prefix
@@ -43,16 +44,17 @@ COMMAND_CONTEXT: Final = b"mallku-command-v1"
 REPLY_CONTEXT: Final = b"mallku-reply-v1"
 HASH_BYTES: Final = 32
 _PARTS: Final = 4
+_MAX_FIELDS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The four byte strings of a message, not yet believed."""
+    """The four byte strings of a message, not yet believed; `repr` shows the first alone."""
 
     protected: bytes
-    body: bytes
-    signature: bytes
-    token: bytes
+    body: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    token: bytes = field(repr=False)
 
     @classmethod
     def split(cls, data: bytes, *, max_bytes: int = MAX_COMMAND_BYTES) -> Envelope:
@@ -119,12 +121,15 @@ class CommandHeader:
 
     @classmethod
     def read(cls, protected: bytes) -> CommandHeader:
-        """Read exactly these fields, each of its type and within its range."""
+        """Read exactly these fields, each of its type and within its range.
+
+        Raises:
+            UnsupportedVersion: `v` is not the version spoken here.
+            MalformedEnvelope: naming the field that is wrong.
+        """
         fields = _read_fields(protected, _COMMAND_FIELDS)
+        _check_ranges(fields, _COMMAND_RANGES)
         header = cls(**fields)
-        for name, low, high in _COMMAND_RANGES:
-            if not low <= fields[name] <= high:
-                raise MalformedEnvelope(f"protected.{name}: {fields[name]} is out of range")
         if not is_uuid7(header.id):
             raise MalformedEnvelope("protected.id is not a UUIDv7")
         if not 0 < len(header.idem) <= MAX_IDEMPOTENCY_KEY_CHARS:
@@ -166,10 +171,9 @@ _COMMAND_FIELDS: Final[dict[str, type]] = {
     "reply": str,
     "ath": bytes,
 }
-_MAX_TIME_MS: Final = 2**48 - 1
 _COMMAND_RANGES: Final = (
-    ("iat", 0, _MAX_TIME_MS),
-    ("exp", 0, _MAX_TIME_MS),
+    ("iat", 0, MAX_TIME_MS),
+    ("exp", 0, MAX_TIME_MS),
     ("budget", 1, MAX_COMMAND_LIFE_MS),
     ("attempt", 1, MAX_ATTEMPTS),
 )
@@ -180,7 +184,8 @@ class ReplyHeader:
     """The protected part of a reply.
 
     `id` is the command's, `cmd` the SHA-256 of its signed bytes, `time` the worker's clock in Unix
-    milliseconds, `worker` its instance id, `ath` the SHA-256 of the worker's token.
+    milliseconds, `worker` its instance id, `ath` the SHA-256 of the token part. When the command
+    could not be read, `id` and `cmd` are empty.
     """
 
     v: int
@@ -197,8 +202,22 @@ class ReplyHeader:
 
     @classmethod
     def read(cls, protected: bytes) -> ReplyHeader:
-        """Read exactly these fields, each of its type."""
-        return cls(**_read_fields(protected, _REPLY_FIELDS))
+        """Read exactly these fields, each of its type and within its range.
+
+        Raises:
+            UnsupportedVersion: `v` is not the version spoken here.
+            MalformedEnvelope: naming the field that is wrong.
+        """
+        fields = _read_fields(protected, _REPLY_FIELDS)
+        _check_ranges(fields, _REPLY_RANGES)
+        header = cls(**fields)
+        if header.id and not is_uuid7(header.id):
+            raise MalformedEnvelope("protected.id is not a UUIDv7")
+        if len(header.cmd) != (HASH_BYTES if header.id else 0):
+            raise MalformedEnvelope("protected.cmd is not a SHA-256")
+        if len(header.ath) != HASH_BYTES:
+            raise MalformedEnvelope("protected.ath is not a SHA-256")
+        return header
 
 
 _REPLY_FIELDS: Final[dict[str, type]] = {
@@ -212,22 +231,52 @@ _REPLY_FIELDS: Final[dict[str, type]] = {
 }
 
 
+_REPLY_RANGES: Final = (("time", 0, MAX_TIME_MS),)
+
+
 def _read_fields(protected: bytes, expected: dict[str, type]) -> dict[str, Any]:
-    try:
-        fields = codec.unpack(protected, allow_bytes=True)
-    except codec.CodecError as error:
-        raise MalformedEnvelope(f"protected: {error}") from None
-    if type(fields) is not dict:
-        raise MalformedEnvelope("protected is not a map")
-    if fields.get("v") != VERSION or type(fields["v"]) is not int:
+    fields = _read_flat_map(protected)
+    version = fields.get("v")
+    if type(version) is not int or version != VERSION:
         raise UnsupportedVersion(f"protected.v: this side speaks version {VERSION}")
     if fields.keys() != expected.keys():
-        odd = sorted(fields.keys() ^ expected.keys())[0]
+        odd = min(map(str, fields.keys() ^ expected.keys()))
         raise MalformedEnvelope(f"protected.{odd[:40]} is missing or unknown")
     for name, kind in expected.items():
         if type(fields[name]) is not kind:
             raise MalformedEnvelope(f"protected.{name} is not of type {kind.__name__}")
     return fields
+
+
+def _read_flat_map(protected: bytes) -> dict[Any, Any]:
+    """Read a map that holds no arrays, no extension types and no key twice."""
+    try:
+        fields = msgpack.unpackb(
+            protected,
+            strict_map_key=True,
+            object_pairs_hook=_unique,
+            max_array_len=0,
+            max_map_len=_MAX_FIELDS,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, msgpack.UnpackException):
+        raise MalformedEnvelope("protected is not a flat msgpack map with unique keys") from None
+    if type(fields) is not dict:
+        raise MalformedEnvelope("protected is not a map")
+    return fields
+
+
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def _check_ranges(fields: dict[str, Any], ranges: tuple[tuple[str, int, int], ...]) -> None:
+    for name, low, high in ranges:
+        if not low <= fields[name] <= high:
+            raise MalformedEnvelope(f"protected.{name}: {fields[name]} is out of range")
 
 
 def command_signing_input(subject: str, protected: bytes, body: bytes) -> bytes:

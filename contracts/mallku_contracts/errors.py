@@ -70,7 +70,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from mallku_contracts.limits import KIB
+from mallku_contracts.limits import KIB, MAX_RETRY_AFTER_S
 
 MAX_MESSAGE_CHARS: Final = 2 * KIB
 """An error message that crosses the wire, characters; a longer one is cut."""
@@ -467,22 +467,41 @@ BY_CODE: Final[Mapping[str, type[MallkuError]]] = {leaf.code: leaf for leaf in _
 """Every leaf of the tree by its stable string code."""
 
 
-def from_wire(wire: Mapping[str, Any]) -> MallkuError:
-    """Rebuild the error that `to_wire` described.
+_LOCAL: Final = frozenset({UnverifiedReply.code, *(leaf.code for leaf in _leaves(ClientError))})
+"""What is raised where the call was made; from the wire it would be a lie."""
 
-    A code that this side does not know yet becomes `InternalError` with the unknown code in its
-    message, so that an older client still learns whether to retry.
+_MAX_CODE_CHARS: Final = 64
+
+
+def from_wire(wire: object) -> MallkuError:
+    """Rebuild the error that `to_wire` described, whatever came in its place.
+
+    A code that this side does not know, or that nobody may send, becomes `InternalError` with that
+    code in its message, so that an older client still learns whether to retry. Texts are cut to
+    what `to_wire` may write, `retry_after` to 0 and `MAX_RETRY_AFTER_S`; what has another type than
+    it should have counts as absent.
     """
-    kind = BY_CODE.get(str(wire.get("code")))
-    message = str(wire.get("message", ""))
+    fields = wire if isinstance(wire, Mapping) else {}
+    code, message = _text(fields, "code", _MAX_CODE_CHARS), _text(fields, "message")
+    kind = None if code in _LOCAL else BY_CODE.get(code)
     if kind is None:
-        kind, message = InternalError, f"{wire.get('code')}: {message}"
-    after, details = wire.get("retry_after"), wire.get("details")
-    correlation = wire.get("correlation")
+        kind, message = InternalError, f"{code or 'no code'}: {message}"
+    details = fields.get("details")
     return kind(
         message,
-        retry_after=float(after) if isinstance(after, int | float) else None,
-        details=details if isinstance(details, Mapping) else None,
-        correlation=correlation if isinstance(correlation, str) else None,
-        retryable=bool(wire.get("retryable", False)),
+        retry_after=_seconds(fields.get("retry_after")),
+        details=details if isinstance(details, dict) else None,
+        correlation=_text(fields, "correlation", _MAX_CODE_CHARS) or None,
+        retryable=fields.get("retryable") is True,
     )
+
+
+def _text(fields: Mapping[Any, Any], name: str, most: int = MAX_MESSAGE_CHARS) -> str:
+    value = fields.get(name)
+    return value[:most] if isinstance(value, str) else ""
+
+
+def _seconds(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:  # noqa: PLR0124 - NaN
+        return None
+    return float(min(max(value, 0), MAX_RETRY_AFTER_S))

@@ -59,7 +59,7 @@ class PublicKey:
 
     @classmethod
     def from_jwk(cls, jwk: object) -> PublicKey:
-        """Read a JWK; a `kid` in it must be the key's thumbprint, and no private part may be there."""
+        """Read a public JWK; a `kid` in it must be the key's thumbprint."""
         if not isinstance(jwk, Mapping):
             raise KeyFormatError("a JWK is a JSON object")
         if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":

@@ -12,19 +12,16 @@ from typing_extensions import TypedDict
 
 from mallku_contracts.arguments import Document
 
-# Functional form: the attribute names begin with an underscore.
-DocumentMeta = TypedDict(
-    "DocumentMeta",
-    {
-        "_id": str,
-        "_key": str,
-        "_rev": str,
-        "_old_rev": NotRequired[str],
-        "new": NotRequired[Document],
-        "old": NotRequired[Document],
-    },
-)
-"""What a write says of one document."""
+
+class DocumentMeta(TypedDict):
+    """What a write says of one document."""
+
+    _id: str
+    _key: str
+    _rev: str
+    _old_rev: NotRequired[str]
+    new: NotRequired[Document]
+    old: NotRequired[Document]
 
 
 class ErrorEntry(TypedDict):
@@ -51,19 +48,16 @@ class Page(TypedDict):
     after: str | None
 
 
-UpsertResult = TypedDict(
-    "UpsertResult",
-    {
-        "_id": str,
-        "_key": str,
-        "_rev": str,
-        "_old_rev": NotRequired[str],
-        "new": NotRequired[Document],
-        "old": NotRequired[Document | None],
-        "type": Literal["insert", "update", "replace"],
-    },
-)
-"""What an upsert says: which way it went, and the document's revisions."""
+class UpsertResult(TypedDict):
+    """What an upsert says: which way it went, and the document's revisions."""
+
+    _id: str
+    _key: str
+    _rev: str
+    _old_rev: NotRequired[str]
+    new: NotRequired[Document]
+    old: NotRequired[Document | None]
+    type: Literal["insert", "update", "replace"]
 
 
 class CollectionInfo(TypedDict):

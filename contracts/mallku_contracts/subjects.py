@@ -26,7 +26,7 @@ _COMMAND_TOKENS: Final = 7
 
 
 def is_name(value: object) -> bool:
-    """Whether `value` can be one token of a subject: a principal, a database, a role, …"""
+    """Whether `value` can be one token of a subject: a principal, a database, and so on."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 

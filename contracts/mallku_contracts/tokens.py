@@ -1,11 +1,12 @@
 """Tokens: who somebody is, for how long, and which key they must sign with (RFC 7519, RFC 7800).
 
-One algorithm, EdDSA, per key id, and key objects only: a token that names another algorithm or
-brings its own key is refused before anything of it is believed.
+One algorithm, EdDSA, and key objects only (RFC 8725): a token that names another algorithm, brings
+its own key, or asks for anything else in its header is refused before any of it is believed.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from mallku_contracts.errors import InvalidToken, TokenExpired
 from mallku_contracts.keys import KeyFormatError, PublicKey, SigningKey
-from mallku_contracts.limits import MAX_ROLES, MAX_TOKEN_BYTES, MAX_TOKEN_LIFE_S
+from mallku_contracts.limits import (
+    MAX_ROLES,
+    MAX_TIME_MS,
+    MAX_TOKEN_BYTES,
+    MAX_TOKEN_ID_CHARS,
+    MAX_TOKEN_LIFE_S,
+)
+from mallku_contracts.subjects import is_name
 from mallku_contracts.trust import Trust
 
 COMMAND_AUDIENCE: Final = "mallku-command"
@@ -24,6 +32,11 @@ REPLY_AUDIENCE: Final = "mallku-reply"
 """The `aud` of a worker's token."""
 
 _ALGORITHM: Final = "EdDSA"
+_TYPE: Final = "JWT"
+_HEADER: Final = frozenset({"alg", "kid", "typ"})
+# 86 characters spell 64 bytes and 4 bits that must be zero: one signature, one spelling.
+_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]")
+_MAX_TIME_S: Final = MAX_TIME_MS // 1_000
 _CLAIMS: Final = ("iss", "aud", "sub", "roles", "iat", "exp", "jti", "cnf")
 
 
@@ -65,10 +78,11 @@ def verify_token(
 ) -> Identity:
     """Believe a token, or raise.
 
-    The order is: size, header, a trusted key for (issuer, key id), signature, claims, times.
+    The order is: size and spelling, header, a trusted key with that key id, signature, claims, that
+    the key belongs to the claimed issuer, times.
 
     Args:
-        now_s: Unix time to judge `iat` and `exp` at, seconds.
+        now_s: Unix time to judge `iat`, `nbf` and `exp` at, seconds.
         leeway_s: Allowed clock skew, seconds.
 
     Raises:
@@ -76,38 +90,38 @@ def verify_token(
         TokenExpired: when its time is over, or has not begun.
     """
     text = _as_text(token)
-    key = _trusted_key(text, trust)
+    key = _named_key(text, trust)
     claims = _verified_claims(text, key, audience)
+    issuer = claims["iss"]
+    if not isinstance(issuer, str) or trust.key(issuer, key.kid) != key:
+        raise InvalidToken("the token's iss and kid name no trusted key")
     identity = _read_identity(claims)
-    _check_times(identity, now_s, leeway_s)
+    _check_times(identity, claims.get("nbf", identity.issued_at), now_s, leeway_s)
     return identity
 
 
 def _as_text(token: str | bytes) -> str:
     if len(token) > MAX_TOKEN_BYTES:
         raise InvalidToken(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
-    if isinstance(token, str):
-        return token
-    try:
-        return token.decode("ascii")
-    except UnicodeDecodeError:
-        raise InvalidToken("the token is not ASCII") from None
+    text = token if isinstance(token, str) else token.decode("ascii", "replace")
+    if not _COMPACT.fullmatch(text):
+        raise InvalidToken("the token is not a JWT in its compact form")
+    return text
 
 
-def _trusted_key(token: str, trust: Trust) -> PublicKey:
+def _named_key(token: str, trust: Trust) -> PublicKey:
     try:
         header = jwt.get_unverified_header(token)
-        unverified = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, RecursionError):
         raise InvalidToken("the token is not a JWT") from None
     if header.get("alg") != _ALGORITHM:
         raise InvalidToken(f"the token's alg must be {_ALGORITHM}")
-    issuer, kid = unverified.get("iss"), header.get("kid")
-    if not isinstance(issuer, str) or not isinstance(kid, str):
-        raise InvalidToken("the token names no iss or no kid")
-    key = trust.key(issuer, kid)
+    if header.get("typ", _TYPE) != _TYPE or not header.keys() <= _HEADER:
+        raise InvalidToken("the token's header may hold alg, kid and typ (JWT), nothing else")
+    kid = header.get("kid")
+    key = trust.any_key(kid) if isinstance(kid, str) else None
     if key is None:
-        raise InvalidToken("the token's iss and kid name no trusted key")
+        raise InvalidToken("the token's kid names no trusted key")
     return key
 
 
@@ -128,31 +142,22 @@ def _verified_claims(token: str, key: PublicKey, audience: str) -> dict[str, Any
         raise InvalidToken(f"the token's aud is not {audience}") from None
     except jwt.InvalidSignatureError:
         raise InvalidToken("the token's signature does not hold") from None
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, RecursionError):
         raise InvalidToken("the token's claims do not hold") from None
 
 
 def _read_identity(claims: dict[str, Any]) -> Identity:
-    roles, confirmation = claims["roles"], claims["cnf"]
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise InvalidToken("the claim roles is not a list of strings")
-    if len(roles) > MAX_ROLES:
-        raise InvalidToken(f"the claim roles names more than {MAX_ROLES} roles")
-    for claim in ("iat", "exp"):
-        if type(claims[claim]) is not int:
-            raise InvalidToken(f"the claim {claim} is not a whole number of seconds")
-    for claim in ("sub", "jti"):
-        if not isinstance(claims[claim], str):
-            raise InvalidToken(f"the claim {claim} is not a string")
+    _check_claims(claims)
+    confirmation = claims["cnf"]
     try:
         key = PublicKey.from_jwk(confirmation["jwk"] if isinstance(confirmation, dict) else None)
-    except (KeyError, KeyFormatError):
-        raise InvalidToken("the claim cnf holds no Ed25519 key") from None
+    except (KeyError, KeyFormatError) as error:
+        raise InvalidToken(f"the claim cnf holds no Ed25519 key: {error}") from None
     return Identity(
         issuer=claims["iss"],
         audience=claims["aud"],
         principal=claims["sub"],
-        roles=frozenset(roles),
+        roles=frozenset(claims["roles"]),
         issued_at=claims["iat"],
         expires_at=claims["exp"],
         token_id=claims["jti"],
@@ -160,10 +165,26 @@ def _read_identity(claims: dict[str, Any]) -> Identity:
     )
 
 
-def _check_times(identity: Identity, now_s: float, leeway_s: float) -> None:
-    if identity.expires_at - identity.issued_at > MAX_TOKEN_LIFE_S:
-        raise InvalidToken(f"the token is valid for longer than {MAX_TOKEN_LIFE_S} s")
+def _check_claims(claims: dict[str, Any]) -> None:
+    roles, token_id = claims["roles"], claims["jti"]
+    if not isinstance(roles, list) or not all(map(is_name, roles)):
+        raise InvalidToken("the claim roles is not a list of names")
+    if len(roles) > MAX_ROLES:
+        raise InvalidToken(f"the claim roles names more than {MAX_ROLES} roles")
+    for claim in ("iat", "exp", "nbf"):
+        time = claims.get(claim, 0)
+        if type(time) is not int or not 0 <= time <= _MAX_TIME_S:
+            raise InvalidToken(f"the claim {claim} is not a whole number of seconds")
+    if not is_name(claims["sub"]):
+        raise InvalidToken("the claim sub is not a name")
+    if not isinstance(token_id, str) or not 0 < len(token_id) <= MAX_TOKEN_ID_CHARS:
+        raise InvalidToken(f"the claim jti is not a string of 1 to {MAX_TOKEN_ID_CHARS} characters")
+
+
+def _check_times(identity: Identity, not_before: int, now_s: float, leeway_s: float) -> None:
+    if not 0 < identity.expires_at - identity.issued_at <= MAX_TOKEN_LIFE_S:
+        raise InvalidToken(f"the token is not valid for 1 to {MAX_TOKEN_LIFE_S} s")
     if now_s >= identity.expires_at + leeway_s:
         raise TokenExpired("the token's exp has passed")
-    if now_s < identity.issued_at - leeway_s:
-        raise TokenExpired("the token's iat lies in the future")
+    if now_s < max(identity.issued_at, not_before) - leeway_s:
+        raise TokenExpired("the token's iat or nbf lies in the future")

@@ -10,7 +10,7 @@ from typing import Final
 from mallku_contracts.errors import PermissionDenied, ReservedName
 from mallku_contracts.operations import Operation, Scope
 from mallku_contracts.policy.model import Limits, Policy, Principal, Rule, is_reserved
-from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
 
 MAX_REMEMBERED_GRANTS: Final = 10_000
 """Grants one compiled policy keeps in memory; beyond that it starts over."""
@@ -38,6 +38,9 @@ class CompiledPolicy:
             for name, role in policy.roles.items()
         }
         self._revoked = frozenset(policy.revoked)
+        self._widest = {
+            name: self._limits(principal.roles) for name, principal in policy.principals.items()
+        }
         self._grants: dict[_GrantKey, Grant] = {}
 
     def decide(
@@ -49,6 +52,8 @@ class CompiledPolicy:
             ReservedName: for the gateway's own names.
             PermissionDenied: naming the rule that was missing.
         """
+        if operation.name != subject.operation:
+            raise self._denied(f"{operation.name!r} is not what the subject names", subject)
         key = (subject, roles, issuer)
         grant = self._grants.get(key)
         if grant is None:
@@ -64,8 +69,7 @@ class CompiledPolicy:
 
     def limits(self, principal: str) -> Limits | None:
         """The widest limits of all roles the principal may have; None when it is unknown."""
-        known = self.policy.principals.get(principal)
-        return None if known is None else self._limits(known.roles)
+        return self._widest.get(principal)
 
     def _decide(
         self, subject: CommandSubject, operation: Operation, roles: frozenset[str], issuer: str
@@ -135,12 +139,22 @@ class _CompiledRule:
         if not self._databases.fullmatch(subject.database):
             return False
         if operation.scope is Scope.DATABASE:
-            return True
+            return subject.collection == NO_COLLECTION
+        if subject.collection == NO_COLLECTION:
+            return False
         return self._collections.fullmatch(subject.collection) is not None
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(re.escape(glob).replace(r"\*", ".*") for glob in globs))
+    return re.compile("|".join(map(_glob_pattern, globs)))
+
+
+def _glob_pattern(glob: str) -> str:
+    """A glob as a pattern that never goes back over what it matched, however many stars it has."""
+    first, *parts = map(re.escape, glob.split("*"))
+    if not parts:
+        return first
+    return first + "".join(f"(?>.*?{part})" for part in parts[:-1]) + ".*" + parts[-1]
 
 
 def _refuse_reserved(subject: CommandSubject) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -15,12 +16,12 @@ from pydantic_core import PydanticCustomError
 
 from mallku_contracts.limits import MAX_NAME_CHARS
 from mallku_contracts.operations import OPERATIONS, Access
+from mallku_contracts.subjects import is_name
 
 MAX_RATE_PER_S: Final = 1_000_000
 """The highest rate a limit may name, commands a second."""
 
 _GLOB = re.compile(rf"@|[A-Za-z0-9_*-]{{1,{MAX_NAME_CHARS}}}")
-_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
 _NKEY = re.compile(r"U[A-Z2-7]{55}")
 _RESERVED: Final = ("_", "mallku_")
 
@@ -48,7 +49,7 @@ def _operation(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not is_name(text):
         raise ValueError(f"{text!r} is not a name of A-Z a-z 0-9 _ -")
     return text
 
@@ -57,11 +58,6 @@ def _nkey(text: str) -> str:
     if not _NKEY.fullmatch(text):
         raise ValueError("not the public nkey of a user (56 characters, beginning with U)")
     return text
-
-
-def _at(path: tuple[str, ...], message: str) -> PydanticCustomError:
-    """An error about a part of the document that the validator at the top found."""
-    return PydanticCustomError("policy", message, {"path": path})  # type: ignore[arg-type]  # LiteralString
 
 
 Glob = Annotated[str, AfterValidator(_glob)]
@@ -147,10 +143,17 @@ class Policy(_Closed):
         for name, principal in self.principals.items():
             for role in principal.roles:
                 if role not in self.roles:
-                    raise _at(("principals", name, "roles"), f"there is no role {role!r}")
+                    raise PydanticCustomError(
+                        "policy",
+                        "there is no role '{role}'",
+                        {"path": ("principals", name, "roles"), "role": role},
+                    )
         for name, role_ in self.roles.items():
-            ids = [rule.id for rule in role_.rules]
-            for rule_id in ids:
-                if ids.count(rule_id) > 1:
-                    raise _at(("roles", name, "rules"), f"the id {rule_id!r} is used twice")
+            for rule_id, times in Counter(rule.id for rule in role_.rules).items():
+                if times > 1:
+                    raise PydanticCustomError(
+                        "policy",
+                        "the id '{rule_id}' is used twice",
+                        {"path": ("roles", name, "rules"), "rule_id": rule_id},
+                    )
         return self

@@ -15,6 +15,11 @@ from mallku_contracts.policy.model import Policy
 MAX_POLICY_CHARS: Final = MIB
 """A policy document, characters."""
 
+MAX_POLICY_DEPTH: Final = 32
+"""Lists and maps inside each other in a policy document, levels."""
+
+_TAGS: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "null")}
+
 
 class PolicyError(ValueError):
     """The policy cannot be used; each line of the message is `source:line:column: what`."""
@@ -23,16 +28,34 @@ class PolicyError(ValueError):
 def read_policy(text: str, source: str = "policy") -> Policy:
     """Read and validate a policy document.
 
-    Refused: what is not YAML, anchors and aliases, a key twice, and everything the model refuses.
+    Refused: what is not YAML, anchors, aliases and tags, a key twice, and everything the model
+    refuses.
 
     Raises:
         PolicyError: one line for each problem, with its place in `source`.
     """
     if len(text) > MAX_POLICY_CHARS:
         raise PolicyError(f"{source}: longer than {MAX_POLICY_CHARS} characters")
-    root = _compose(text, source)
-    _refuse_repeated_keys(root, source)
-    values = yaml.SafeLoader("").construct_document(root)
+    try:
+        root = _compose(text)
+        values = _Loader("").construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        raise PolicyError(f"{_place(source, error.problem_mark)}: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise PolicyError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
+    return _validate(root, values, source)
+
+
+def _compose(text: str) -> yaml.Node:
+    root = yaml.compose(text, Loader=_Loader)
+    if not isinstance(root, yaml.MappingNode):
+        start = yaml.Mark("policy", 0, 0, 0, "", 0)
+        raise _problem("a policy is a map with version, roles and principals", start)
+    _check_keys(root)
+    return root
+
+
+def _validate(root: yaml.Node, values: object, source: str) -> Policy:
     try:
         return Policy.model_validate(_tuples(values))
     except ValidationError as error:
@@ -40,31 +63,50 @@ def read_policy(text: str, source: str = "policy") -> Policy:
         raise PolicyError("\n".join(lines)) from None
 
 
-def _compose(text: str, source: str) -> yaml.Node:
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise PolicyError(f"{source}: anchors and aliases are not used in a policy")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        raise PolicyError(f"{_place(source, error.problem_mark)}: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise PolicyError(f"{source}: not YAML: {error}") from None
-    if not isinstance(root, yaml.MappingNode):
-        raise PolicyError(f"{source}:1:1: a policy is a map with version, roles and principals")
-    return root
+class _Loader(yaml.SafeLoader):
+    """Builds strings, numbers, booleans and null, and knows no dates, merges, tags or anchors."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # left out of the stubs
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise _problem("anchors and aliases are not used in a policy", event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            raise _problem("tags are not used in a policy", event.start_mark)
+        if self.depth >= MAX_POLICY_DEPTH:
+            raise _problem(f"nested deeper than {MAX_POLICY_DEPTH} levels", event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
-def _refuse_repeated_keys(node: yaml.Node, source: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise PolicyError(f"{_place(source, key.start_mark)}: {key.value!r} stands twice")
-            seen.add(str(key.value))
-            _refuse_repeated_keys(value, source)
-    elif isinstance(node, yaml.SequenceNode):
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in _TAGS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _check_keys(node: yaml.Node) -> None:
+    """Refuse a key that is no single value, and a key that stands twice in the same map."""
+    if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(item, source)
+            _check_keys(item)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise _problem("a key is a single word", key.start_mark)
+        if key.value in seen:
+            raise _problem(f"{key.value!r} stands twice", key.start_mark)
+        seen.add(key.value)
+        _check_keys(value)
+
+
+def _problem(message: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=message, problem_mark=mark)
 
 
 def _tuples(value: Any) -> Any:
@@ -80,11 +122,8 @@ def _first_causes(error: ValidationError) -> list[ErrorDetails]:
     """The problems without those that a problem deeper inside has caused."""
     problems = error.errors(include_url=False, include_input=False)
     places = [problem["loc"] for problem in problems]
-
-    def is_first(loc: tuple[int | str, ...]) -> bool:
-        return not any(len(place) > len(loc) and place[: len(loc)] == loc for place in places)
-
-    return [problem for problem in problems if is_first(problem["loc"])]
+    around = {place[:length] for place in places for length in range(len(place))}
+    return [problem for problem in problems if problem["loc"] not in around]
 
 
 def _describe(root: yaml.Node, source: str, problem: ErrorDetails) -> str:
@@ -104,14 +143,13 @@ def _locate(node: yaml.Node, location: Sequence[int | str]) -> Any:
     return node.start_mark
 
 
-def _child(node: yaml.Node, step: int | str) -> yaml.Node | None:
+def _child(node: Any, step: int | str) -> Any:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(step):
                 return value if not isinstance(value, yaml.ScalarNode) else key
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        child: yaml.Node = node.value[step]
-        return child
+        return node.value[step]
     return None
 
 
