@@ -1,0 +1,251 @@
+"""The configuration of nats-server as a value, and as the text that the server reads.
+
+The text is JSON, which is a subset of the server's configuration format; so a name can never become
+syntax. Nothing here ever says `allow_responses`: a reply is not held to the publish lists, and who
+may answer may write anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.limits import MAX_PAYLOAD_BYTES, MIB
+from mallku_contracts.subjects import PREFIX
+
+RANDOM_PORT: Final = -1
+"""The server takes a free port by itself, so that nobody can take it in between."""
+
+MAX_CONNECTIONS: Final = 1_024
+"""Connections to one server."""
+
+MAX_SUBSCRIPTIONS: Final = 1_024
+"""Subscriptions of one connection."""
+
+MAX_OUTBOUND_BYTES: Final = 64 * MIB
+"""What the server keeps for a slow connection before it closes it, bytes."""
+
+AUDITOR_PREFIX: Final = "AUD.API"
+"""Where auditors find the part of the JetStream API that they may use."""
+
+AUDITED_STREAMS: Final = ("MALLKU_AUDIT", "MALLKU_CHECKPOINTS")
+"""The streams that auditors read."""
+
+JOBS: Final = f"{PREFIX}.job.>"
+
+
+class Account(StrEnum):
+    """The walls inside the broker; nothing crosses them but what is exported and imported below."""
+
+    MALLKU = "MALLKU"
+    RECORDS = "RECORDS"
+    AUDITORS = "AUDITORS"
+    SYS = "SYS"
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What one user may publish and subscribe to; what is in no list is refused.
+
+    A subscription may name a queue after a blank: then only members of that queue may subscribe.
+    """
+
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    deny_subscribe: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may connect: the public half of an nkey, an account, and permissions.
+
+    Two users cannot share an nkey; whoever stands in two accounts has two keys.
+    """
+
+    name: str
+    nkey: str
+    account: Account
+    permissions: Permissions
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Files for TLS; with `verify`, clients have to show a certificate of `ca` as well."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None
+    verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfiguration:
+    """Everything that a server of the gateway is told.
+
+    Attributes:
+        store: The folder for streams.
+        port: 0 takes a free one.
+        log: The server's log file; without one it logs to its standard error.
+        log_bytes: A log file is rotated at this size; `log_files` of them are kept.
+        monitoring_port: HTTP on loopback, for `/healthz` and metrics; 0 takes a free one.
+        sync_every_write: Nothing is acknowledged before it is on disk (durability `fsync`);
+            otherwise the operating system decides, at most two minutes later.
+        max_store_bytes: All streams together; None leaves it to the server (75 % of the disk).
+    """
+
+    store: Path
+    users: tuple[User, ...]
+    host: str = "127.0.0.1"
+    port: int = 4222
+    server_name: str = "mallku"
+    log: Path | None = None
+    log_bytes: int = 8 * MIB
+    log_files: int = 4
+    monitoring_port: int | None = None
+    tls: ServerTls | None = None
+    sync_every_write: bool = False
+    max_store_bytes: int | None = None
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def to_text(self) -> str:
+        """The configuration file's text.
+
+        Raises:
+            ConfigurationError: two users share an nkey, or a path cannot be written down.
+        """
+        text = json.dumps(_document(self), indent=2, ensure_ascii=False, default=str)
+        if "\\u00" in text:
+            raise ConfigurationError("the server's configuration holds a control character")
+        return text + "\n"
+
+
+def _document(configuration: ServerConfiguration) -> dict[str, Any]:
+    _refuse_shared_nkeys(configuration.users)
+    document: dict[str, Any] = {
+        "server_name": configuration.server_name,
+        "host": configuration.host,
+        "port": configuration.port or RANDOM_PORT,
+        "max_payload": configuration.max_payload_bytes,
+        "max_connections": MAX_CONNECTIONS,
+        "max_subscriptions": MAX_SUBSCRIPTIONS,
+        "max_pending": MAX_OUTBOUND_BYTES,
+        "write_deadline": "5s",
+        "ping_interval": "20s",
+        "system_account": Account.SYS,
+        "jetstream": _jetstream(configuration),
+        "accounts": _accounts(configuration.users),
+    }
+    document |= _logging(configuration)
+    if configuration.monitoring_port is not None:
+        document["http"] = f"127.0.0.1:{configuration.monitoring_port or RANDOM_PORT}"
+    if configuration.tls is not None:
+        document["tls"] = _tls(configuration.tls)
+    return document | dict(configuration.extra)
+
+
+def _jetstream(configuration: ServerConfiguration) -> dict[str, Any]:
+    jetstream: dict[str, Any] = {"store_dir": configuration.store}
+    if configuration.sync_every_write:
+        jetstream["sync_interval"] = "always"
+    if configuration.max_store_bytes is not None:
+        jetstream["max_file_store"] = configuration.max_store_bytes
+    return jetstream
+
+
+def _logging(configuration: ServerConfiguration) -> dict[str, Any]:
+    if configuration.log is None:
+        return {}
+    return {
+        "logfile": configuration.log,
+        "logfile_size_limit": configuration.log_bytes,
+        "logfile_max_num": configuration.log_files,
+    }
+
+
+def _tls(tls: ServerTls) -> dict[str, Any]:
+    lines = {"cert_file": tls.certificate, "key_file": tls.key, "timeout": 2}
+    return lines | ({} if tls.ca is None else {"ca_file": tls.ca}) | {"verify": tls.verify}
+
+
+def _accounts(users: Iterable[User]) -> dict[str, Any]:
+    members: dict[Account, list[dict[str, Any]]] = {account: [] for account in Account}
+    for user in users:
+        members[user.account].append(_user(user))
+    records, auditors = str(Account.RECORDS), str(Account.AUDITORS)
+    return {
+        Account.MALLKU: {
+            "users": members[Account.MALLKU],
+            "imports": [{"service": {"account": records, "subject": JOBS}}],
+        },
+        Account.RECORDS: {
+            "users": members[Account.RECORDS],
+            "jetstream": "enabled",
+            "exports": [
+                {"service": JOBS, "accounts": [str(Account.MALLKU)]},
+                *(
+                    {"service": f"$JS.API.{call}", "accounts": [auditors]} | response
+                    for call, response in _audit_calls()
+                ),
+            ],
+        },
+        Account.AUDITORS: {
+            "users": members[Account.AUDITORS],
+            "imports": [
+                {
+                    "service": {"account": records, "subject": f"$JS.API.{call}"},
+                    "to": f"{AUDITOR_PREFIX}.{call}",
+                }
+                for call, _ in _audit_calls()
+            ],
+        },
+        Account.SYS: {"users": members[Account.SYS]},
+    }
+
+
+def _audit_calls() -> list[tuple[str, dict[str, str]]]:
+    """The JetStream API that auditors reach, and how the server answers it."""
+    streamed = {"response_type": "stream"}
+    return [
+        call
+        for stream in AUDITED_STREAMS
+        for call in (
+            (f"STREAM.INFO.{stream}", {}),
+            (f"CONSUMER.CREATE.{stream}.>", {}),
+            (f"CONSUMER.INFO.{stream}.*", {}),
+            (f"CONSUMER.MSG.NEXT.{stream}.*", streamed),
+        )
+    ]
+
+
+def _user(user: User) -> dict[str, Any]:
+    permissions = user.permissions
+    return {
+        "nkey": user.nkey,
+        "allowed_connection_types": ["STANDARD"],
+        "permissions": {
+            "publish": _subjects(permissions.publish, ()),
+            "subscribe": _subjects(permissions.subscribe, permissions.deny_subscribe),
+        },
+    }
+
+
+def _subjects(allow: tuple[str, ...], deny: tuple[str, ...]) -> dict[str, list[str]]:
+    """A list of permissions; an empty one is spelled out, lest the server read it as "all"."""
+    if not allow:
+        return {"deny": [">"]}
+    return {"allow": list(allow)} | ({"deny": list(deny)} if deny else {})
+
+
+def _refuse_shared_nkeys(users: Iterable[User]) -> None:
+    owners: dict[str, str] = {}
+    for user in users:
+        if owners.setdefault(user.nkey, user.name) != user.name:
+            raise ConfigurationError(
+                f"{owners[user.nkey]!r} and {user.name!r} have the same nkey; give each its own"
+            )

@@ -1,0 +1,126 @@
+"""Files with secrets and settings in them: refused when missing, too large or open to others."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.keys import KeyFormatError, SigningKey
+from mallku_contracts.limits import MAX_TOKEN_BYTES, MIB
+from mallku_contracts.trust import Trust, TrustError
+
+MAX_FILE_BYTES: Final = 4 * MIB
+"""A key, token, trust or policy file, bytes."""
+
+PRIVATE_MODE: Final = 0o600
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def read_text(path: Path, what: str) -> str:
+    """The UTF-8 text of a file; `what` names its purpose in errors, as in "trust file".
+
+    Raises:
+        ConfigurationError: it is missing, unreadable, no regular file, too large or not UTF-8.
+    """
+    return _read(path, what, private=False)
+
+
+def read_private_text(path: Path, what: str) -> str:
+    """As `read_text`, and refused when group or others may do anything with the file.
+
+    The check is made on the open file, so that it cannot be exchanged in between.
+    """
+    return _read(path, what, private=True)
+
+
+def write_private_text(path: Path, text: str) -> None:
+    """Write a file that only its owner can read (0600), whole or not at all, and synced.
+
+    Raises:
+        ConfigurationError: the folder is missing or cannot be written.
+    """
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
+def load_signing_key(path: Path) -> SigningKey:
+    """The Ed25519 signing key in a private PKCS#8 PEM file; the error never holds any of it."""
+    text = read_private_text(path, "key file")
+    try:
+        return SigningKey.from_pem(text)
+    except KeyFormatError as error:
+        raise ConfigurationError(f"key file {path}: {error}") from None
+
+
+def load_trust(path: Path) -> Trust:
+    """The issuers whose tokens are believed, from a trust file."""
+    try:
+        return Trust.from_json(read_text(path, "trust file"))
+    except TrustError as error:
+        raise ConfigurationError(f"trust file {path}: {error}") from None
+
+
+def load_token(path: Path) -> str:
+    """The token in a token file, without the white space around it.
+
+    Only its shape is looked at (RFC 7519: three parts); a token alone opens nothing, so that the
+    file may be readable by others.
+    """
+    token = read_text(path, "token file").strip()
+    if len(token) > MAX_TOKEN_BYTES or not token.isascii() or len(token.split(".")) != 3:  # noqa: PLR2004  # RFC 7515: header, payload, signature
+        raise ConfigurationError(f"token file {path}: this is not a token in compact form")
+    return token
+
+
+def _read(path: Path, what: str, *, private: bool) -> str:
+    try:
+        with path.open("rb") as file:
+            _check(os.fstat(file.fileno()), path, what, private=private)
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{what} {path}: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigurationError(f"{what} {path}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{what} {path}: not UTF-8 text") from None
+
+
+def _check(status: os.stat_result, path: Path, what: str, *, private: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigurationError(f"{what} {path}: not a regular file")
+    mode = stat.S_IMODE(status.st_mode)
+    if private and mode & _OTHERS:
+        raise ConfigurationError(
+            f"{what} {path}: others may use it (mode {mode:04o}); run: chmod 600 {path}"
+        )
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), PRIVATE_MODE)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,298 @@
+"""The broker's lock: the same policy that workers decide by, said in NATS permissions.
+
+It may be wider than the worker's lock where NATS cannot say it, never narrower; where it is wider,
+a `Widening` says so. Subjects of NATS know tokens, not globs: a glob becomes `*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeVar
+
+from mallku_broker.configuration import (
+    AUDITED_STREAMS,
+    AUDITOR_PREFIX,
+    JOBS,
+    Account,
+    Permissions,
+    User,
+)
+from mallku_broker.streams import (
+    AUDIT,
+    CHECKPOINTS,
+    DEAD,
+    FLAGS,
+    KEYS,
+    POLICY,
+    RESULTS,
+)
+from mallku_broker.streams import JOBS as JOB_STREAM
+from mallku_contracts.operations import OPERATIONS, Scope
+from mallku_contracts.policy import Policy, Principal
+from mallku_contracts.subjects import NO_COLLECTION, PREFIX, command_pattern, inbox_prefix
+
+READ_QUEUE: Final = "mallku.read"
+WRITE_QUEUE: Final = "mallku.write"
+"""The queue groups of workers, one for each class of operations."""
+
+MAX_COMMAND_SUBJECTS: Final = 2_000
+"""Command subjects of one principal; beyond that, names become `*`, collections first."""
+
+WORKER_INBOX_PREFIX: Final = "_INBOX_mallku_worker"
+"""Where answers and acknowledgements for workers come, in RECORDS; an instance id follows."""
+
+SERVICE: Final = "mallku-gateway"
+"""The name under which workers are discovered (ADR-32)."""
+
+_T = TypeVar("_T")
+_ANY: Final = "*"
+_VERBS: Final = ("PING", "INFO", "STATS")
+
+
+class Widening(NamedTuple):
+    """A subject where the broker lets more through than the worker will, and why."""
+
+    principal: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPermissions:
+    """What the policy means for the broker.
+
+    Attributes:
+        users: Those principals that have an nkey, ready for the server's configuration.
+    """
+
+    users: tuple[User, ...]
+    widenings: tuple[Widening, ...]
+
+
+class _Target(NamedTuple):
+    """One thing a rule allows, as tokens of a subject."""
+
+    database: str
+    collection: str
+    operation: str
+
+
+def compile_policy(policy: Policy) -> CompiledPermissions:
+    """The users and permissions that the policy asks for, and where they are wider than it."""
+    users: list[User] = []
+    widenings: list[Widening] = []
+    for name, principal in sorted(policy.principals.items()):
+        permissions, wider = principal_permissions(policy, name)
+        widenings += wider
+        if principal.nkey is not None:
+            users.append(User(name, principal.nkey, _ACCOUNTS[principal.kind], permissions))
+    return CompiledPermissions(tuple(users), tuple(widenings))
+
+
+def principal_permissions(policy: Policy, name: str) -> tuple[Permissions, list[Widening]]:
+    """One principal's permissions, whether it has an nkey or not, and where they are wider."""
+    principal = policy.principals[name]
+    match principal.kind:
+        case "caller":
+            return _caller(policy, name, principal)
+        case "inspector":
+            return _inspector(), []
+        case "auditor":
+            return _auditor(name), []
+        case "administrator":
+            return _administrator(name), []
+
+
+def worker_bus() -> Permissions:
+    """A worker in MALLKU: takes commands as a member of its queue groups alone, and replies.
+
+    Replies can only go to inboxes, so that a reply subject of somebody's choice reaches nothing
+    else.
+    """
+    commands = (
+        f"{command_pattern(name)} {WRITE_QUEUE if operation.mutates else READ_QUEUE}"
+        for name, operation in OPERATIONS.items()
+    )
+    return Permissions(
+        publish=("_INBOX_mallku.>",),
+        subscribe=(*commands, f"{PREFIX}.cur.*.*.*.next", *_discovery()),
+    )
+
+
+def worker_records() -> Permissions:
+    """A worker in RECORDS: writes the trail, results and dead jobs, takes jobs, reads settings."""
+    read = [
+        f"$JS.API.{call}"
+        for stream in (AUDIT, CHECKPOINTS, *map(_bucket, (POLICY, KEYS, FLAGS, RESULTS)))
+        for call in _reading(stream)
+    ]
+    jobs = (
+        f"$JS.API.STREAM.INFO.{JOB_STREAM}",
+        f"$JS.API.CONSUMER.INFO.{JOB_STREAM}.*",
+        f"$JS.API.CONSUMER.MSG.NEXT.{JOB_STREAM}.*",
+        f"$JS.ACK.{JOB_STREAM}.>",
+    )
+    return Permissions(
+        publish=(
+            f"{PREFIX}.audit.>",
+            f"{PREFIX}.checkpoint.*",
+            f"{PREFIX}.dead.>",
+            f"$KV.{RESULTS}.>",
+            *jobs,
+            *read,
+        ),
+        subscribe=(f"{WORKER_INBOX_PREFIX}.>",),
+    )
+
+
+_ACCOUNTS: Final = {
+    "caller": Account.MALLKU,
+    "inspector": Account.MALLKU,
+    "auditor": Account.AUDITORS,
+    "administrator": Account.RECORDS,
+}
+
+
+def _caller(policy: Policy, name: str, principal: Principal) -> tuple[Permissions, list[Widening]]:
+    exact = set(_targets(policy, principal))
+    targets, reason = _collapse(exact)
+    databases = {target.database for target in targets}
+    publish = [
+        *(_subject("cmd", name, target) for target in sorted(targets)),
+        *(_subject("job", name, target) for target in sorted(targets)),
+        *(f"{PREFIX}.cur.{name}.{database}.*.next" for database in sorted(databases)),
+    ]
+    wider = [
+        Widening(name, _subject("cmd", name, _tokens(target)), f"{glob!r} is a glob")
+        for target in sorted(exact)
+        for glob in target[:2]
+        if _ANY in glob and glob != _ANY
+    ]
+    if reason:
+        wider.append(Widening(name, f"{PREFIX}.cmd.{name}.>", reason))
+    subscribe = (f"{inbox_prefix(name)}.>",)
+    return Permissions(tuple(_unique(publish)), subscribe), list(_unique(wider))
+
+
+def _targets(policy: Policy, principal: Principal) -> Iterator[_Target]:
+    """What the rules of every role allow, globs as they stand there."""
+    for role in principal.roles:
+        for rule in policy.roles[role].rules:
+            for operation in rule.allowed:
+                for database in rule.databases:
+                    if OPERATIONS[operation].scope is Scope.DATABASE:
+                        yield _Target(database, NO_COLLECTION, operation)
+                        continue
+                    for collection in rule.collections:
+                        yield _Target(database, collection, operation)
+
+
+def _tokens(target: _Target) -> _Target:
+    """A glob as the token that covers it."""
+    return target._replace(
+        database=_ANY if _ANY in target.database else target.database,
+        collection=_ANY if _ANY in target.collection else target.collection,
+    )
+
+
+def _collapse(exact: Iterable[_Target]) -> tuple[set[_Target], str]:
+    """The targets as tokens, widened until they are few enough; and why, if they were."""
+    targets = {_tokens(target) for target in exact}
+    if len(targets) <= MAX_COMMAND_SUBJECTS:
+        return targets, ""
+    reason = f"{len(targets)} subjects are more than {MAX_COMMAND_SUBJECTS}"
+    targets = {
+        target if target.collection == NO_COLLECTION else target._replace(collection=_ANY)
+        for target in targets
+    }
+    if len(targets) <= MAX_COMMAND_SUBJECTS:
+        return targets, f"{reason}: every collection"
+    widest = {target._replace(database=_ANY) for target in targets}
+    return widest, f"{reason}: every database and collection"
+
+
+def _subject(channel: str, principal: str, target: _Target) -> str:
+    return (
+        f"{PREFIX}.{channel}.{principal}.{target.database}.{target.collection}.{target.operation}"
+    )
+
+
+def _inspector() -> Permissions:
+    """Sees commands and replies, and takes none: a member of a queue group would."""
+    seen = (f"{PREFIX}.cmd.>", f"{PREFIX}.cur.>", JOBS, "_INBOX_mallku.>")
+    return Permissions(
+        publish=tuple(_discovery()),
+        subscribe=(*seen, *_discovery()),
+        deny_subscribe=("> >",),
+    )
+
+
+def _auditor(name: str) -> Permissions:
+    """Reads the trail, through the calls that AUDITORS imports."""
+    calls = (
+        f"{AUDITOR_PREFIX}.{call}"
+        for stream in AUDITED_STREAMS
+        for call in (
+            f"STREAM.INFO.{stream}",
+            f"CONSUMER.CREATE.{stream}.>",
+            f"CONSUMER.INFO.{stream}.*",
+            f"CONSUMER.MSG.NEXT.{stream}.*",
+        )
+    )
+    return Permissions(publish=tuple(calls), subscribe=(f"{inbox_prefix(name)}.>",))
+
+
+def _administrator(name: str) -> Permissions:
+    """Looks after streams and buckets; deletes and purges none, and writes no record."""
+    buckets = (POLICY, KEYS, FLAGS, RESULTS)
+    streams = (AUDIT, CHECKPOINTS, JOB_STREAM, DEAD, *map(_bucket, buckets))
+    calls = [
+        f"$JS.API.{call}"
+        for stream in streams
+        for call in (
+            *_reading(stream),
+            f"STREAM.CREATE.{stream}",
+            f"STREAM.UPDATE.{stream}",
+            f"CONSUMER.DELETE.{stream}.*",
+        )
+    ]
+    return Permissions(
+        publish=(
+            "$JS.API.INFO",
+            "$JS.API.STREAM.NAMES",
+            "$JS.API.STREAM.LIST",
+            *calls,
+            *(f"$KV.{bucket}.>" for bucket in buckets),
+        ),
+        subscribe=(f"{inbox_prefix(name)}.>",),
+    )
+
+
+def _reading(stream: str) -> tuple[str, ...]:
+    """The JetStream API's calls that read a stream."""
+    return (
+        f"STREAM.INFO.{stream}",
+        f"STREAM.MSG.GET.{stream}",
+        f"DIRECT.GET.{stream}",
+        f"DIRECT.GET.{stream}.>",
+        f"CONSUMER.CREATE.{stream}.>",
+        f"CONSUMER.INFO.{stream}.*",
+        f"CONSUMER.MSG.NEXT.{stream}.*",
+    )
+
+
+def _bucket(name: str) -> str:
+    return f"KV_{name}"
+
+
+def _discovery() -> Iterator[str]:
+    """Discovery of one service (ADR-32): all, those of a name, and one by its id."""
+    for verb in _VERBS:
+        yield f"$SRV.{verb}"
+        yield f"$SRV.{verb}.{SERVICE}"
+        yield f"$SRV.{verb}.{SERVICE}.*"
+
+
+def _unique(items: Iterable[_T]) -> Iterable[_T]:
+    return dict.fromkeys(items)

@@ -1,0 +1,284 @@
+"""The streams and buckets of the gateway as code: created, checked, and never changed in silence.
+
+Requests go to the JetStream API as JSON, because the library's `StreamConfig` does not know every
+field. They belong into the account RECORDS.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+
+from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
+from mallku_contracts.limits import (
+    AUDIT_DUPLICATE_WINDOW_S,
+    KIB,
+    MAX_AUDIT_OVERHEAD_BYTES,
+    MAX_COMMAND_BYTES,
+    MIB,
+)
+from mallku_contracts.subjects import PREFIX
+
+API_TIMEOUT_S: Final = 5.0
+"""One request to the JetStream API, seconds."""
+
+MAX_HEADER_BYTES: Final = 16 * KIB
+"""What headers may add to a stored message, bytes."""
+
+MAX_CONSUMERS: Final = 256
+"""Consumers of one stream: nobody may exhaust the server with them."""
+
+AUDIT, CHECKPOINTS = "MALLKU_AUDIT", "MALLKU_CHECKPOINTS"
+JOBS, DEAD = "MALLKU_JOBS", "MALLKU_DEAD"
+POLICY, KEYS, FLAGS, RESULTS = "mallku_policy", "mallku_keys", "mallku_flags", "mallku_results"
+
+_NS: Final = 1_000_000_000
+_DAY_S: Final = 86_400
+_NOT_FOUND: Final = 10059
+_NAME_IN_USE: Final = 10058
+_UNLIMITED: Final = -1
+
+_GROWING: Final = frozenset(
+    {"max_bytes", "max_age", "max_msg_size", "max_consumers", "max_msgs", "max_msgs_per_subject"}
+)
+"""Limits whose raising loses nothing; below zero, or zero, they are without limit."""
+
+_HARMLESS: Final = frozenset(
+    {"description", "duplicate_window", "allow_atomic", "allow_direct", "num_replicas"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How much may be kept, bytes on disk; the server sets these aside when a stream is made.
+
+    A full audit stream refuses: nothing is executed any more until there is room.
+    """
+
+    audit_bytes: int = 4_096 * MIB
+    checkpoint_bytes: int = 256 * MIB
+    job_bytes: int = 512 * MIB
+    dead_bytes: int = 256 * MIB
+    result_bytes: int = 512 * MIB
+    bucket_bytes: int = 32 * MIB
+    replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDefinition:
+    """What a stream has to be: the fields of its configuration that we fix, as the server has them.
+
+    Sizes are bytes, times nanoseconds (nats-architecture-and-design, ADR-31 and the API's schema
+    `io.nats.jetstream.api.v1.stream_configuration`).
+    """
+
+    name: str
+    configuration: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A stream that is not what it has to be; `safe` says that `apply` may change it."""
+
+    stream: str
+    field: str
+    expected: Any
+    found: Any
+    safe: bool
+
+    def __str__(self) -> str:
+        return f"{self.stream}.{self.field}: expected {self.expected!r}, found {self.found!r}"
+
+
+def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
+    """Every stream and bucket that the gateway needs."""
+    audit_size = MAX_COMMAND_BYTES + MAX_AUDIT_OVERHEAD_BYTES + MAX_HEADER_BYTES
+    command_size = MAX_COMMAND_BYTES + MAX_HEADER_BYTES
+    trail = {
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_atomic": True,
+        "duplicate_window": AUDIT_DUPLICATE_WINDOW_S * _NS,
+    }
+    return (
+        _stream(
+            settings,
+            AUDIT,
+            f"{PREFIX}.audit.>",
+            max_bytes=settings.audit_bytes,
+            max_msg_size=audit_size,
+            **trail,
+        ),
+        _stream(
+            settings,
+            CHECKPOINTS,
+            f"{PREFIX}.checkpoint.*",
+            max_bytes=settings.checkpoint_bytes,
+            max_msg_size=MAX_AUDIT_OVERHEAD_BYTES,
+            **trail,
+        ),
+        _stream(
+            settings,
+            JOBS,
+            f"{PREFIX}.job.>",
+            retention="workqueue",
+            max_bytes=settings.job_bytes,
+            max_msg_size=command_size,
+            max_age=8 * _DAY_S * _NS,
+            duplicate_window=AUDIT_DUPLICATE_WINDOW_S * _NS,
+        ),
+        _stream(
+            settings,
+            DEAD,
+            f"{PREFIX}.dead.>",
+            max_bytes=settings.dead_bytes,
+            max_msg_size=audit_size,
+        ),
+        _bucket(settings, POLICY, history=64),
+        _bucket(settings, KEYS, history=64),
+        _bucket(settings, FLAGS, history=16),
+        _bucket(
+            settings, RESULTS, max_bytes=settings.result_bytes, max_age=9 * _DAY_S * _NS, history=1
+        ),
+    )
+
+
+async def ensure(connection: Client, wanted: Iterable[StreamDefinition]) -> list[Drift]:
+    """Create what is missing, and report where what is there differs; nothing is changed.
+
+    Raises:
+        GatewayUnreachable: the JetStream API does not answer.
+        ConfigurationError: it refused to create a stream, or to show one.
+    """
+    drifts: list[Drift] = []
+    for definition in wanted:
+        found = await _find(connection, definition.name)
+        if found is None:
+            found = await _create(connection, definition)
+        drifts += compare(definition, found)
+    return drifts
+
+
+async def apply(connection: Client, definition: StreamDefinition) -> list[Drift]:
+    """Make the changes that lose nothing (`Drift.safe`), and return the drift that remains.
+
+    Raises: as `ensure`; a stream that is missing is a `ConfigurationError`.
+    """
+    found = await _find(connection, definition.name)
+    if found is None:
+        raise ConfigurationError(f"there is no stream {definition.name}")
+    changes = {drift.field: drift.expected for drift in compare(definition, found) if drift.safe}
+    if changes:
+        found = await _call(connection, f"STREAM.UPDATE.{definition.name}", {**found, **changes})
+    return compare(definition, found)
+
+
+def compare(definition: StreamDefinition, found: Mapping[str, Any]) -> list[Drift]:
+    """Field by field, where a stream's configuration is not what it has to be."""
+    return [
+        Drift(definition.name, name, expected, found.get(name), _is_safe(name, expected, found))
+        for name, expected in definition.configuration.items()
+        if found.get(name, _absent(expected)) != expected
+    ]
+
+
+def _stream(settings: StreamSettings, name: str, subject: str, **more: Any) -> StreamDefinition:
+    configuration: dict[str, Any] = {
+        "name": name,
+        "subjects": [subject],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs": _UNLIMITED,
+        "max_consumers": MAX_CONSUMERS,
+        "max_age": 0,
+        "num_replicas": settings.replicas,
+        "allow_direct": True,
+        "allow_rollup_hdrs": False,
+        "sealed": False,
+    }
+    return StreamDefinition(name, configuration | more)
+
+
+def _bucket(
+    settings: StreamSettings,
+    name: str,
+    *,
+    history: int,
+    max_bytes: int | None = None,
+    max_age: int = 0,
+) -> StreamDefinition:
+    """A key-value bucket, which is a stream (ADR-8)."""
+    return _stream(
+        settings,
+        f"KV_{name}",
+        f"$KV.{name}.>",
+        max_msgs_per_subject=history,
+        max_bytes=max_bytes or settings.bucket_bytes,
+        max_age=max_age,
+        deny_delete=True,
+        allow_rollup_hdrs=True,
+    )
+
+
+def _absent(expected: Any) -> Any:
+    """The server leaves out what is false, zero or empty."""
+    return type(expected)()
+
+
+def _is_safe(name: str, expected: Any, found: Mapping[str, Any]) -> bool:
+    if name in _GROWING:
+        now = int(found.get(name, 0))
+        return now > 0 and bool(expected <= 0 or expected > now)
+    return name in _HARMLESS
+
+
+async def _find(connection: Client, name: str) -> dict[str, Any] | None:
+    try:
+        return await _call(connection, f"STREAM.INFO.{name}", {})
+    except _ApiError as error:
+        if error.err_code == _NOT_FOUND:
+            return None
+        raise
+
+
+async def _create(connection: Client, definition: StreamDefinition) -> dict[str, Any]:
+    try:
+        return await _call(connection, f"STREAM.CREATE.{definition.name}", definition.configuration)
+    except _ApiError as error:
+        found = await _find(connection, definition.name) if error.err_code == _NAME_IN_USE else None
+        if found is None:
+            raise
+        return found  # somebody else created it in between
+
+
+class _ApiError(ConfigurationError):
+    """The JetStream API refused a request."""
+
+    def __init__(self, call: str, err_code: int, description: str) -> None:
+        super().__init__(f"JetStream refused {call}: {description} ({err_code})")
+        self.err_code = err_code
+
+
+async def _call(connection: Client, call: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the JetStream API about a stream; returns the stream's configuration."""
+    try:
+        message = await connection.request(
+            f"$JS.API.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S
+        )
+    except nats.errors.Error as error:
+        raise GatewayUnreachable(
+            f"JetStream did not answer {call} within {API_TIMEOUT_S} s "
+            f"({type(error).__name__}); may this user call it?"
+        ) from error
+    answer: dict[str, Any] = json.loads(message.data)
+    if "error" in answer:
+        refusal = answer["error"]
+        raise _ApiError(call, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
+    configuration: dict[str, Any] = answer["config"]
+    return configuration
