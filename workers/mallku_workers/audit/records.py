@@ -1,0 +1,71 @@
+"""What a record says of a case: pure, from what the steps have established so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from mallku_contracts.errors import MallkuError
+from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
+from mallku_workers.message import Case
+from mallku_workers.stores.base import Done, Effect
+
+UNREADABLE: Final = CommandSubject("unknown", "unknown", NO_COLLECTION, "unknown")
+"""Stands in the audit subject of a refusal whose own subject could not be read."""
+
+
+def subject_of(case: Case) -> CommandSubject:
+    """The command's subject, or the one that stands for unreadable ones."""
+    return case.subject or UNREADABLE
+
+
+def known(case: Case) -> dict[str, Any]:
+    """The fields of a record that tell who asked for what, as far as it is established."""
+    header, identity, grant = case.header, case.identity, case.grant
+    fields: dict[str, Any] = {
+        "id": header.id if header else "",
+        "principal": subject_of(case).principal,
+        "subject": case.message.subject,
+        "steps": dict(case.steps),
+    }
+    if header:
+        fields["attempt"] = header.attempt
+    if identity:
+        fields |= {"kid": identity.key.kid, "roles": tuple(sorted(identity.roles))}
+    if grant:
+        fields |= {"policy": grant.policy_version, "rule": grant.rule}
+    return fields
+
+
+def asked(case: Case) -> dict[str, Any]:
+    """The signed bytes themselves and the key that verifies them; never the token."""
+    envelope, identity = case.envelope, case.identity
+    if envelope is None or identity is None:
+        return {}
+    parts = (envelope.protected, envelope.body, envelope.signature, identity.key.raw)
+    return {"command": parts}
+
+
+def came_of(done: Done) -> dict[str, Any]:
+    """What a finished command did."""
+    return {
+        "effects": tuple(_effects(done.effects)),
+        "position": done.position,
+        "replayed_of": done.replayed,
+    }
+
+
+def went_wrong(error: MallkuError) -> dict[str, Any]:
+    """Which error ended a command."""
+    return {"code": error.code, "number_of": error.number}
+
+
+def _effects(effects: Iterable[Effect]) -> Iterable[dict[str, Any]]:
+    for effect in effects:
+        yield {
+            "collection": effect.collection,
+            "key": effect.key,
+            "old_rev": effect.old_rev,
+            "new_rev": effect.new_rev,
+            "new": effect.new,
+        }

@@ -1,0 +1,201 @@
+"""Steps 8 and 10: no execution before the intent is acknowledged, no answer before the outcome.
+
+The trail is a stream; its acknowledgements come back over one multiplexed inbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import structlog
+
+from mallku_broker.acknowledgements import Ack, PublishFailed
+from mallku_contracts.audit import Record, message_id, record_hash
+from mallku_contracts.errors import AuditUnavailable, MallkuError, OutcomePending, Replayed
+from mallku_contracts.results import Receipt
+from mallku_contracts.subjects import CommandSubject, audit_subject
+from mallku_workers.audit.floods import RefusalFloods
+from mallku_workers.audit.records import (
+    UNREADABLE,
+    asked,
+    came_of,
+    known,
+    subject_of,
+    went_wrong,
+)
+from mallku_workers.message import Case
+from mallku_workers.stores.base import Done
+
+"""The stream that every record goes to."""
+_log = structlog.get_logger("mallku.audit")
+
+
+class Acknowledgements(Protocol):
+    """What the writer needs of the broker: publish one record, and learn where it stands."""
+
+    def publish(
+        self, subject: str, body: bytes, *, message_id: str, timeout: float
+    ) -> asyncio.Future[Ack]:
+        """Publish; the future ends with the acknowledgement or with `PublishFailed`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLimits:
+    """What bounds the writing of records.
+
+    Attributes:
+        wait_s: How long an intent or a mutation's outcome waits for the stream, seconds.
+        retry_s: Between two tries of an outcome, seconds.
+        max_pending: Records not acknowledged; above it nothing new is executed.
+        refusals_per_minute: Refusals of one principal with a record each; the rest are counted.
+    """
+
+    wait_s: float
+    retry_s: float
+    max_pending: int
+    refusals_per_minute: int
+
+
+class AuditWriter:
+    """Writes this worker's records, numbered from 1 without gaps; `clock` is Unix milliseconds."""
+
+    def __init__(
+        self,
+        acknowledgements: Acknowledgements,
+        worker: str,
+        limits: AuditLimits,
+        clock: Callable[[], int],
+    ) -> None:
+        self._acknowledgements = acknowledgements
+        self._worker = worker
+        self._limits = limits
+        self._clock = clock
+        self._number = 0
+        self._pending: set[asyncio.Future[Ack]] = set()
+        self._floods = RefusalFloods(limits.refusals_per_minute)
+
+    @property
+    def pending(self) -> int:
+        """Outcomes that the stream has not acknowledged yet."""
+        return len(self._pending)
+
+    async def intent(self, case: Case) -> None:
+        """Step 8: put the intent on the trail, once, and wait for the acknowledgement.
+
+        Raises:
+            AuditUnavailable: there was none in time; nothing may be executed.
+            Replayed: some worker wrote this transmission's intent before.
+        """
+        if len(self._pending) >= self._limits.max_pending:
+            raise AuditUnavailable("too many outcomes wait for the trail", retry_after=1.0)
+        record = self._record("intent", **known(case), **asked(case))
+        try:
+            acknowledged = await self._publish(subject_of(case), record, record.pack())
+        except PublishFailed as error:
+            _log.warning("intent_not_acknowledged", id=record.id, reason=str(error))
+            raise AuditUnavailable(
+                "the trail did not acknowledge the intent; nothing was executed",
+                retry_after=self._limits.wait_s,
+            ) from None
+        if acknowledged.duplicate:
+            raise Replayed("this transmission was seen before; sign a retry anew")
+        case.intended = True
+
+    async def done(self, case: Case, done: Done) -> Receipt | None:
+        """Step 10: a mutation waits for its receipt; the outcome of a read is written behind.
+
+        Raises:
+            OutcomePending: the effect stands, its record is not acknowledged yet.
+        """
+        case.concluded = True
+        return await self._outcome(case, self._record("done", **known(case), **came_of(done)))
+
+    async def failed(self, case: Case, error: MallkuError) -> Receipt | None:
+        """Step 10 for an intent whose execution failed without effect."""
+        case.concluded = True
+        return await self._outcome(case, self._record("failed", **known(case), **went_wrong(error)))
+
+    def denied(self, case: Case, error: MallkuError) -> None:
+        """Put a refusal on the trail, behind the reply; floods are summed up by the minute."""
+        self._sum_up(self._floods.begin_minute(self._clock()))
+        if self._floods.passes(subject_of(case).principal):
+            record = self._record("denied", **known(case), **went_wrong(error))
+            self._write_until_acknowledged(subject_of(case), record, record.pack())
+
+    def _sum_up(self, summaries: list[tuple[str, int]]) -> None:
+        for principal, count in summaries:
+            subject = replace(UNREADABLE, principal=principal)
+            record = self._record("denied", id="", principal=principal, subject="", count=count)
+            self._write_until_acknowledged(subject, record, record.pack())
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait for what is pending; return how many records were still not acknowledged."""
+        self._sum_up(self._floods.summaries())
+        if self._pending:
+            await asyncio.wait(set(self._pending), timeout=timeout_s)
+        return len(self._pending)
+
+    async def _outcome(self, case: Case, record: Record) -> Receipt | None:
+        data = record.pack()
+        writing = self._write_until_acknowledged(subject_of(case), record, data)
+        if not case.mutates:
+            return None
+        await asyncio.wait((writing,), timeout=self._limits.wait_s)
+        if not writing.done():
+            raise OutcomePending(
+                "the command was carried out; its record is not acknowledged yet",
+                details={"id": record.id},
+            )
+        stands = writing.result()
+        return {"stream": stands.stream, "sequence": stands.sequence, "hash": record_hash(data)}
+
+    def _write_until_acknowledged(
+        self, subject: CommandSubject, record: Record, data: bytes
+    ) -> asyncio.Future[Ack]:
+        """Publish, and again after each failure, until the stream has the record."""
+        writing: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._pending.add(writing)
+        writing.add_done_callback(self._pending.discard)
+
+        def settle(published: asyncio.Future[Ack]) -> None:
+            if published.cancelled():
+                writing.cancel()
+            elif (error := published.exception()) is None:
+                writing.set_result(published.result())
+            else:
+                _log.warning("record_not_acknowledged", id=record.id, reason=str(error))
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._limits.retry_s, publish)
+
+        def publish() -> None:
+            self._publish(subject, record, data).add_done_callback(settle)
+
+        publish()
+        return writing
+
+    def _publish(self, subject: CommandSubject, record: Record, data: bytes) -> asyncio.Future[Ack]:
+        return self._acknowledgements.publish(
+            audit_subject(subject, record.kind),
+            data,
+            message_id=_message_id(record),
+            timeout=self._limits.wait_s,
+        )
+
+    def _record(self, kind: str, **fields: Any) -> Record:
+        self._number += 1
+        now = self._clock()
+        return Record(kind=kind, worker=self._worker, number=self._number, time=now, **fields)
+
+
+def _message_id(record: Record) -> str:
+    """Refusals are told apart by worker and number.
+
+    Under its transmission's id, a refused replay could take the place of the true outcome.
+    """
+    if record.kind == "denied":
+        return f"d.{record.worker}.{record.number}"
+    return message_id(record.kind, record.principal, record.id)

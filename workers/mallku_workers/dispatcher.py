@@ -1,0 +1,84 @@
+"""Takes commands off the bus, and lets go of them only when each has been answered.
+
+One subscription for each operation, in a queue group of its class, so that a command reaches one
+worker. Draining leaves the groups first, and then finishes what has already come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+
+from mallku_broker.connection import Listener
+from mallku_broker.permissions import READ_QUEUE, WRITE_QUEUE
+from mallku_contracts.operations import OPERATIONS
+from mallku_contracts.subjects import command_pattern
+from mallku_workers.message import Message
+
+_MS_PER_S: Final = 1_000
+_log = structlog.get_logger("mallku.dispatcher")
+
+
+class Subscriber(Protocol):
+    """What the dispatcher needs of a bus connection."""
+
+    async def listen(self, subject: str, listener: Listener, *, queue: str = "") -> Any:
+        """Call `listener` for each message of a queue group."""
+        ...
+
+    async def retire(self, subscriptions: Sequence[Any]) -> None:
+        """Unsubscribe, and return when everything sent until then was delivered."""
+        ...
+
+
+class Dispatcher:
+    """Runs `handle` for each message, each in a task of its own; `handle` bounds how many."""
+
+    def __init__(self, bus: Subscriber, handle: Callable[[Message], Awaitable[None]]) -> None:
+        self._bus = bus
+        self._handle = handle
+        self._subscriptions: list[Any] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    @property
+    def under_way(self) -> int:
+        """Commands that have come and are not answered yet."""
+        return len(self._under_way)
+
+    async def start(self) -> None:
+        """Join the queue groups of every operation."""
+        for operation in OPERATIONS.values():
+            self._subscriptions.append(
+                await self._bus.listen(
+                    command_pattern(operation.name),
+                    self._receive,
+                    queue=WRITE_QUEUE if operation.mutates else READ_QUEUE,
+                )
+            )
+
+    def _receive(self, subject: str, reply: str, body: bytes, _header: bytes | None) -> None:
+        now_ms, now_s = int(time.time() * _MS_PER_S), time.monotonic()
+        message = Message(subject, reply, body, received_ms=now_ms, received_s=now_s)
+        task = asyncio.ensure_future(self._handle(message))
+        self._under_way.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("reply_not_sent", exc_info=task.exception())
+
+    async def drain(self, timeout_s: float) -> int:
+        """Leave the groups, finish what has come; return how many commands were cut off."""
+        await self._bus.retire(self._subscriptions)
+        self._subscriptions.clear()
+        if self._under_way:
+            await asyncio.wait(set(self._under_way), timeout=timeout_s)
+        cut_off = [task for task in self._under_way if not task.done()]
+        for task in cut_off:
+            task.cancel()
+        return len(cut_off)

@@ -1,0 +1,141 @@
+"""Steps 2 to 4: is it whole, who sent it, and was it seen before."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from mallku_contracts import codec
+from mallku_contracts.envelope import (
+    CommandHeader,
+    Envelope,
+    command_signing_input,
+    token_hash,
+)
+from mallku_contracts.errors import (
+    InvalidSignature,
+    InvalidToken,
+    MalformedBody,
+    PrincipalMismatch,
+    Replayed,
+    Revoked,
+    TokenExpired,
+)
+from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
+from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.tokens import COMMAND_AUDIENCE, Identity, verify_token
+from mallku_contracts.trust import Trust
+from mallku_workers.message import Case
+
+_MS_PER_S = 1_000
+
+
+def open_command(
+    case: Case, subject: CommandSubject, *, skew_ms: int
+) -> tuple[Envelope, CommandHeader]:
+    """Step 2: shape, times, and the subject that was signed. No cryptography yet."""
+    case.envelope = envelope = Envelope.split(case.message.data)
+    case.header = header = CommandHeader.read(envelope.protected)
+    header.check_times(case.message.received_ms, skew_ms=skew_ms)
+    header.check_subject(subject)
+    return envelope, header
+
+
+class Identifier:
+    """Step 3: believes a token, and the signature made with the key that the token names.
+
+    Verified tokens are remembered by hash until they expire, at most `max_tokens` of them;
+    revocation is asked for every time.
+    """
+
+    def __init__(
+        self,
+        trust: Trust,
+        is_revoked: Callable[[str], bool],
+        *,
+        max_tokens: int,
+        skew_ms: int,
+    ) -> None:
+        self._trust = trust
+        self._is_revoked = is_revoked
+        self._max_tokens = max_tokens
+        self._leeway_s = skew_ms / _MS_PER_S
+        self._verified: OrderedDict[bytes, Identity] = OrderedDict()
+
+    def identify(
+        self, case: Case, subject: CommandSubject, envelope: Envelope, header: CommandHeader
+    ) -> Identity:
+        """Prove who signed these bytes.
+
+        Raises:
+            InvalidToken, TokenExpired, Revoked, PrincipalMismatch, InvalidSignature
+        """
+        digest = token_hash(envelope.token)
+        if header.ath != digest:
+            raise InvalidToken("protected.ath is not the hash of the token")
+        identity = self._identity(envelope.token, digest, case.message.received_ms / _MS_PER_S)
+        if identity.principal != subject.principal:
+            raise PrincipalMismatch("the token speaks for another principal than the subject")
+        if header.kid != identity.key.kid:
+            raise InvalidSignature("protected.kid is not the key that the token names")
+        for name in (identity.key.kid, identity.principal):
+            if self._is_revoked(name):
+                raise Revoked(f"{name} was revoked")
+        signed = command_signing_input(str(subject), envelope.protected, envelope.body)
+        if not identity.key.verify(signed, envelope.signature):
+            raise InvalidSignature("the signature does not hold for these bytes and this subject")
+        case.identity = identity
+        return identity
+
+    def _identity(self, token: bytes, digest: bytes, now_s: float) -> Identity:
+        known = self._verified.get(digest)
+        if known is not None:
+            if now_s >= known.expires_at + self._leeway_s:
+                del self._verified[digest]
+                raise TokenExpired("the token's exp has passed")
+            return known
+        identity = verify_token(
+            token, self._trust, audience=COMMAND_AUDIENCE, now_s=now_s, leeway_s=self._leeway_s
+        )
+        self._verified[digest] = identity
+        if len(self._verified) > self._max_tokens:
+            self._verified.popitem(last=False)
+        return identity
+
+
+def read_body(envelope: Envelope) -> dict[str, Any]:
+    """Unpack the body of an envelope whose signature held."""
+    try:
+        body = codec.unpack(envelope.body)
+    except codec.CodecError as error:
+        raise MalformedBody(f"body: {error}") from None
+    if not isinstance(body, dict):
+        raise MalformedBody("body: not a map")
+    return body
+
+
+class SeenIds:
+    """Step 4: remembers which transmissions this worker has seen, while they could come again.
+
+    Across workers the trail's memory of message ids answers, at step 8.
+    """
+
+    def __init__(self, max_ids: int) -> None:
+        self._max_ids = max_ids
+        self._until: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def refuse_replay(self, principal: str, header: CommandHeader, now_ms: int) -> None:
+        """Remember this transmission; `Replayed` when it was here before."""
+        key = (principal, header.id)
+        if key in self._until:
+            raise Replayed("this transmission was seen before; sign a retry anew")
+        self._until[key] = header.exp + MAX_CLOCK_SKEW_MS
+        self._forget(now_ms)
+
+    def _forget(self, now_ms: int) -> None:
+        while self._until:
+            key, until = next(iter(self._until.items()))
+            if until >= now_ms and len(self._until) <= self._max_ids:
+                return
+            del self._until[key]

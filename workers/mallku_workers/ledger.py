@@ -1,0 +1,95 @@
+"""Step 7, remember: what a mutation claims in the ledger, and what an earlier attempt left there.
+
+The entry itself is written by the store, in the same commit as the effect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from mallku_contracts.arguments import Outcome
+from mallku_contracts.envelope import CommandHeader, fingerprint
+from mallku_contracts.errors import IdempotencyConflict
+from mallku_contracts.identifiers import is_uuid7
+from mallku_contracts.operations import Operation
+from mallku_contracts.subjects import CommandSubject
+from mallku_workers.stores.base import Done, LedgerClaim, LedgerEntry, Store
+
+MADE_KEY_LIFE_MS: Final = 15 * 60 * 1_000
+"""How long an entry is kept whose key the client library made (a UUIDv7), milliseconds."""
+
+NAMED_KEY_LIFE_MS: Final = 24 * 3_600 * 1_000
+"""How long an entry is kept whose key the caller named, milliseconds."""
+
+_HALF: Final = 32
+"""Hexadecimal digits of either half of a ledger key: 128 bits."""
+
+
+def ledger_key(principal: str, idempotency_key: str) -> str:
+    """Where the ledger keeps this principal's entry: keys of different principals never meet.
+
+    Half of it is the hash of the principal alone, so that an entry shows whose it is.
+    """
+    return _owner(principal) + hashlib.sha256(idempotency_key.encode()).hexdigest()[:_HALF]
+
+
+def _owner(principal: str) -> str:
+    return hashlib.sha256(principal.encode()).hexdigest()[:_HALF]
+
+
+def make_claim(
+    subject: CommandSubject, operation: Operation, header: CommandHeader, body: bytes, now_ms: int
+) -> LedgerClaim | None:
+    """The claim of a mutation; reads claim nothing."""
+    if not operation.mutates:
+        return None
+    life = MADE_KEY_LIFE_MS if is_uuid7(header.idem) else NAMED_KEY_LIFE_MS
+    return LedgerClaim(
+        key=ledger_key(subject.principal, header.idem),
+        fingerprint=fingerprint(subject, body),
+        id=header.id,
+        expires_ms=now_ms + life,
+    )
+
+
+async def remember(
+    store: Store, database: str, claim: LedgerClaim | None, attempt: int
+) -> Done | None:
+    """What an earlier attempt already did, for attempts after the first.
+
+    A first attempt pays nothing: the ledger's unique key decides at commit.
+
+    Raises:
+        IdempotencyConflict: the key was used for another command.
+    """
+    if claim is None or attempt == 1:
+        return None
+    entry = await store.recall(database, claim.key)
+    if entry is None:
+        return None
+    if entry.fingerprint != claim.fingerprint:
+        raise IdempotencyConflict("the idempotency key was used for another command")
+    return Done(result=entry.result, replayed=entry.id)
+
+
+async def outcome(store: Store, subject: CommandSubject, arguments: Outcome) -> Done:
+    """What became of one of the principal's own commands, as far as the ledger remembers."""
+    if arguments.idempotency_key is not None:
+        entry = await store.recall(
+            subject.database, ledger_key(subject.principal, arguments.idempotency_key)
+        )
+    else:
+        entry = await _own_transmission(store, subject, arguments.id or "")
+    if entry is None:
+        return Done({"state": "unknown", "id": None, "result": None})
+    return Done({"state": "done", "id": entry.id, "result": entry.result})
+
+
+async def _own_transmission(
+    store: Store, subject: CommandSubject, transmission: str
+) -> LedgerEntry | None:
+    entry = await store.recall_transmission(subject.database, transmission)
+    if entry is None or not entry.key.startswith(_owner(subject.principal)):
+        return None
+    return entry

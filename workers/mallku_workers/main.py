@@ -1,0 +1,204 @@
+"""Puts a worker together, runs it until it is told to stop, and takes it apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import uvloop
+
+from mallku_broker.acknowledgements import AcknowledgementMultiplexer
+from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
+from mallku_broker.events import ConnectionEvent, EventKind
+from mallku_broker.files import load_signing_key, load_trust, read_text
+from mallku_broker.permissions import WORKER_INBOX_PREFIX
+from mallku_broker.streams import AUDIT
+from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.policy import CompiledPolicy, PolicyError, read_policy
+from mallku_workers import logs
+from mallku_workers.admission import Slots
+from mallku_workers.audit import AuditLimits, AuditWriter
+from mallku_workers.breaker import Breaker
+from mallku_workers.credentials import TokenFile
+from mallku_workers.dispatcher import Dispatcher
+from mallku_workers.execution import Executor
+from mallku_workers.heartbeat import Heartbeat
+from mallku_workers.identity import Identifier, SeenIds
+from mallku_workers.pipeline import Pipeline
+from mallku_workers.replies import Replies, WorkerIdentity
+from mallku_workers.settings import WorkerSettings
+from mallku_workers.stores.base import Store
+from mallku_workers.stores.embedded import EmbeddedStore
+from mallku_workers.throttle import Throttle
+
+_INSTANCE_BYTES: Final = 8
+_MS_PER_S: Final = 1_000
+_log = structlog.get_logger("mallku.worker")
+
+
+def main(settings: WorkerSettings) -> None:
+    """Run one worker in this process until SIGTERM, SIGINT or the end of its parent."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_worker(settings))
+
+
+async def run_worker(settings: WorkerSettings) -> None:
+    """Serve commands until told to stop; then leave the queue groups, finish, and return.
+
+    Raises:
+        ConfigurationError: naming the file or setting that cannot be used.
+        GatewayUnreachable: the broker does not answer.
+        Unavailable: the store does not open.
+    """
+    instance = settings.instance or secrets.token_hex(_INSTANCE_BYTES)
+    logs.configure(settings.log_level, worker=instance)
+    stopping = asyncio.Event()
+    heartbeat = Heartbeat(settings.heartbeat_fd, orphaned=stopping.set)
+    async with AsyncExitStack() as stack:
+        dispatcher = await _assemble(settings, instance, stack)
+        _stop_on_signals(stopping)
+        _in_background(stack, heartbeat.beat())
+        heartbeat.say(f"ready {instance}")
+        _log.info("ready", store=settings.store)
+        await stopping.wait()
+        heartbeat.say("draining")
+        _log.info("draining", under_way=dispatcher.under_way)
+    _log.info("stopped")
+
+
+async def _assemble(settings: WorkerSettings, instance: str, stack: AsyncExitStack) -> Dispatcher:
+    """The recipe. What is put on the stack last is taken down first."""
+    key = load_signing_key(settings.key_file)
+    trust = load_trust(settings.trust_file)
+    policy = load_policy(settings)
+    token = TokenFile(settings.token_file, settings.token_reread_s)
+
+    bus = await _connect(settings, settings.bus_credentials, instance, stack)
+    records = await _connect(settings, settings.records_credentials, instance, stack)
+    acknowledgements = await stack.enter_async_context(
+        AcknowledgementMultiplexer(records, expected_stream=AUDIT)
+    )
+
+    store = _store(settings)
+    await store.start()
+    stack.push_async_callback(store.stop)
+    _in_background(stack, token.keep_fresh())
+
+    audit = AuditWriter(acknowledgements, instance, _audit_limits(settings), unix_ms)
+    stack.push_async_callback(_flush, audit, settings.drain_s)
+    pipeline = Pipeline(
+        slots=Slots(settings.max_in_flight, policy.limits, settings.busy_retry_ms / _MS_PER_S),
+        identifier=Identifier(
+            trust,
+            policy.is_revoked,
+            max_tokens=settings.max_tokens,
+            skew_ms=settings.clock_skew_ms,
+        ),
+        seen=SeenIds(settings.max_seen_ids),
+        policy=lambda: policy,
+        throttle=Throttle(time.monotonic),
+        store=store,
+        audit=audit,
+        executor=_executor(settings, store),
+        replies=Replies(
+            bus,
+            WorkerIdentity(instance, key, lambda: token.current),
+            unix_ms,
+            sign_reads=settings.sign_read_replies,
+        ),
+        skew_ms=settings.clock_skew_ms,
+    )
+    dispatcher = Dispatcher(bus, pipeline.handle)
+    stack.push_async_callback(_drain, dispatcher, settings.drain_s)
+    await dispatcher.start()
+    await bus.flush()
+    return dispatcher
+
+
+def _audit_limits(settings: WorkerSettings) -> AuditLimits:
+    return AuditLimits(
+        wait_s=settings.audit_wait_ms / _MS_PER_S,
+        retry_s=settings.audit_retry_ms / _MS_PER_S,
+        max_pending=settings.max_pending_outcomes,
+        refusals_per_minute=settings.refusals_recorded_per_minute,
+    )
+
+
+def _executor(settings: WorkerSettings, store: Store) -> Executor:
+    breaker = Breaker(settings.breaker_failures, settings.breaker_reset_s, time.monotonic)
+    bounds = {"max_reads": settings.max_reads, "max_writes": settings.max_writes}
+    return Executor(store, breaker, clock=unix_ms, **bounds)
+
+
+def load_policy(settings: WorkerSettings) -> CompiledPolicy:
+    """Read and compile the policy file; `ConfigurationError` names file, line and column."""
+    text = read_text(settings.policy_file, "policy")
+    try:
+        return CompiledPolicy(read_policy(text, str(settings.policy_file)))
+    except PolicyError as error:
+        raise ConfigurationError(f"the policy cannot be used:\n{error}") from None
+
+
+def unix_ms() -> int:
+    """The wall clock, Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _store(settings: WorkerSettings) -> Store:
+    return EmbeddedStore(settings.store_directory, databases=settings.database_names)
+
+
+async def _connect(
+    settings: WorkerSettings, credentials: Path, instance: str, stack: AsyncExitStack
+) -> GatewayConnection:
+    connection = await connect(
+        ConnectionSettings(
+            url=settings.url,
+            credentials=credentials,
+            tls_ca=settings.tls_ca,
+            tls_cert=settings.tls_cert,
+            tls_key=settings.tls_key,
+        ),
+        name=f"mallku-worker-{instance}",
+        inbox_prefix=f"{WORKER_INBOX_PREFIX}.{instance}",
+        on_event=_log_event,
+    )
+    stack.push_async_callback(connection.close)
+    stack.push_async_callback(connection.flush)
+    return connection
+
+
+def _log_event(event: ConnectionEvent) -> None:
+    quiet = event.kind in {EventKind.RECONNECTED, EventKind.CLOSED}
+    write = _log.info if quiet else _log.warning
+    write(event.kind.value, connection=event.connection, detail=event.detail)
+
+
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+
+def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(work)
+    stack.callback(task.cancel)
+
+
+async def _drain(dispatcher: Dispatcher, timeout_s: float) -> None:
+    cut_off = await dispatcher.drain(timeout_s)
+    if cut_off:
+        _log.error("cut_off", commands=cut_off)
+
+
+async def _flush(audit: AuditWriter, timeout_s: float) -> None:
+    left = await audit.flush(timeout_s)
+    if left:
+        _log.error("outcomes_not_acknowledged", records=left)

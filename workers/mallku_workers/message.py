@@ -1,0 +1,83 @@
+"""What comes in from the bus, and what is known of it so far while it passes the pipeline."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from mallku_contracts.envelope import CommandHeader, Envelope
+from mallku_contracts.operations import Operation
+from mallku_contracts.policy import Grant
+from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.tokens import Identity
+
+_US_PER_S = 1_000_000
+_MS_PER_S = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as the bus delivered it.
+
+    `received_ms` is Unix milliseconds, `received_s` the monotonic clock's seconds.
+    """
+
+    subject: str
+    reply: str
+    data: bytes
+    received_ms: int
+    received_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When the caller has given up: at `exp` of the wall clock, or when the budget is used up.
+
+    The budget is counted from receipt on the monotonic clock, so that a clock that is set does not
+    stretch it.
+    """
+
+    exp_ms: int
+    budget_ends_s: float
+
+    def left_s(self, now_ms: int, now_s: float) -> float:
+        """Seconds that are left, negative when it has passed."""
+        return min((self.exp_ms - now_ms) / _MS_PER_S, self.budget_ends_s - now_s)
+
+
+@dataclass(slots=True)
+class Case:
+    """Everything that the steps have established about one message.
+
+    A field is None until the step that proves it has passed; records and replies take what is
+    there. `intended` is true once the intent stands in the trail, `concluded` once an outcome was
+    written.
+    """
+
+    message: Message
+    subject: CommandSubject | None = None
+    operation: Operation | None = None
+    may_reply: bool = False
+    envelope: Envelope | None = None
+    header: CommandHeader | None = None
+    identity: Identity | None = None
+    grant: Grant | None = None
+    intended: bool = False
+    concluded: bool = False
+    steps: dict[str, int] = field(default_factory=dict)
+    _step_began: float = field(default_factory=time.perf_counter)
+
+    def passed(self, step: str) -> None:
+        """Note how long the step took, microseconds."""
+        now = time.perf_counter()
+        self.steps[step] = int((now - self._step_began) * _US_PER_S)
+        self._step_began = now
+
+    @property
+    def mutates(self) -> bool:
+        """Whether the command can have an effect."""
+        return self.operation is not None and self.operation.mutates
+
+    def deadline(self, header: CommandHeader) -> Deadline:
+        """When whoever signed `header` has given up."""
+        return Deadline(header.exp, self.message.received_s + header.budget / _MS_PER_S)

@@ -1,0 +1,132 @@
+"""Step 11, reply: signed, to the caller's own inbox and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from mallku_broker.headers import NO_HEADERS, encode_headers
+from mallku_contracts import codec
+from mallku_contracts.envelope import (
+    VERSION,
+    CommandHeader,
+    Envelope,
+    ReplyHeader,
+    command_hash,
+    seal_reply,
+    token_hash,
+)
+from mallku_contracts.errors import MallkuError, ResultTooLarge
+from mallku_contracts.keys import SigningKey
+from mallku_contracts.limits import KIB, MAX_REPLY_BYTES
+from mallku_contracts.results import Receipt
+from mallku_workers.message import Case
+from mallku_workers.stores.base import Done
+
+REPLY_MARGIN_BYTES: Final = 16 * KIB
+"""What protected part, signature, token and headers of a reply may take, bytes."""
+
+MAX_HEADER_CHARS: Final = 256
+"""An error's message in a header, characters; the whole one stands in the body."""
+
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
+
+
+class Bus(Protocol):
+    """What replying needs of the broker."""
+
+    def post(self, subject: str, body: bytes, *, reply: str = "", header: bytes = ...) -> None:
+        """Hand over one message for sending."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """In whose name replies are signed: instance id, key, and the token as it is now."""
+
+    instance: str
+    key: SigningKey
+    token: Callable[[], bytes]
+
+
+class Replies:
+    """Seals and sends replies in this worker's name; `clock` is Unix milliseconds.
+
+    Replies to mutations are always signed, those to reads when `sign_reads`.
+    """
+
+    def __init__(
+        self, bus: Bus, identity: WorkerIdentity, clock: Callable[[], int], *, sign_reads: bool
+    ) -> None:
+        self._bus = bus
+        self._identity = identity
+        self._clock = clock
+        self._sign_reads = sign_reads
+
+    def send(self, case: Case, body: bytes, error: MallkuError | None = None) -> None:
+        """Send the reply, unless step 1 found that it was asked for elsewhere."""
+        if not case.may_reply:
+            return
+        self._bus.post(case.message.reply, self._seal(case, body), header=_header(error))
+
+    def _seal(self, case: Case, body: bytes) -> bytes:
+        command_id, digest = _question(case)
+        signs = bool(digest) and (case.mutates or self._sign_reads)
+        worker = self._identity
+        token = worker.token() if signs else b""
+        header = ReplyHeader(
+            v=VERSION,
+            kid=worker.key.kid,
+            id=command_id,
+            cmd=digest,
+            time=self._clock(),
+            worker=worker.instance,
+            ath=token_hash(token),
+        )
+        return seal_reply(header, body, worker.key if signs else None, token)
+
+
+def _question(case: Case) -> tuple[str, bytes]:
+    """The id and the hash of the command that is answered; both empty when it is unreadable."""
+    try:
+        envelope = case.envelope or Envelope.split(case.message.data)
+        header = case.header or CommandHeader.read(envelope.protected)
+    except MallkuError:
+        return "", b""
+    return header.id, command_hash(case.message.subject, envelope.protected, envelope.body)
+
+
+def success(done: Done, receipt: Receipt | None) -> bytes:
+    """The body of a reply that carries a result.
+
+    Raises:
+        ResultTooLarge: it would not fit a message; `details` says whether an effect stands.
+    """
+    body: dict[str, Any] = {"result": done.result}
+    if receipt is not None:
+        body["receipt"] = receipt
+    if done.replayed is not None:
+        body["replayed"] = True
+    packed = codec.pack_trusted(body)
+    if len(packed) > MAX_REPLY_BYTES - REPLY_MARGIN_BYTES:
+        raise ResultTooLarge(
+            f"the result has {len(packed)} bytes and does not fit a reply",
+            details={"committed": receipt is not None},
+        )
+    return packed
+
+
+def failure(error: MallkuError) -> bytes:
+    """The body of a reply that carries an error."""
+    return codec.pack({"error": error.to_wire()})
+
+
+def _header(error: MallkuError | None) -> bytes:
+    if error is None:
+        return NO_HEADERS
+    text = _UNPRINTABLE.sub("?", f"{error.code}: {error.message}")[:MAX_HEADER_CHARS]
+    return encode_headers(
+        {"Nats-Service-Error": text, "Nats-Service-Error-Code": str(error.number)}
+    )

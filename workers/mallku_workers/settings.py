@@ -1,0 +1,105 @@
+"""What an operator may tune in a worker: every field a setting with a unit, a default and bounds.
+
+Each is read from the environment as `MALLKU_WORKER_` and the field's name in capitals.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Everything one worker process needs to know."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MALLKU_WORKER_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    url: str = Field(description="The broker's URL, or several with commas between")
+    bus_credentials: Path = Field(description="File with the nkey seed of the bus connection")
+    records_credentials: Path = Field(
+        description="File with the nkey seed of the records connection"
+    )
+    key_file: Path = Field(description="The worker's signing key, PKCS#8 PEM")
+    token_file: Path = Field(description="The worker's token, read again before it expires")
+    trust_file: Path = Field(description="Issuers whose tokens are believed")
+    policy_file: Path = Field(description="The policy, YAML")
+
+    tls_ca: Path | None = Field(default=None, description="Authority of the broker's certificate")
+    tls_cert: Path | None = Field(default=None, description="The worker's own certificate")
+    tls_key: Path | None = Field(default=None, description="The key of that certificate")
+
+    instance: str | None = Field(default=None, description="Instance id; random when not given")
+    heartbeat_fd: int | None = Field(
+        default=None, ge=0, description="Descriptor of the pipe to the supervisor"
+    )
+
+    store: Literal["embedded"] = Field(default="embedded", description="Which store executes")
+    store_directory: Path = Field(
+        default=Path("store"), description="Where the embedded store keeps its files"
+    )
+    databases: str = Field(default="mallku", description="Databases served, commas between")
+
+    max_in_flight: int = Field(
+        default=1_024, ge=1, le=65_536, description="Commands under way in this worker, commands"
+    )
+    max_reads: int = Field(
+        default=512, ge=1, le=65_536, description="Reads inside the store at once, commands"
+    )
+    max_writes: int = Field(
+        default=512, ge=1, le=65_536, description="Writes inside the store at once, commands"
+    )
+    max_tokens: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Verified tokens remembered, tokens"
+    )
+    max_seen_ids: int = Field(
+        default=1_000_000, ge=1_000, le=10_000_000, description="Transmissions remembered, ids"
+    )
+    max_pending_outcomes: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Outcomes not yet acknowledged, records"
+    )
+    clock_skew_ms: int = Field(
+        default=30_000, ge=0, le=30_000, description="Allowed difference of clocks, milliseconds"
+    )
+    audit_wait_ms: int = Field(
+        default=2_000, ge=10, le=60_000, description="Wait for the trail's answer, milliseconds"
+    )
+    audit_retry_ms: int = Field(
+        default=200, ge=10, le=60_000, description="Between two tries of an outcome, milliseconds"
+    )
+    refusals_recorded_per_minute: int = Field(
+        default=60,
+        ge=1,
+        le=100_000,
+        description="Refusals with a record each, per principal and minute; the rest are summed up",
+    )
+    breaker_failures: int = Field(
+        default=5, ge=1, le=1_000, description="Failures in a row that open the breaker, failures"
+    )
+    breaker_reset_s: float = Field(
+        default=2.0, gt=0, le=300, description="Before an open breaker lets one try pass, seconds"
+    )
+    busy_retry_ms: int = Field(
+        default=50, ge=1, le=60_000, description="Advice to callers turned away, milliseconds"
+    )
+    sign_read_replies: bool = Field(
+        default=True, description="Sign the replies of reads too, not of mutations alone"
+    )
+    drain_s: float = Field(
+        default=10.0, gt=0, le=300, description="To finish what is under way at the end, seconds"
+    )
+    token_reread_s: float = Field(
+        default=30.0, gt=0, le=3_600, description="Between two looks at the token file, seconds"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe line that is written"
+    )
+
+    @property
+    def database_names(self) -> tuple[str, ...]:
+        """The databases as names."""
+        return tuple(name.strip() for name in self.databases.split(",") if name.strip())

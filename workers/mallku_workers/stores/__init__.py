@@ -1,0 +1,1 @@
+"""Databases behind one small seam: `base` holds the protocol, each package beside it one store."""

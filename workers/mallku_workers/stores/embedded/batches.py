@@ -1,0 +1,90 @@
+"""Writing several documents: one result or one error for each, in their order.
+
+A document that cannot be written does not undo the others. What concerns all of them, such as a
+deadline that passes half-way, undoes everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from mallku_contracts import arguments as a
+from mallku_contracts.arguments import Reference
+from mallku_contracts.errors import DocumentError, InvalidArguments
+from mallku_contracts.results import BatchResult, WriteResult
+from mallku_workers.stores.embedded.catalog import Collection
+from mallku_workers.stores.embedded.documents import locate, own_key
+from mallku_workers.stores.embedded.session import Session
+from mallku_workers.stores.embedded.writes import delete_one, insert_one, replace_one, update_one
+
+
+def insert_many(session: Session, collection: Collection, arguments: a.InsertMany) -> BatchResult:
+    """Several new documents."""
+    return _each(
+        session,
+        collection,
+        arguments.documents,
+        lambda body: insert_one(session, collection, body, arguments),
+    )
+
+
+def update_many(session: Session, collection: Collection, arguments: a.UpdateMany) -> BatchResult:
+    """Change several documents."""
+    return _each(
+        session,
+        collection,
+        arguments.documents,
+        lambda patch: update_one(session, collection, patch, arguments),
+    )
+
+
+def replace_many(session: Session, collection: Collection, arguments: a.ReplaceMany) -> BatchResult:
+    """Replace several documents."""
+    return _each(
+        session,
+        collection,
+        arguments.documents,
+        lambda body: replace_one(session, collection, body, arguments),
+    )
+
+
+def delete_many(session: Session, collection: Collection, arguments: a.DeleteMany) -> BatchResult:
+    """Remove several documents."""
+    return _each(
+        session,
+        collection,
+        arguments.documents,
+        lambda reference: delete_one(session, collection, reference, arguments),
+    )
+
+
+def _each(
+    session: Session,
+    collection: Collection,
+    documents: Sequence[Any],
+    write: Callable[[Any], WriteResult],
+) -> BatchResult:
+    session.prefetch(collection, named_keys(collection, documents))
+    results: BatchResult = []
+    for document in documents:
+        session.check_deadline()
+        try:
+            results.append(write(document))
+        except (DocumentError, InvalidArguments) as error:
+            results.append({"error": error.to_wire()})
+    return results
+
+
+def named_keys(collection: Collection, references: Iterable[Reference]) -> list[str]:
+    """The keys that documents or references name, as far as they can be read."""
+    keys: list[str] = []
+    for reference in references:
+        try:
+            if isinstance(reference, str):
+                keys.append(locate(collection, reference)[0])
+            elif (key := own_key(collection, reference)) is not None:
+                keys.append(key)
+        except (DocumentError, InvalidArguments):
+            continue  # the write itself will say what is wrong with it
+    return keys

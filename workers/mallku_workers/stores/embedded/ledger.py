@@ -1,0 +1,123 @@
+"""The ledger of finished mutations, in the same file and the same commit as their effects.
+
+An entry is `(key, fingerprint, id, expires_ms, result)`; the key is unique. A result whose msgpack
+is larger than `ledger_body_bytes` is kept without its `new` and `old` documents.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+
+from mallku_contracts.codec import pack_trusted
+from mallku_workers.stores.base import LedgerClaim, LedgerEntry
+from mallku_workers.stores.embedded.documents import to_text
+from mallku_workers.stores.embedded.settings import EmbeddedSettings
+
+_COLUMNS: Final = "key, fingerprint, id, result"
+_FIND: Final = f"SELECT {_COLUMNS} FROM mallku_ledger WHERE key = ? AND expires_ms >= ?"  # noqa: S608 - constant
+_FIND_TRANSMISSION: Final = f"SELECT {_COLUMNS} FROM mallku_ledger WHERE id = ? AND expires_ms >= ?"  # noqa: S608 - constant
+_FIND_SEVERAL: Final = (
+    f"SELECT {_COLUMNS} FROM mallku_ledger"  # noqa: S608 - constant
+    " WHERE key IN (SELECT value FROM json_each(?)) AND expires_ms >= ?"
+)
+_SWEEP: Final = (
+    "DELETE FROM mallku_ledger WHERE rowid IN"
+    " (SELECT rowid FROM mallku_ledger WHERE expires_ms < ? ORDER BY expires_ms LIMIT ?)"
+)
+_BODIES: Final = frozenset({"new", "old"})
+_ROWS_AT_ONCE: Final = (64, 16, 4, 1)
+
+
+def _put_sql(rows: int) -> str:
+    values = ",".join(["(?,?,?,?,?)"] * rows)
+    return (
+        "INSERT OR REPLACE INTO mallku_ledger (key, fingerprint, id, expires_ms, result)"  # noqa: S608 - marks
+        f" VALUES {values}"
+    )
+
+
+_PUTS: Final = {rows: _put_sql(rows) for rows in _ROWS_AT_ONCE}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry whose result is still packed."""
+
+    key: str
+    fingerprint: bytes
+    id: str
+    packed: bytes
+
+    def opened(self) -> LedgerEntry:
+        """The entry as the seam shows it."""
+        # The codec's limits are for what comes from outside: a result may lie deeper than a body.
+        result = msgpack.unpackb(self.packed, strict_map_key=False)
+        return LedgerEntry(self.key, self.fingerprint, self.id, result)
+
+
+class Ledger:
+    """The entries that one group of works reads and writes under the write lock."""
+
+    def __init__(self, connection: sqlite3.Connection, settings: EmbeddedSettings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._known: dict[str, StoredEntry] = {}
+        self._added: list[Any] = []
+
+    def prefetch(self, keys: Iterable[str], now_ms: int) -> None:
+        """Read what there is under `keys`; entries that have expired count as absent."""
+        rows = self._connection.execute(_FIND_SEVERAL, (to_text(list(keys)), now_ms)).fetchall()
+        self._known = {row[0]: StoredEntry(*row) for row in rows}
+
+    def find(self, key: str) -> StoredEntry | None:
+        """The entry under a key that was prefetched, or that this group added."""
+        return self._known.get(key)
+
+    def add(self, claim: LedgerClaim, result: Any) -> None:
+        """Write down that `claim` is finished."""
+        packed = pack_trusted(result)
+        if len(packed) > self._settings.ledger_body_bytes:
+            packed = pack_trusted(_without_bodies(result))
+        self._known[claim.key] = StoredEntry(claim.key, claim.fingerprint, claim.id, packed)
+        self._added += (claim.key, claim.fingerprint, claim.id, claim.expires_ms, packed)
+
+    def flush(self, now_ms: int) -> None:
+        """Bring the additions into the transaction, and remove some of what has expired."""
+        width = 5
+        place, end = 0, len(self._added)
+        for rows in _ROWS_AT_ONCE:
+            while end - place >= rows * width:
+                self._connection.execute(_PUTS[rows], self._added[place : place + rows * width])
+                place += rows * width
+        bound = 2 * (end // width) + self._settings.ledger_sweep_entries
+        self._connection.execute(_SWEEP, (now_ms, bound))
+        self._added.clear()
+
+
+def _without_bodies(result: Any) -> Any:
+    if isinstance(result, list):
+        return [_without_bodies(entry) for entry in result]
+    if isinstance(result, dict):
+        return {name: value for name, value in result.items() if name not in _BODIES}
+    return result
+
+
+def recall(connection: sqlite3.Connection, key: str, now_ms: int) -> LedgerEntry | None:
+    """The entry under `key` that has not expired."""
+    return _one(connection.execute(_FIND, (key, now_ms)).fetchone())
+
+
+def recall_transmission(
+    connection: sqlite3.Connection, transmission: str, now_ms: int
+) -> LedgerEntry | None:
+    """The entry that the transmission with this id wrote."""
+    return _one(connection.execute(_FIND_TRANSMISSION, (transmission, now_ms)).fetchone())
+
+
+def _one(row: tuple[str, bytes, str, bytes] | None) -> LedgerEntry | None:
+    return None if row is None else StoredEntry(*row).opened()

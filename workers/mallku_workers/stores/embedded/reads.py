@@ -1,0 +1,197 @@
+"""Reading: by key, by filters, and what collections there are.
+
+Each function reads one snapshot and returns the operation's result. The caller of these functions
+holds the transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from mallku_contracts import arguments as a
+from mallku_contracts.arguments import Document
+from mallku_contracts.errors import InvalidArguments, ResultTooLarge
+from mallku_contracts.results import Page
+from mallku_workers.stores.embedded.catalog import Collection
+from mallku_workers.stores.embedded.collections import count_documents
+from mallku_workers.stores.embedded.documents import check_revision, is_key, locate
+from mallku_workers.stores.embedded.matching import CHUNK_DOCUMENTS, Plan, make_plan, search
+from mallku_workers.stores.embedded.rows import Row, gather_keys, read_document
+from mallku_workers.stores.embedded.settings import EmbeddedSettings
+from mallku_workers.stores.embedded.values import inverted, lookup, order_key, parse_path
+
+_EMPTY: Page = {"documents": [], "more": False, "after": None}
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What a read may use: a connection in a transaction, the limits, and when to stop.
+
+    Attributes:
+        check: Raises `DeadlineExceeded` when the caller's time is over.
+    """
+
+    connection: sqlite3.Connection
+    settings: EmbeddedSettings
+    check: Callable[[], None]
+
+
+@dataclass(slots=True)
+class Lookups:
+    """The documents that several `get` and `exists` of one collection ask for, read together."""
+
+    connection: sqlite3.Connection
+    collection: Collection
+    rows: dict[str, Row] = field(default_factory=dict)
+    _handed: set[str] = field(default_factory=set)
+
+    def fetch(self, keys: list[str]) -> None:
+        """Read the documents that exist."""
+        for start in range(0, len(keys), CHUNK_DOCUMENTS):
+            some = keys[start : start + CHUNK_DOCUMENTS]
+            self.rows |= gather_keys(self.connection, self.collection, some)
+
+    def get(self, key: str, arguments: a.Get) -> Document | None:
+        """One document, an own copy for each who asks; `RevisionMismatch` where that was asked."""
+        row = self.rows.get(key)
+        if row is None:
+            return None
+        document = row.document or read_document(self.connection, self.collection, key)
+        if document is None:  # large, and removed while we came back for it
+            return None
+        if arguments.check_rev:
+            _, own_rev = locate(self.collection, arguments.document)
+            check_revision(document, arguments.rev or own_rev)
+        if key in self._handed:
+            return deepcopy(document)
+        self._handed.add(key)
+        return document
+
+
+def get_many(snapshot: Snapshot, collection: Collection, arguments: a.GetMany) -> list[Document]:
+    """The documents that exist, in the order in which they were named."""
+    keys = [locate(collection, reference)[0] for reference in arguments.documents]
+    known = [key for key in keys if is_key(key)]
+    found: list[Document] = []
+    size = 0
+    for start in range(0, len(known), CHUNK_DOCUMENTS):
+        snapshot.check()
+        some = known[start : start + CHUNK_DOCUMENTS]
+        rows = gather_keys(snapshot.connection, collection, some)
+        for key in some:
+            if key in rows:
+                size += rows[key].size
+                _check_size(snapshot, size)
+                found.append(deepcopy(rows[key].read(snapshot.connection, collection)))
+    return found
+
+
+def count(snapshot: Snapshot, collection: Collection, arguments: a.Count) -> int:
+    """How many documents equal the filters."""
+    if not arguments.filters:
+        return count_documents(snapshot.connection, collection)
+    plan = make_plan(collection, arguments.filters)
+    if plan.empty:
+        return 0
+    if plan.residual:
+        return sum(1 for _ in search(snapshot.connection, plan, check=snapshot.check))
+    row: tuple[int] = snapshot.connection.execute(plan.count_sql, plan.parameters).fetchone()
+    return row[0]
+
+
+def find(snapshot: Snapshot, collection: Collection, arguments: a.Find) -> Page:
+    """A page of the documents that equal the filters.
+
+    It ends after `batch_size` documents, after `limit`, or before `max_result_bytes`. `more` says
+    that `limit` is not reached and another match exists; it is found behind `after`, or by `skip`
+    where there is a sort.
+    """
+    plan = make_plan(collection, arguments.filters)
+    if plan.empty or arguments.limit == 0:
+        return _EMPTY.copy()
+    if arguments.sort:
+        return _sorted_page(snapshot, plan, arguments)
+    return _page(snapshot, plan, arguments)
+
+
+def _page(snapshot: Snapshot, plan: Plan, arguments: a.Find) -> Page:
+    after, skip = _start(snapshot, plan, arguments)
+    if after is None:
+        return _EMPTY.copy()
+    most = min(arguments.batch_size, arguments.limit or arguments.batch_size)
+    chunk = min(CHUNK_DOCUMENTS, skip + most + 1)
+    page = _Filling(snapshot, plan.collection)
+    more = False
+    for row in search(snapshot.connection, plan, after=after, chunk=chunk, check=snapshot.check):
+        if skip:
+            skip -= 1
+        elif len(page.documents) == most or not page.add(row):
+            more = True
+            break
+        elif len(page.documents) == arguments.limit:
+            break
+    last: str | None = page.documents[-1]["_key"] if more else None
+    return {"documents": page.documents, "more": more, "after": last}
+
+
+def _start(snapshot: Snapshot, plan: Plan, arguments: a.Find) -> tuple[str | None, int]:
+    """Behind which key to begin, and how many matches to pass over from there."""
+    if not arguments.skip:
+        if arguments.after is not None and not is_key(arguments.after):
+            raise InvalidArguments(f"after: {arguments.after!r:.120} is not a document key")
+        return arguments.after or "", 0
+    if plan.residual:
+        return "", arguments.skip
+    row = snapshot.connection.execute(
+        plan.skip_sql, (*plan.parameters, arguments.skip - 1)
+    ).fetchone()
+    return (None if row is None else row[0]), 0
+
+
+def _sorted_page(snapshot: Snapshot, plan: Plan, arguments: a.Find) -> Page:
+    fields = [(parse_path(by.sort_by), by.sort_order == "DESC") for by in arguments.sort]
+    found: list[tuple[bytes, str, int]] = []
+    for row in search(snapshot.connection, plan, check=snapshot.check):
+        document = row.read(snapshot.connection, plan.collection)
+        keys = ((order_key(lookup(document, path)), down) for path, down in fields)
+        joined = b"".join(inverted(key) if down else key for key, down in keys)
+        found.append((joined, row.key, row.size))
+        if len(found) > snapshot.settings.max_sort_documents:
+            most = snapshot.settings.max_sort_documents
+            raise ResultTooLarge(f"more than {most} documents to sort; narrow the filters")
+    found.sort()
+    end = None if arguments.limit is None else arguments.skip + arguments.limit
+    wanted = found[arguments.skip : end]
+    page = _Filling(snapshot, plan.collection)
+    for _, key, size in wanted[: arguments.batch_size]:
+        if not page.add(Row(key, size, None)):
+            break
+    more = len(page.documents) < len(wanted)
+    return {"documents": page.documents, "more": more, "after": None}
+
+
+class _Filling:
+    """A page that fills up until the next document would make it too large."""
+
+    def __init__(self, snapshot: Snapshot, collection: Collection) -> None:
+        self.documents: list[Document] = []
+        self._snapshot = snapshot
+        self._collection = collection
+        self._size = 0
+
+    def add(self, row: Row) -> bool:
+        """Add the document of `row`; False where it has to wait for the next page."""
+        self._size += row.size
+        if self.documents and self._size > self._snapshot.settings.max_result_bytes:
+            return False
+        self.documents.append(row.read(self._snapshot.connection, self._collection))
+        return True
+
+
+def _check_size(snapshot: Snapshot, size: int) -> None:
+    most = snapshot.settings.max_result_bytes
+    if size > most:
+        raise ResultTooLarge(f"the documents have more than {most} bytes; ask for fewer at a time")

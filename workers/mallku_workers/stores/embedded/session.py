@@ -1,0 +1,312 @@
+"""One transaction: what a group of works sees and writes between BEGIN and COMMIT.
+
+Works see the documents that earlier works of the group wrote, although these reach the database
+together, many rows in one statement, when the group ends or a work has to search. Only collections
+with a unique index are written row by row, since the database alone knows whether a row fits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Any, Final
+
+from mallku_contracts.arguments import Document
+from mallku_contracts.errors import DeadlineExceeded, InvalidDocument, UniqueViolation
+from mallku_workers.stores.base import Effect
+from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_catalog
+from mallku_workers.stores.embedded.documents import is_key, to_text
+from mallku_workers.stores.embedded.revisions import revision
+from mallku_workers.stores.embedded.rows import Row, gather_keys, read_document
+from mallku_workers.stores.embedded.settings import EmbeddedSettings
+
+_ROWS_AT_ONCE: Final = (64, 16, 4, 1)
+_CHECK_EVERY: Final = 64
+_GATHER_KEYS: Final = 256
+_UNKNOWN: Final = Row("", 0, None)
+
+STEPS_BETWEEN_LOOKS: Final = 1_000_000
+"""Instructions of SQLite between two looks at the clock, some tens of milliseconds."""
+
+Place = tuple[int, str]
+"""A collection's number and a document's key."""
+
+Pending = tuple[bool, list[Any] | None]
+"""Whether the row is new to the database, and its columns; None where it is to be removed."""
+
+
+class Session:
+    """The write transaction under way.
+
+    Args:
+        clock: Unix milliseconds.
+        tick: The last number that an earlier transaction gave away.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        catalog: Catalog,
+        tick: int,
+        settings: EmbeddedSettings,
+        clock: Callable[[], int],
+    ) -> None:
+        self.connection = connection
+        self.catalog = catalog
+        self.settings = settings
+        self.effects: list[Effect] = []
+        self.bytes = 0
+        self.deadline_ms = 0
+        self._clock = clock
+        self._tick = tick
+        self._seen: dict[Place, Row | None] = {}
+        self._pending: dict[Place, Pending] = {}
+        self._undo: list[tuple[Place, Row | None, Pending | None]] = []
+        self._counts: Counter[int] = Counter()
+        self._numeric: set[int] = set()
+        self._tables: dict[int, Collection] = {}
+        self._calls = 0
+
+    # Numbers
+
+    def next_tick(self) -> int:
+        """The next number of this database: a position, a revision, a generated key."""
+        self._tick += 1
+        return self._tick
+
+    def next_revision(self) -> str:
+        """A revision that was never given before."""
+        self._tick += 1
+        return revision(self._tick)
+
+    def new_key(self, collection: Collection) -> str:
+        """A key that no document has."""
+        key = str(self.next_tick())
+        if collection.numeric_keys or collection.id in self._numeric:
+            while self.get(collection, key) is not None:
+                key = str(self.next_tick())
+        return key
+
+    def note_own_key(self, collection: Collection, key: str) -> None:
+        """Remember that callers choose keys which generated ones could meet."""
+        if not collection.numeric_keys and key.isdecimal():
+            self._numeric.add(collection.id)
+
+    # One work
+
+    def begin_work(self, deadline_ms: int, *, savepoint: bool) -> None:
+        """Start a work; with `savepoint` it may also write rows and tables at once."""
+        self.effects = []
+        self.deadline_ms = deadline_ms
+        self._undo.clear()
+        if savepoint:
+            self.flush()
+            self.connection.execute("SAVEPOINT work")
+
+    def keep_work(self, *, savepoint: bool) -> None:
+        """The work is done: what it did stays."""
+        if savepoint:
+            self.connection.execute("RELEASE work")
+        for effect in self.effects:
+            if effect.old_rev is None or effect.new is None:
+                place = self.catalog.collections[effect.collection].id
+                self._counts[place] += 1 if effect.old_rev is None else -1
+
+    def undo_work(self, *, savepoint: bool) -> None:
+        """The work failed: nothing that it did stays."""
+        for place, row, pending in reversed(self._undo):
+            if row is _UNKNOWN:
+                self._seen.pop(place, None)
+            else:
+                self._seen[place] = row
+            if pending is None:
+                self._pending.pop(place, None)
+            else:
+                self._pending[place] = pending
+        if savepoint:
+            self.connection.execute("ROLLBACK TO work")
+            self.connection.execute("RELEASE work")
+            self.reload_catalog()
+
+    def check_deadline(self, *, now: bool = False) -> None:
+        """Stop the work when its caller's time is over; looks at the clock now and then."""
+        self._calls += 1
+        if (now or self._calls % _CHECK_EVERY == 0) and self._clock() > self.deadline_ms:
+            raise DeadlineExceeded("the caller's time was over before the work was")
+
+    @contextmanager
+    def searching(self) -> Generator[None]:
+        """Let a search, which writes nothing, be interrupted when the caller's time is over."""
+
+        def overdue() -> bool:
+            return self._clock() > self.deadline_ms
+
+        self.connection.set_progress_handler(overdue, STEPS_BETWEEN_LOOKS)
+        try:
+            yield
+        finally:
+            self.connection.set_progress_handler(None, 0)
+
+    # Documents
+
+    def prefetch(self, collection: Collection, keys: Iterable[str]) -> None:
+        """Read several documents that are about to be asked for."""
+        table = collection.id
+        wanted = [key for key in keys if (table, key) not in self._seen and is_key(key)]
+        for start in range(0, len(wanted), _GATHER_KEYS):
+            some = wanted[start : start + _GATHER_KEYS]
+            rows = gather_keys(self.connection, collection, some)
+            for key in some:
+                self._seen[table, key] = rows.get(key)
+
+    def get(self, collection: Collection, key: str) -> Document | None:
+        """The document as this transaction sees it."""
+        place = (collection.id, key)
+        if place in self._seen:
+            row = self._seen[place]
+            return None if row is None else row.read(self.connection, collection)
+        document = read_document(self.connection, collection, key) if is_key(key) else None
+        self._seen[place] = None if document is None else Row(key, 0, document)
+        return document
+
+    def note(self, collection: Collection, row: Row) -> Document:
+        """The document of a row that a search found, remembered for the works that follow."""
+        document = row.read(self.connection, collection)
+        self._seen[collection.id, row.key] = Row(row.key, row.size, document)
+        return document
+
+    def put(self, collection: Collection, old: Document | None, new: Document) -> None:
+        """Store `new`, in the place of `old` where there is one.
+
+        Raises:
+            UniqueViolation, InvalidDocument: nothing was stored.
+        """
+        columns = self._columns(collection, new)
+        key: str = columns[0]
+        place = (collection.id, key)
+        before = self._pending.get(place)
+        fresh = before[0] if before is not None else old is None
+        if collection.unique:
+            self._write_now(collection, columns, fresh=fresh)
+        else:
+            self._write_later(collection, place, (fresh, columns), before)
+        self._seen[place] = Row(key, 0, new)
+        old_rev = None if old is None else old["_rev"]
+        self.effects.append(Effect(collection.name, key, old_rev, new["_rev"], new))
+
+    def remove(self, collection: Collection, old: Document) -> None:
+        """Remove the document."""
+        key: str = old["_key"]
+        place = (collection.id, key)
+        before = self._pending.get(place)
+        fresh = before is not None and before[0]
+        self._write_later(collection, place, (fresh, None), before)
+        if collection.unique:
+            self.flush()
+        self._seen[place] = None
+        self.effects.append(Effect(collection.name, key, old["_rev"], None, None))
+
+    def _columns(self, collection: Collection, document: Document) -> list[Any]:
+        body = to_text(document)
+        try:
+            size = len(body.encode())
+        except UnicodeEncodeError:
+            raise InvalidDocument("the document has a string that is not Unicode") from None
+        if size > self.settings.max_document_bytes:
+            limit = self.settings.max_document_bytes
+            raise InvalidDocument(f"the document has {size} bytes, more than the {limit} allowed")
+        self.bytes += size
+        columns: list[Any] = [document["_key"], size, body]
+        columns += [index.key(document) for index in collection.indexes]
+        return columns
+
+    def _write_later(
+        self, collection: Collection, place: Place, row: Pending, before: Pending | None
+    ) -> None:
+        self._undo.append((place, self._seen.get(place, _UNKNOWN), before))
+        self._pending[place] = row
+        self._tables[collection.id] = collection
+
+    def _write_now(self, collection: Collection, columns: list[Any], *, fresh: bool) -> None:
+        place = (collection.id, columns[0])
+        self._undo.append((place, self._seen.get(place, _UNKNOWN), None))
+        try:
+            self.connection.execute(collection.put_sql(1, fresh=fresh), columns)
+        except sqlite3.IntegrityError as error:
+            raise unique_violation(collection, error) from None
+
+    # The transaction as a whole
+
+    def flush(self) -> None:
+        """Bring everything that waits into the database, in few statements."""
+        if self._pending:
+            self._flush_rows()
+        for table, change in self._counts.items():
+            self.connection.execute(
+                "UPDATE mallku_collections SET documents = documents + ? WHERE id = ?",
+                (change, table),
+            )
+        self._counts.clear()
+
+    def _flush_rows(self) -> None:
+        puts: dict[tuple[int, bool], list[list[Any]]] = {}
+        gone: dict[int, list[str]] = {}
+        for (table, key), (fresh, columns) in self._pending.items():
+            if columns is not None:
+                puts.setdefault((table, fresh), []).append(columns)
+            elif not fresh:
+                gone.setdefault(table, []).append(key)
+        for table, keys in gone.items():
+            self.connection.execute(self._tables[table].delete_sql, (to_text(keys),))
+        for (table, fresh), rows in puts.items():
+            self._put_rows(self._tables[table], rows, fresh=fresh)
+        self._pending.clear()
+
+    def _put_rows(self, collection: Collection, rows: list[list[Any]], *, fresh: bool) -> None:
+        place, end = 0, len(rows)
+        for count in _ROWS_AT_ONCE:
+            while end - place >= count:
+                values = [value for row in rows[place : place + count] for value in row]
+                self.connection.execute(collection.put_sql(count, fresh=fresh), values)
+                place += count
+
+    def finish(self) -> bool:
+        """Write what is left; whether the catalog changed with it."""
+        self.flush()
+        changed = bool(self._numeric)
+        for table in self._numeric:
+            self.connection.execute(
+                "UPDATE mallku_collections SET numeric_keys = 1 WHERE id = ?", (table,)
+            )
+        self.connection.execute(
+            "UPDATE mallku_state SET tick = ?, catalog = catalog + ?", (self._tick, changed)
+        )
+        return changed
+
+    def change_catalog(self) -> None:
+        """Tell every process that collections or indexes changed, this one first."""
+        self.connection.execute("UPDATE mallku_state SET catalog = catalog + 1")
+        self.reload_catalog()
+
+    def reload_catalog(self) -> None:
+        """Read the catalog again, as this transaction sees it."""
+        self.catalog = load_catalog(self.connection)
+
+    def forget(self, collection: Collection) -> None:
+        """Drop what was read of a collection whose table was emptied or removed."""
+        self._seen = {place: row for place, row in self._seen.items() if place[0] != collection.id}
+
+
+def unique_violation(collection: Collection, error: sqlite3.IntegrityError) -> UniqueViolation:
+    """The coded error for what SQLite says as `UNIQUE constraint failed: c7.x9`."""
+    column = str(error).rpartition(".")[2]
+    for index in collection.persistent:
+        if index.column == column:
+            return UniqueViolation(
+                f"another document in {collection.name} has the same value of"
+                f" {', '.join(index.fields)}: index {index.name} is unique",
+                details={"index": index.name, "fields": list(index.fields)},
+            )
+    return UniqueViolation(f"a document with this key exists already in {collection.name}")

@@ -1,0 +1,112 @@
+"""ArangoDB's equality and order of values, as bytes that compare the same way.
+
+`order_key` maps a value to bytes such that `a == b` in ArangoDB exactly when the bytes are equal,
+and `a < b` exactly when they are less: null < false < true < numbers < strings < arrays < objects;
+1 equals 1.0; arrays and objects compare as if padded with null; the order of attributes is without
+meaning (ArangoDB manual, "Type and value order"). Two differences: strings compare by code point
+instead of a collation, and integers above 2^53 compare exactly. No key is a prefix of another, so
+keys can be joined (composite indexes) and inverted (descending sorts).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+Path = tuple[str, ...]
+"""Attribute names from the outside in."""
+
+_END, _NULL, _FALSE, _TRUE, _NUMBER, _STRING, _ARRAY, _OBJECT = range(8)
+_INVERSE: Final = bytes(255 - byte for byte in range(256))
+_DOUBLE: Final = struct.Struct(">d")
+_SIGN: Final = 1 << 63
+_ALL: Final = (1 << 64) - 1
+_RESIDUE: Final = 0x8000
+AFTER_PREFIX: Final = b"\xff"
+"""Behind a joined prefix: greater than every key that continues it."""
+
+
+def parse_path(field: str) -> Path:
+    """Attribute names of a dotted path; a dot always separates, there is no escape."""
+    return tuple(field.split("."))
+
+
+def lookup(document: Any, path: Path) -> Any:
+    """The value at `path`, None where anything on the way is missing or not an object."""
+    for name in path:
+        if type(document) is not dict:
+            return None
+        document = document.get(name)
+    return document
+
+
+def order_key(value: Any) -> bytes:
+    """The bytes that compare as ArangoDB compares `value`."""
+    out = bytearray()
+    _append(value, out)
+    return bytes(out)
+
+
+def joined_key(document: dict[str, Any], paths: Sequence[Path]) -> bytes:
+    """The keys of several values of one document, one behind the other."""
+    out = bytearray()
+    for path in paths:
+        _append(lookup(document, path), out)
+    return bytes(out)
+
+
+def inverted(key: bytes) -> bytes:
+    """The same key for a descending order."""
+    return key.translate(_INVERSE)
+
+
+def _append(value: Any, out: bytearray) -> None:
+    if value is None:
+        out.append(_NULL)
+    elif isinstance(value, str):
+        out.append(_STRING)
+        out += _text(value)
+    elif value is True or value is False:
+        out.append(_TRUE if value else _FALSE)
+    elif isinstance(value, int | float):
+        out.append(_NUMBER)
+        out += _number(value)
+    elif isinstance(value, dict):
+        _append_object(value, out)
+    else:
+        _append_array(value, out)
+
+
+def _append_array(items: Sequence[Any], out: bytearray) -> None:
+    end = len(items)
+    while end and items[end - 1] is None:
+        end -= 1
+    out.append(_ARRAY)
+    for item in items[:end]:
+        _append(item, out)
+    out.append(_END)
+
+
+def _append_object(members: dict[str, Any], out: bytearray) -> None:
+    # The object with the smaller name at the first difference is the greater one, for the other
+    # has null there: so names are inverted.
+    out.append(_OBJECT)
+    for name in sorted(members):
+        if members[name] is not None:
+            out += inverted(_text(name))
+            _append(members[name], out)
+    out.append(_END)
+
+
+def _text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass").replace(b"\x00", b"\x00\xff") + b"\x00"
+
+
+def _number(value: float) -> bytes:
+    # Nearest double first, then what it lacks: exact for all integers of 64 bits.
+    double = float(value) + 0.0
+    residue = value - int(double) if isinstance(value, int) else 0
+    bits = int.from_bytes(_DOUBLE.pack(double))
+    bits = bits ^ _ALL if bits & _SIGN else bits | _SIGN
+    return bits.to_bytes(8) + (residue + _RESIDUE).to_bytes(2)

@@ -1,0 +1,247 @@
+"""The writing thread: everything that waits goes into one transaction and one commit.
+
+1. Take the write lock, waiting for other processes no longer than the settings and deadlines say.
+2. Read the tick, the catalog if it changed, and what the group is known to need.
+3. Each work in turn: deadline by the store's clock, ledger, effect, ledger entry. A work that
+   fails is undone and the others do not notice.
+4. Write what they left, commit once, and only then answer.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from mallku_contracts.errors import (
+    DeadlineExceeded,
+    ExecutionError,
+    IdempotencyConflict,
+    MallkuError,
+    StoreFailure,
+    Unavailable,
+)
+from mallku_workers.stores.base import Done, LedgerEntry, Work
+from mallku_workers.stores.embedded import faults
+from mallku_workers.stores.embedded.catalog import Catalog, load_catalog
+from mallku_workers.stores.embedded.handlers import carry_out, needs_savepoint, prefetch_all
+from mallku_workers.stores.embedded.lane import Job
+from mallku_workers.stores.embedded.ledger import Ledger, recall
+from mallku_workers.stores.embedded.schema import connect, file_identity
+from mallku_workers.stores.embedded.session import Session
+from mallku_workers.stores.embedded.settings import EmbeddedSettings
+
+FIRST_WAIT_S: Final = 0.000_5
+"""Before the second try for the write lock, seconds; it doubles with every try."""
+
+LONGEST_WAIT_S: Final = 0.008
+"""Between two tries for the write lock, seconds."""
+
+_log = structlog.get_logger("mallku.store")
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRecall:
+    """A look into the ledger under the write lock."""
+
+    key: str
+
+
+class Writer:
+    """Carries out mutations over one connection of its own.
+
+    Args:
+        clock: Unix milliseconds.
+    """
+
+    def __init__(self, path: Path, settings: EmbeddedSettings, clock: Callable[[], int]) -> None:
+        self._path = path
+        self._settings = settings
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._file = (0, 0)
+        self._catalog = Catalog(0, {})
+        self._pause = threading.Event()
+
+    def serve(self, jobs: list[Job]) -> int:
+        """Carry out the first of them in one transaction; how many that were."""
+        live = [job for job in jobs if not job.future.cancelled()]
+        try:
+            served = self._transaction(live)
+        except MallkuError as refusal:
+            self._fail(live, refusal)
+        except sqlite3.Error as fault:
+            self._fail(live, faults.translate(fault))
+        except Exception:  # noqa: BLE001 - see below
+            # A thread that dies would leave every caller waiting.
+            _log.exception("a group of writes failed unexpectedly")
+            self._fail(live, StoreFailure("the store failed unexpectedly; nothing was done"))
+        else:
+            return len(jobs) if served == len(live) else jobs.index(live[served])
+        return len(jobs)
+
+    def close(self) -> None:
+        """Close the connection; an open transaction is rolled back by that."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _fail(self, jobs: list[Job], error: MallkuError) -> None:
+        """Nothing is left of the transaction: everybody in it learns that, in the same words."""
+        self.close()
+        for job in jobs:
+            # Refusals of a work's own stay what they are; successes were not committed.
+            if job.error is None:
+                job.result, job.error = None, error
+
+    def _opened(self) -> sqlite3.Connection:
+        # A file that was removed or replaced under us would swallow what it acknowledges.
+        file = file_identity(self._path)
+        if self._connection is not None and file != self._file:
+            self.close()
+        if self._connection is None:
+            self._connection = connect(self._path, self._settings)
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            self._file = file
+            self._catalog = Catalog(0, {})
+        return self._connection
+
+    # The transaction
+
+    def _transaction(self, jobs: list[Job]) -> int:
+        connection = self._opened()
+        waiting = self._lock(connection, jobs)
+        if not waiting:
+            return len(jobs)
+        session, ledger = self._begin(connection, waiting)
+        served = len(jobs)
+        for place, job in enumerate(jobs):
+            if job.error is None:
+                if session.bytes > self._settings.group_bytes:
+                    served = place
+                    break
+                self._run(session, ledger, job)
+        ledger.flush(self._clock())
+        changed = session.finish()
+        self._commit(connection)
+        self._catalog = Catalog(0, {}) if changed else session.catalog
+        return served
+
+    def _begin(self, connection: sqlite3.Connection, jobs: list[Job]) -> tuple[Session, Ledger]:
+        tick, version = connection.execute("SELECT tick, catalog FROM mallku_state").fetchone()
+        if version != self._catalog.version:
+            self._catalog = load_catalog(connection)
+        session = Session(connection, self._catalog, tick, self._settings, self._clock)
+        ledger = Ledger(connection, self._settings)
+        works = [job.task for job in jobs if isinstance(job.task, Work)]
+        keys = [work.claim.key for work in works if work.claim is not None]
+        if keys:
+            ledger.prefetch(keys, self._clock())
+        prefetch_all(session, works)
+        return session, ledger
+
+    def _run(self, session: Session, ledger: Ledger, job: Job) -> None:
+        """Carry out one work, whose failure is its own."""
+        if isinstance(job.task, SettledRecall):
+            job.result = self._recall(session, ledger, job.task)
+            return
+        savepoint = needs_savepoint(session, job.task)
+        try:
+            self._check_deadline(job.task)
+            session.begin_work(job.task.deadline_ms, savepoint=savepoint)
+        except DeadlineExceeded as late:
+            job.error = late
+            return
+        try:
+            job.result = _carry_out_once(session, ledger, job.task)
+        except MallkuError as refusal:
+            job.error = refusal
+        except sqlite3.Error as fault:
+            if not session.connection.in_transaction:
+                raise
+            job.error = faults.translate(fault)
+        except Exception:  # noqa: BLE001 - the other works of the group shall not suffer
+            _log.exception("a write failed unexpectedly", operation=job.task.operation.name)
+            job.error = StoreFailure("the store failed unexpectedly; nothing was done")
+        if job.error is None:
+            session.keep_work(savepoint=savepoint)
+        else:
+            session.undo_work(savepoint=savepoint)
+
+    def _recall(self, session: Session, ledger: Ledger, task: SettledRecall) -> LedgerEntry | None:
+        found = ledger.find(task.key)
+        if found is not None:
+            return found.opened()
+        return recall(session.connection, task.key, self._clock())
+
+    def _check_deadline(self, work: Work) -> None:
+        if self._clock() > work.deadline_ms:
+            raise DeadlineExceeded("the caller's time was over before the work began")
+
+    # The lock and the commit
+
+    def _lock(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Job]:
+        """Take the write lock for those whose time is not over; the others are refused."""
+        wait_s, give_up_ms = FIRST_WAIT_S, self._clock() + self._settings.busy_timeout_ms
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not faults.is_busy(error):
+                    raise
+            else:
+                return [job for job in jobs if job.error is None]
+            now_ms = self._clock()
+            waiting = [job for job in jobs if job.error is None]
+            for job in waiting:
+                if isinstance(job.task, Work) and now_ms > job.task.deadline_ms:
+                    job.error = _busy()
+            if now_ms > give_up_ms:
+                for job in waiting:
+                    job.error = _busy()
+            if all(job.error is not None for job in jobs):
+                return []
+            self._pause.wait(wait_s * (0.5 + random.random()))  # noqa: S311 - only spreads tries
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._commit_error(connection, error) from None
+
+    def _commit_error(self, connection: sqlite3.Connection, error: sqlite3.Error) -> ExecutionError:
+        rolled_back = False
+        if connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+                rolled_back = True
+            except sqlite3.Error:
+                _log.exception("a failed commit could not be rolled back")
+        return faults.translate_commit(error, rolled_back=rolled_back)
+
+
+def _carry_out_once(session: Session, ledger: Ledger, work: Work) -> Done:
+    claim = work.claim
+    if claim is not None:
+        entry = ledger.find(claim.key)
+        if entry is not None:
+            if entry.fingerprint != claim.fingerprint:
+                raise IdempotencyConflict("the idempotency key was used for another command")
+            return Done(entry.opened().result, replayed=entry.id)
+    result: Any = carry_out(session, work)
+    if claim is not None:
+        ledger.add(claim, result)
+    return Done(result, tuple(session.effects), session.next_tick())
+
+
+def _busy() -> Unavailable:
+    return Unavailable(
+        "another process is writing; nothing was done", retry_after=faults.RETRY_AFTER_S
+    )
