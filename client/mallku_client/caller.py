@@ -1,0 +1,140 @@
+"""The path of one call: seal, send, verify, read; again where that is safe and of use."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from mallku_client.answers import Answer, read_body
+from mallku_client.clock import Clock
+from mallku_client.identity import ClientIdentity
+from mallku_client.retries import Attempts, RetryPolicy
+from mallku_client.signer import Command, Signer
+from mallku_client.transport import Transport, TransportError
+from mallku_client.verifier import VerifiedReply, Verifier
+from mallku_contracts.errors import (
+    ClientClosed,
+    CommandFromFuture,
+    MallkuError,
+    StaleCommand,
+    TokenExpired,
+    UnverifiedReply,
+)
+
+ID_HEADER: Final = "Mallku-Id"
+OPERATION_HEADER: Final = "Mallku-Operation"
+
+GATEWAY_TIME: Final = "gateway_time_ms"
+"""In the details of a refusal for the clock's sake: the worker's time, Unix milliseconds."""
+
+_CLOCK_REFUSALS = (StaleCommand, CommandFromFuture)
+
+
+class Caller:
+    """Carries commands to the gateway and brings back believed answers."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        identity: ClientIdentity,
+        verifier: Verifier,
+        clock: Clock,
+        *,
+        policy: RetryPolicy,
+        mirror_headers: bool = False,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.signer = Signer(identity, clock)
+        self._transport = transport
+        self._token = identity.token
+        self._verifier = verifier
+        self._clock = clock
+        self._policy = policy
+        self._mirror_headers = mirror_headers
+        self._jitter = jitter
+        self._closed = False
+
+    async def call(self, command: Command, *, timeout_s: float) -> Answer:
+        """Have `command` carried out, at most once, and return what a trusted worker says of it.
+
+        Args:
+            timeout_s: All attempts and waits together, seconds.
+
+        Raises:
+            MallkuError: what the gateway refused; `GatewayUnreachable` when nobody can have
+                received it, `DeadlineExceeded` for a read without an answer, `OutcomeUnknown` for
+                a mutation whose effect cannot be told.
+        """
+        attempts = Attempts(
+            self._policy,
+            mutates=command.mutates,
+            idempotency_key=command.idempotency_key,
+            now_s=monotonic(),
+            timeout_s=timeout_s,
+        )
+        while True:
+            try:
+                return await self._attempt(command, attempts)
+            except (MallkuError, TransportError) as failure:
+                pause = attempts.wait_after(
+                    failure,
+                    now_s=monotonic(),
+                    jitter=self._jitter(),
+                    repaired=self._repair(failure),
+                )
+            await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Refuse calls from now on and let go of the connection."""
+        self._closed = True
+        await self._transport.close()
+
+    async def _attempt(self, command: Command, attempts: Attempts) -> Answer:
+        if self._closed:
+            raise ClientClosed("the client is closed; connect() makes a new one")
+        timeout_s = attempts.timeout_s(monotonic())
+        sealed = self.signer.seal(command, attempt=attempts.number, timeout_s=timeout_s)
+        data = await self._transport.request(
+            sealed.subject, sealed.payload, self._headers(sealed.id, command), timeout_s
+        )
+        reply = self._verifier.open(data, expected_command=sealed.hash, mutates=command.mutates)
+        content = read_body(reply.body)
+        if isinstance(content, MallkuError):
+            raise _with_time(content, reply)
+        if reply.clock_only:
+            raise UnverifiedReply("the worker's token is not valid at this machine's time")
+        return Answer(
+            content["result"],
+            sealed.id,
+            command.idempotency_key,
+            content.get("receipt"),
+            content.get("replayed", False),
+            attempts.number,
+        )
+
+    def _headers(self, command_id: str, command: Command) -> dict[str, str] | None:
+        if not self._mirror_headers:
+            return None
+        return {ID_HEADER: command_id, OPERATION_HEADER: command.subject.operation}
+
+    def _repair(self, failure: Exception) -> bool:
+        """Whether the reason of this refusal could be removed."""
+        if isinstance(failure, TokenExpired):
+            return self._token.refresh()
+        if isinstance(failure, _CLOCK_REFUSALS) and GATEWAY_TIME in failure.details:
+            return self._clock.correct(failure.details[GATEWAY_TIME])
+        return False
+
+
+def _with_time(error: MallkuError, reply: VerifiedReply) -> MallkuError:
+    """The error of a reply, with the worker's signed time where our clock is the matter."""
+    error.details.pop(GATEWAY_TIME, None)
+    if isinstance(error, _CLOCK_REFUSALS):
+        if reply.gateway_ms is not None:
+            error.details[GATEWAY_TIME] = reply.gateway_ms
+    elif reply.clock_only:
+        return UnverifiedReply("the worker's token is not valid at this machine's time")
+    return error

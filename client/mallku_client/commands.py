@@ -1,0 +1,116 @@
+"""From a verb and its arguments to a command, and through the caller to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Unpack
+
+from mallku_client.answers import Answer
+from mallku_client.caller import Caller
+from mallku_client.options import CallOptions
+from mallku_client.settings import MAX_TIMEOUT_S
+from mallku_client.signer import Command
+from mallku_contracts import codec
+from mallku_contracts.errors import InvalidArguments
+from mallku_contracts.limits import MAX_IDEMPOTENCY_KEY_CHARS
+from mallku_contracts.subjects import CommandSubject
+
+if TYPE_CHECKING:
+    from mallku_contracts.operations import Operation
+
+_OPTIONS = CallOptions.__optional_keys__
+
+
+class Commands:
+    """Sends any operation of the table for one principal and database."""
+
+    def __init__(self, caller: Caller, principal: str, database: str, timeout_s: float) -> None:
+        from mallku_contracts.operations import OPERATIONS  # brings pydantic: not for an import
+
+        self._operations: Mapping[str, Operation] = OPERATIONS
+        self._caller = caller
+        self._timeout_s = timeout_s
+        self.principal = principal
+        self.database = database
+
+    async def send(
+        self,
+        operation: str,
+        collection: str | None,
+        arguments: Mapping[str, Any],
+        **options: Unpack[CallOptions],
+    ) -> Answer:
+        """Carry out one operation.
+
+        Args:
+            operation: Its name on the wire, such as `insert-many`.
+            collection: None where the operation is about the database.
+            arguments: Plain values by name; the gateway validates them.
+
+        Raises:
+            InvalidArguments: there is no such operation, or a value cannot be sent; its path.
+            InvalidSubject: the collection's name is none.
+            MallkuError: whatever the gateway answers.
+        """
+        if not options.keys() <= _OPTIONS:
+            unknown = ", ".join(sorted(options.keys() - _OPTIONS))
+            raise TypeError(f"{operation}: unknown keyword arguments: {unknown}")
+        timeout_s = _checked_timeout(options.get("timeout"), self._timeout_s)
+        command = self._command(operation, collection, arguments, options.get("idempotency_key"))
+        answer = await self._caller.call(command, timeout_s=timeout_s)
+        on_answer = options.get("on_answer")
+        if on_answer is not None:
+            on_answer(answer)
+        return answer
+
+    async def close(self) -> None:
+        """Refuse commands from now on and close the connection."""
+        await self._caller.close()
+
+    def _command(
+        self, name: str, collection: str | None, arguments: Mapping[str, Any], key: str | None
+    ) -> Command:
+        operation = self._operation(name, collection)
+        first_id = self._caller.signer.new_id()
+        return Command(
+            CommandSubject.build(self.principal, self.database, collection, name),
+            _pack(arguments),
+            first_id,
+            first_id if key is None else _checked_key(key),
+            operation.mutates,
+        )
+
+    def _operation(self, name: str, collection: str | None) -> Operation:
+        operation = self._operations.get(name)
+        if operation is None:
+            raise InvalidArguments(
+                f"{name!r} is no operation; there are: {', '.join(sorted(self._operations))}"
+            )
+        if (operation.scope == "database") != (collection is None):
+            about = "the database, not a collection" if collection else "a collection: name it"
+            raise InvalidArguments(f"{name} is about {about}")
+        return operation
+
+
+def _pack(arguments: Mapping[str, Any]) -> bytes:
+    try:
+        return codec.pack(dict(arguments))
+    except codec.CodecError as error:
+        path, _, reason = str(error).partition(": ")
+        raise InvalidArguments(str(error), details={"fields": {path: reason}}) from None
+
+
+def _checked_timeout(timeout_s: float | None, default_s: float) -> float:
+    if timeout_s is None:
+        return default_s
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise InvalidArguments(f"timeout: expected more than 0 and at most {MAX_TIMEOUT_S:g} s")
+    return timeout_s
+
+
+def _checked_key(key: str) -> str:
+    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS:
+        raise InvalidArguments(
+            f"idempotency_key: expected 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters"
+        )
+    return key

@@ -1,0 +1,95 @@
+"""Where a client is put together: files, keys, transport and limits become one connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mallku_client.caller import Caller
+from mallku_client.clock import Clock
+from mallku_client.commands import Commands
+from mallku_client.identity import ClientIdentity
+from mallku_client.retries import RetryPolicy
+from mallku_client.settings import ClientSettings
+from mallku_client.transport import Transport
+from mallku_client.verifier import TrustFile, Verifier
+
+if TYPE_CHECKING:  # imported when it is used
+    from mallku_client.dev_mode import DevGateway
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What a database object stands on, and what has to be let go with it."""
+
+    commands: Commands
+    gateway: DevGateway | None = None
+
+    async def close(self) -> None:
+        """Close the connection, then stop a gateway of our own."""
+        try:
+            await self.commands.close()
+        finally:
+            if self.gateway is not None:
+                await self.gateway.stop()
+
+
+async def open_connection(settings: ClientSettings, transport: Transport | None) -> Connection:
+    """Connect as `settings` say; in development mode without a URL, to a gateway of our own.
+
+    Raises:
+        ConfigurationError, GatewayUnreachable: as `SecuredDatabaseInterface.connect`.
+    """
+    if transport is None and settings.url is None and settings.dev_mode:
+        return await _open_to_own_gateway(settings)
+    return Connection(await _open_commands(settings, transport))
+
+
+async def _open_to_own_gateway(settings: ClientSettings) -> Connection:
+    from mallku_client.dev_mode import DevGateway
+
+    gateway = await DevGateway.start(settings)
+    try:
+        commands = await _open_commands(settings.filled_from(gateway.environment), None)
+    except BaseException:
+        await gateway.stop()
+        raise
+    return Connection(commands, gateway)
+
+
+async def _open_commands(settings: ClientSettings, transport: Transport | None) -> Commands:
+    clock = Clock()
+    identity = ClientIdentity.load(
+        settings.principal,
+        settings.require("key_file", "the key that commands are signed with"),
+        settings.require("token_file", "the token that says who this client is"),
+        clock,
+    )
+    trust = TrustFile(settings.require("trust_file", "whose workers' replies are believed"))
+    caller = Caller(
+        await _open_nats(settings, identity.principal) if transport is None else transport,
+        identity,
+        Verifier(trust, clock, require_signed_reads=settings.require_signed_reads),
+        clock,
+        policy=RetryPolicy(max_attempts=settings.max_attempts),
+        mirror_headers=settings.mirror_headers,
+    )
+    return Commands(caller, identity.principal, settings.database, settings.timeout_s)
+
+
+async def _open_nats(settings: ClientSettings, principal: str) -> Transport:
+    url: str = settings.require("url", "where the gateway is")
+    from mallku_broker.connection import ConnectionSettings
+    from mallku_client.nats_transport import NatsTransport
+
+    return await NatsTransport.open(
+        ConnectionSettings(
+            url=url,
+            credentials=settings.nats_credentials,
+            tls_ca=settings.tls_ca_file,
+            tls_cert=settings.tls_cert_file,
+            tls_key=settings.tls_key_file,
+            connect_timeout_s=settings.connect_timeout_s,
+        ),
+        principal,
+    )

@@ -1,0 +1,190 @@
+"""The door itself: a database that is reached by signed commands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from mallku_client.answers import Answer
+from mallku_client.aql import AQL
+from mallku_client.arguments import asked, given
+from mallku_client.collection import Collection
+from mallku_client.commands import Commands
+from mallku_client.composition import Connection, open_connection
+from mallku_client.options import CallOptions
+from mallku_client.settings import ClientSettings
+from mallku_client.transport import Transport
+from mallku_contracts.errors import CollectionNotFound
+
+if TYPE_CHECKING:  # brings pydantic, which a client has no other use for
+    from mallku_contracts.results import CollectionDescription, CollectionInfo, OutcomeResult
+
+
+class SecuredDatabaseInterface:
+    """A database behind the gateway; made by `connect`.
+
+    ::
+
+        async with await SecuredDatabaseInterface.connect() as db:
+            anchors = db.collection("memory_anchors")
+            meta = await anchors.insert({"kind": "khipu", "weight": 3})
+
+    One object serves any number of tasks of its event loop, and one connection serves them all.
+
+    Attributes:
+        aql: Queries.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._commands: Commands = connection.commands
+        self.aql = AQL(self._commands)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} as {self.principal}>"
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str | None = None,
+        *,
+        principal: str | None = None,
+        database: str | None = None,
+        key_file: Path | str | None = None,
+        token_file: Path | str | None = None,
+        trust_file: Path | str | None = None,
+        nats_credentials: Path | str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # a setting, and in python's usual name
+        settings: ClientSettings | None = None,
+        transport: Transport | None = None,
+    ) -> Self:
+        """Connect to the gateway that the environment names, or these arguments, which win.
+
+        Args:
+            url: `nats://HOST:PORT` or `tls://HOST:PORT` (`MALLKU_API_GATEWAY_URL`).
+            timeout: Seconds that one call may take, unless it says otherwise.
+            settings: All settings at once; the environment is not read then.
+            transport: Used instead of a connection to `url`.
+
+        Raises:
+            ConfigurationError: names the variable or file that is missing or wrong.
+            GatewayUnreachable: nobody answered within the connect timeout; lists what was tried.
+        """
+        base = ClientSettings.from_environment() if settings is None else settings
+        arguments = given(
+            url=url,
+            principal=principal,
+            database=database,
+            key_file=key_file,
+            token_file=token_file,
+            trust_file=trust_file,
+            nats_credentials=nats_credentials,
+            timeout_s=timeout,
+        )
+        return cls(await open_connection(base.override(**arguments), transport))
+
+    async def close(self) -> None:
+        """Close the connection; calls raise `ClientClosed` from now on. Twice is fine."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def name(self) -> str:
+        """The database's name."""
+        return self._commands.database
+
+    @property
+    def principal(self) -> str:
+        """In whose name commands are signed."""
+        return self._commands.principal
+
+    async def command(
+        self,
+        operation: str,
+        collection: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Answer:
+        """Send any operation by its name on the wire, and get everything that the reply says.
+
+        Raises:
+            InvalidArguments: there is no such operation, or a value cannot be sent.
+        """
+        return await self._commands.send(operation, collection, arguments or {}, **options)
+
+    def collection(self, name: str) -> Collection:
+        """A collection by its name; nothing is sent, so that it need not exist.
+
+        Raises:
+            InvalidSubject: that is no name.
+        """
+        return Collection(self._commands, name)
+
+    async def create_collection(
+        self, name: str, *, edge: bool = False, **options: Unpack[CallOptions]
+    ) -> Collection:
+        """Make a collection of documents, or of edges.
+
+        Raises:
+            CollectionExists: there is one with this name.
+        """
+        collection = self.collection(name)
+        await self._commands.send("create-collection", name, asked(edge=edge), **options)
+        return collection
+
+    async def has_collection(self, name: str, **options: Unpack[CallOptions]) -> bool:
+        """Whether there is a collection with this name (operation `describe-collection`)."""
+        try:
+            await self._commands.send("describe-collection", name, {}, **options)
+        except CollectionNotFound:
+            return False
+        return True
+
+    async def delete_collection(
+        self, name: str, ignore_missing: bool = False, **options: Unpack[CallOptions]
+    ) -> bool:
+        """Remove a collection with everything in it; False when it was missing and ignored.
+
+        Raises:
+            CollectionNotFound: it was missing.
+        """
+        arguments = asked(ignore_missing=ignore_missing)
+        answer = await self._commands.send("drop-collection", name, arguments, **options)
+        return bool(answer.result)
+
+    async def collections(self, **options: Unpack[CallOptions]) -> list[CollectionInfo]:
+        """All collections: `{"name", "type"}` of each."""
+        answer = await self._commands.send("list-collections", None, {}, **options)
+        infos: list[CollectionInfo] = answer.result
+        return infos
+
+    async def describe_collection(
+        self, name: str, **options: Unpack[CallOptions]
+    ) -> CollectionDescription:
+        """What a collection is: name, type, number of documents and of indexes."""
+        return await self.collection(name).describe(**options)
+
+    async def outcome(
+        self,
+        idempotency_key: str | None = None,
+        *,
+        id: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # as in `CallOptions`
+    ) -> OutcomeResult:
+        """What became of a command of ours, by its idempotency key or the id of an attempt."""
+        arguments = given(idempotency_key=idempotency_key, id=id)
+        answer = await self._commands.send("outcome", None, arguments, timeout=timeout)
+        result: OutcomeResult = answer.result
+        return result

@@ -1,0 +1,53 @@
+"""One connection behind all blocking objects that came from it; a forked child gets its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+
+from mallku_client import portal
+from mallku_client.database import SecuredDatabaseInterface
+from mallku_contracts.errors import ClientClosed
+
+
+class Session:
+    """Connects when it is first needed in a process; its coroutines run on the portal's loop."""
+
+    def __init__(self, connect: Callable[[], Awaitable[SecuredDatabaseInterface]]) -> None:
+        self._connect = connect
+        self._process = 0
+        self._database: SecuredDatabaseInterface | None = None
+        self._connecting = asyncio.Lock()
+        self._closed = False
+
+    async def database(self) -> SecuredDatabaseInterface:
+        """The connected database of this process.
+
+        Raises:
+            ClientClosed: `close` was called.
+            ConfigurationError, GatewayUnreachable: as `SecuredDatabaseInterface.connect`.
+        """
+        if self._closed:
+            raise ClientClosed("the client is closed; connect() makes a new one")
+        if self._process != os.getpid():
+            self._adopt()
+        if self._database is None:
+            async with self._connecting:
+                if self._database is None:
+                    self._database = await self._connect()
+                    portal.current().close_at_exit(self, self._database.close)
+        return self._database
+
+    async def close(self) -> None:
+        """Close this process's connection; the parent's is the parent's to close."""
+        self._closed = True
+        if self._database is not None and self._process == os.getpid():
+            portal.current().forget(self)
+            await self._database.close()
+
+    def _adopt(self) -> None:
+        """Begin anew in this process; what a parent connected stays the parent's."""
+        self._process = os.getpid()
+        self._database = None
+        self._connecting = asyncio.Lock()
