@@ -1,0 +1,60 @@
+"""The command line, put together from small command modules; each says what it does and how.
+
+Exit codes: 0 it worked, 1 it was refused or failed (with a coded error), 2 it was asked wrongly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from mallku_contracts.errors import MallkuError
+from mallku_deploy.commands import call, decode, demo, keys, policy, sign, token, up, worker
+from mallku_deploy.examples import epilog
+from mallku_deploy.terminal import REFUSED, show_error
+
+
+class CodedErrors(TyperGroup):
+    """Turns every coded error into one line and exit code 1, never into a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except MallkuError as error:
+            show_error(error)
+            raise typer.Exit(REFUSED) from None
+
+
+app = typer.Typer(
+    name="mallku-gateway",
+    cls=CodedErrors,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # a rich traceback shows local variables, keys among them
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="One audited door to Mallku's database: signed commands over NATS, executed by workers.",
+    epilog="Start with [bold]mallku-gateway demo[/], then [bold]mallku-gateway up[/].",
+)
+
+_GATEWAY, _CALLER, _ADMIN = "Run a gateway", "Speak to a gateway", "Keys, tokens, policy"
+app.command("up", epilog=epilog("up"), rich_help_panel=_GATEWAY)(up.up)
+app.command("demo", epilog=epilog("demo"), rich_help_panel=_GATEWAY)(demo.demo)
+app.command("worker", epilog=epilog("worker"), rich_help_panel=_GATEWAY)(worker.worker)
+app.command("call", epilog=epilog("call"), rich_help_panel=_CALLER)(call.call)
+app.command("sign", epilog=epilog("sign"), rich_help_panel=_CALLER)(sign.sign)
+app.command("decode", epilog=epilog("decode"), rich_help_panel=_CALLER)(decode.decode)
+app.add_typer(keys.app, name="keys", rich_help_panel=_ADMIN)
+app.add_typer(token.app, name="token", rich_help_panel=_ADMIN)
+app.add_typer(policy.app, name="policy", rich_help_panel=_ADMIN)
+
+
+def main() -> int:
+    """Run the command line with the process's arguments; the result is the exit code."""
+    try:
+        app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0

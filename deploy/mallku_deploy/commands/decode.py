@@ -1,0 +1,36 @@
+"""`decode`'s help; the work is done by `mallku_deploy.decode`, without the terminal library."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def decode(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check token and signature against the trust file.")
+    ] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Keep names, hide the values of documents.")
+    ] = False,
+    compact: Annotated[bool, typer.Option("--json", help="One line, for machines.")] = False,
+    subject: Annotated[
+        str | None, typer.Option(help="Where the message was seen; part of what is signed.")
+    ] = None,
+    trust_file: Annotated[
+        str | None, typer.Option(envvar="MALLKU_TRUST_FILE", help="Whose tokens are believed.")
+    ] = None,
+) -> None:
+    """Make one message readable: standard input to standard output, as JSON.
+
+    Commands, replies, audit records, JSON, text: whatever comes is described, and nothing makes it
+    fail. With `--verify` the answer holds `"verified"` and the reason when not.
+    """
+    from mallku_deploy.decode import main
+
+    flags = {"--verify": verify, "--redact": redact, "--json": compact}
+    values = {"--subject": subject, "--trust-file": trust_file}
+    arguments = [name for name, given in flags.items() if given]
+    arguments += [f"{name}={value}" for name, value in values.items() if value is not None]
+    raise typer.Exit(main(arguments))

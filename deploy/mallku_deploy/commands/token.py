@@ -1,0 +1,93 @@
+"""`token`: issue tokens with an issuer's key, and look into tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mallku_deploy.examples import epilog
+
+app = typer.Typer(no_args_is_help=True, help="Issue and inspect tokens.")
+
+
+@app.callback()
+def token() -> None:
+    """Issue and inspect tokens."""
+
+
+@app.command("issue", epilog=epilog("token issue"))
+def issue(
+    principal: Annotated[str, typer.Argument(help="Who the token is for: its sub.")],
+    *,
+    public_key: Annotated[
+        Path, typer.Option("--public-key", help="Their public key as JWK: `keys new` prints it.")
+    ],
+    issuer_key: Annotated[
+        Path, typer.Option("--issuer-key", help="The issuer's signing key, PEM.")
+    ],
+    issuer: Annotated[str, typer.Option(help="The issuer's name in trust files.")] = "mallku-local",
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="A role; may be repeated.")
+    ] = None,
+    life: Annotated[int, typer.Option(help="How long it is valid, seconds.", min=1)] = 3_600,
+    worker: Annotated[
+        bool, typer.Option("--worker", help="For a worker's replies, not for commands.")
+    ] = False,
+) -> None:
+    """Print a token: who somebody is, for how long, and which key they must sign with.
+
+    It is worth nothing without the key named in it. What a principal may do in the end are the
+    token's roles that the policy gives them too.
+    """
+    import time
+
+    from mallku_broker.files import load_signing_key
+    from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
+    from mallku_deploy.issuer import Issuer
+    from mallku_deploy.reading import read_public_key
+    from mallku_deploy.terminal import out
+
+    made = Issuer(issuer, load_signing_key(issuer_key)).issue(
+        principal,
+        read_public_key(public_key),
+        roles=frozenset(role or ()),
+        audience=REPLY_AUDIENCE if worker else COMMAND_AUDIENCE,
+        now_s=int(time.time()),
+        life_s=life,
+    )
+    out.out(made, highlight=False)
+
+
+@app.command("inspect", epilog=epilog("token inspect"))
+def inspect(
+    file: Annotated[
+        Path | None,
+        typer.Argument(envvar="MALLKU_TOKEN_FILE", help="The token file.", show_default=False),
+    ] = None,
+    trust_file: Annotated[
+        Path | None,
+        typer.Option(envvar="MALLKU_TRUST_FILE", help="Judge it by this trust file."),
+    ] = None,
+    compact: Annotated[bool, typer.Option("--json", help="One line, for machines.")] = False,
+) -> None:
+    """Show a token's claims, and with a trust file whether it is believed now.
+
+    Exit code 1 when it is not believed: the error names the claim.
+    """
+    import time
+
+    from mallku_broker.files import load_token
+    from mallku_contracts.errors import ConfigurationError
+    from mallku_deploy.inspection import believe, read_claims
+    from mallku_deploy.reading import read_trust
+    from mallku_deploy.terminal import show_json
+
+    if file is None:
+        raise ConfigurationError("which token is not said: name a file or set MALLKU_TOKEN_FILE")
+    text = load_token(file)
+    now_s = time.time()
+    show_json(read_claims(text, now_s), compact=compact)
+    if trust_file is not None:
+        believe(text, read_trust(trust_file), now_s)

@@ -1,0 +1,51 @@
+"""`up`: the whole gateway on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mallku_deploy.options import Data
+
+
+def up(
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes.  [default: 2]", min=1, max=64, show_default=False),
+    ] = None,
+    data: Data = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Where NATS listens on loopback; 0 takes a free port."
+            "  [default: 4222, or a free one where that is taken]",
+            min=0,
+            max=65_535,
+            show_default=False,
+        ),
+    ] = None,
+    store: Annotated[
+        Literal["embedded"], typer.Option(help="Which store the workers use.")
+    ] = "embedded",
+    env_file: Annotated[
+        Path | None,
+        typer.Option("--env-file", help="Once ready, put there what a client needs (0600)."),
+    ] = None,
+) -> None:
+    """Run NATS, workers and the embedded store here; say how to reach them; stop with Ctrl-C.
+
+    Keys, tokens, policy, streams and documents lie in the data directory and are used again at the
+    next start. Workers that die or hang are replaced, and so is the NATS server. A second
+    `up` on the same directory says how to reach the first.
+    """
+    from mallku_deploy.extras import require_gateway
+    from mallku_deploy.house import House, default_house
+    from mallku_deploy.stay import Wanted, stay
+
+    del store  # there is one so far
+    require_gateway()
+    house = House(data.absolute()) if data else default_house()
+    asyncio.run(stay(house, Wanted(workers, port), env_file))

@@ -1,0 +1,157 @@
+"""The demo from beginning to end: a temporary house, the story, the trail, and nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from mallku_broker.connection import ConnectionSettings
+from mallku_client import SecuredDatabaseInterface
+from mallku_client.nats_transport import NatsTransport
+from mallku_client.settings import ClientSettings
+from mallku_deploy.demo import load, story
+from mallku_deploy.demo.promises import Promises
+from mallku_deploy.demo.trail import Trail, read_settled_trail
+from mallku_deploy.demo.wire import CountingTransport
+from mallku_deploy.furnish import Furnished, furnish
+from mallku_deploy.gateway import LocalGateway
+from mallku_deploy.house import House
+from mallku_deploy.panel import announce
+from mallku_deploy.server import connect_as
+from mallku_deploy.terminal import out
+
+WORKERS: Final = 2
+TIME_LIMIT_S: Final = 55.0
+"""The whole demo, seconds; what takes longer has failed."""
+
+TRAIL_SETTLES_S: Final = 5.0
+"""For the outcomes of the last reads, seconds."""
+
+
+async def play() -> int:
+    """Play the story; 0 when every promise was kept, else 1."""
+    begun = time.monotonic()
+    promises = Promises()
+    out.print("[bold]Mallku gateway[/]: one audited door to a database, for a minute")
+    with tempfile.TemporaryDirectory(prefix="mallku-demo-") as folder:
+        try:
+            async with asyncio.timeout(TIME_LIMIT_S):
+                await _in_house(furnish(House(Path(folder)), WORKERS), promises)
+        except TimeoutError:
+            promises.keep(f"the story ends within {TIME_LIMIT_S:.0f} s", kept=False)
+    return _verdict(promises, time.monotonic() - begun)
+
+
+async def _in_house(furnished: Furnished, promises: Promises) -> None:
+    promises.chapter("A gateway starts")
+    gateway = LocalGateway(furnished, port=0, announce=announce)
+    async with gateway:
+        pids = gateway.pids
+        promises.keep(
+            "a NATS server and two worker processes run",
+            len(pids) == WORKERS + 1,
+            ", ".join(f"{name} (pid {pid})" for name, pid in sorted(pids.items())),
+        )
+        await _tell_story(furnished, gateway.url, promises)
+    promises.chapter("The gateway stops")
+    promises.keep("no process is left", not any(_runs(pid) for pid in pids.values()))
+
+
+async def _tell_story(furnished: Furnished, url: str, promises: Promises) -> None:
+    async with AsyncExitStack() as stack:
+        db, wire, settings = await _enter(stack, furnished, "mallku", url)
+        operator, operator_wire, _ = await _enter(stack, furnished, "operator", url)
+        stage = story.Stage(db, operator, settings, wire, promises)
+        await story.write_and_read(stage)
+        await story.hold_a_fire_circle(stage)
+        await story.refuse(stage)
+        await story.attack(stage)
+        await _bear_load(stage)
+        await _read_the_trail(furnished, url, promises, [*wire.sent, *operator_wire.sent])
+
+
+async def _enter(
+    stack: AsyncExitStack, furnished: Furnished, principal: str, url: str
+) -> tuple[SecuredDatabaseInterface, CountingTransport, ClientSettings]:
+    """A client as services have it, on a wire that counts."""
+    environment = furnished.house.environment(principal, url)
+    settings = ClientSettings.from_environment(environment)
+    connection = ConnectionSettings(url=url, credentials=settings.nats_credentials)
+    wire = CountingTransport(await NatsTransport.open(connection, principal))
+    db = await SecuredDatabaseInterface.connect(settings=settings, transport=wire)
+    await stack.enter_async_context(db)
+    return db, wire, settings
+
+
+async def _bear_load(stage: story.Stage) -> None:
+    promises = stage.promises
+    promises.chapter(f"{load.COMMANDS:,} commands, {load.IN_FLIGHT} at a time")
+    before = await stage.db.collection("memory_anchors").count()
+    measured = await load.run_load(stage.db)
+    load.show(measured)
+    promises.keep(
+        "every one is answered, signed and verified",
+        measured.count == load.COMMANDS,
+        f"{measured.count / measured.seconds:,.0f} commands a second",
+    )
+    after = await stage.db.collection("memory_anchors").count()
+    promises.keep("every document is there", after - before == load.inserts())
+
+
+async def _read_the_trail(
+    furnished: Furnished, url: str, promises: Promises, sent: list[str]
+) -> None:
+    promises.chapter("The audit trail is read")
+    connection = await connect_as(furnished, "auditor", url)
+    try:
+        trail = await read_settled_trail(connection, TRAIL_SETTLES_S)
+    finally:
+        await connection.close()
+    _count(trail, promises, sent)
+    promises.keep("the caller's signature of every intent holds", not trail.forged())
+    missing, replays = trail.missing_numbers(), trail.replays()
+    promises.keep(
+        "no record is missing",
+        missing <= replays,
+        f"numbers without a record: {missing}, replays that cost one: at most {replays}",
+    )
+
+
+def _count(trail: Trail, promises: Promises, sent: list[str]) -> None:
+    kinds, intents = trail.kinds, trail.ids("intent")
+    outcomes, denied = trail.ids("done", "failed"), trail.ids("denied")
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    promises.keep("every intent has its outcome, and only one", intents == outcomes, counted)
+    promises.keep("no transmission was executed twice", max(intents.values(), default=0) == 1)
+    recorded = sum(intents.values()) + sum(denied.values())
+    promises.keep(
+        "every command that reached a worker is on it, and nothing else",
+        recorded == len(sent) and set(intents) | set(denied) == set(sent),
+        f"{len(sent):,} sent, {recorded:,} recorded",
+    )
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIG_DFL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _verdict(promises: Promises, seconds: float) -> int:
+    out.print()
+    if promises.broken:
+        out.print(f"[bold red]{len(promises.broken)} promises were broken[/] in {seconds:.0f} s:")
+        for promise in promises.broken:
+            out.print(f"  [red]✗[/] {promise}")
+        return 1
+    out.print(f"[bold green]All {promises.kept} promises were kept[/], in {seconds:.0f} s.")
+    out.print("[dim]Next: mallku-gateway up[/]")
+    return 0

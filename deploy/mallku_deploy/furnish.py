@@ -1,0 +1,155 @@
+"""Puts into the house what is missing there; what is there is used again and never replaced."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+
+from mallku_broker.files import (
+    load_signing_key,
+    load_trust,
+    read_private_text,
+    write_private_text,
+)
+from mallku_broker.nkeys import new_nkey, public_nkey
+from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.keys import SEED_BYTES, SigningKey
+from mallku_contracts.policy import Policy, Principal
+from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
+from mallku_deploy.house import ISSUER, House, WorkerFiles
+from mallku_deploy.issuer import Issuer, TokenFile
+from mallku_deploy.reading import read_policy_file
+
+_PRIVATE = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Furnished:
+    """A house with everything in it that a start needs.
+
+    Attributes:
+        policy: The policy file's, with the nkey of every principal filled in.
+        tokens: The token files that have to be kept fresh.
+    """
+
+    house: House
+    issuer: Issuer
+    policy: Policy
+    workers: tuple[WorkerFiles, ...]
+    tokens: tuple[TokenFile, ...]
+
+
+def furnish(house: House, workers: int) -> Furnished:
+    """Make folders, issuer, trust, policy and keys where they are missing.
+
+    Raises:
+        ConfigurationError: naming the file that cannot be read, written or used.
+    """
+    _make_folders(house)
+    issuer = Issuer(ISSUER, _signing_key(house.issuer))
+    _furnish_trust(house, issuer)
+    _once(
+        house.policy,
+        lambda: resources("mallku_deploy").joinpath("default_policy.yaml").read_text("utf-8"),
+    )
+    policy, callers = _furnish_principals(house, read_policy_file(house.policy))
+    slots = tuple(house.worker(f"worker-{number}") for number in range(1, workers + 1))
+    replies = [_furnish_worker(slot) for slot in slots]
+    _retire(house, keep={slot.slot for slot in slots})
+    return Furnished(house, issuer, policy, slots, (*callers, *replies))
+
+
+def _make_folders(house: House) -> None:
+    folders = (
+        house.root,
+        house.principals,
+        house.workers,
+        house.server,
+        house.store,
+        house.retired.parent,
+        house.retired,
+    )
+    for folder in folders:
+        make_private_folder(folder)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder (0700) with its parents; refuse one that others may write into or read."""
+    try:
+        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        mode = folder.stat().st_mode & 0o777
+    except OSError as error:
+        raise ConfigurationError(f"cannot make the folder {folder}: {error.strerror}") from None
+    if mode & ~_PRIVATE:
+        raise ConfigurationError(
+            f"{folder}: others may use it (mode {mode:04o}); run: chmod 700 {folder}"
+        )
+
+
+def _furnish_trust(house: House, issuer: Issuer) -> None:
+    _once(house.trust, issuer.trust.to_json)
+    if load_trust(house.trust).key(issuer.name, issuer.key.kid) is None:
+        raise ConfigurationError(
+            f"trust file {house.trust}: it does not trust {house.issuer};"
+            " bring the right one back, or remove it to have it made again"
+        )
+
+
+def _furnish_principals(house: House, policy: Policy) -> tuple[Policy, list[TokenFile]]:
+    """The policy with every nkey, and the tokens of those callers whose keys lie here."""
+    principals: dict[str, Principal] = {}
+    tokens: list[TokenFile] = []
+    for name, principal in policy.principals.items():
+        if principal.nkey is not None:  # they look after their keys themselves
+            principals[name] = principal
+            continue
+        files = house.principal(name)
+        make_private_folder(files.folder)
+        nkey = _nkey(files.credentials)
+        principals[name] = principal.model_copy(update={"nkey": nkey})
+        if principal.kind == "caller":
+            key = _signing_key(files.key).public
+            roles = frozenset(principal.roles)
+            tokens.append(TokenFile(files.token, name, roles, COMMAND_AUDIENCE, key))
+    return policy.model_copy(update={"principals": principals}), tokens
+
+
+def _furnish_worker(files: WorkerFiles) -> TokenFile:
+    make_private_folder(files.folder)
+    _nkey(files.bus)
+    _nkey(files.records)
+    key = _signing_key(files.key).public
+    return TokenFile(files.token, files.slot, frozenset(), REPLY_AUDIENCE, key)
+
+
+def _retire(house: House, keep: Iterable[str]) -> None:
+    """Keep the public key of each worker that is no more, and nothing that it could act with."""
+    for folder in sorted(house.workers.iterdir()):
+        files = house.worker(folder.name)
+        if folder.name in keep or not files.key.exists():
+            continue
+        public = load_signing_key(files.key).public
+        import json
+
+        write_private_text(house.retired / f"{public.kid}.json", json.dumps(public.jwk()) + "\n")
+        for secret in (files.key, files.token, files.bus, files.records):
+            secret.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _signing_key(path: Path) -> SigningKey:
+    _once(path, lambda: SigningKey(secrets.token_bytes(SEED_BYTES)).to_pem())
+    return load_signing_key(path)
+
+
+def _nkey(path: Path) -> str:
+    _once(path, lambda: new_nkey()[0] + "\n")
+    return public_nkey(read_private_text(path, "NATS credentials"))
+
+
+def _once(path: Path, make: Callable[[], str]) -> None:
+    if not path.exists():
+        write_private_text(path, make())

@@ -1,0 +1,168 @@
+"""The whole gateway on one machine: a NATS server, streams, workers, fresh tokens. The recipe."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self
+
+from mallku_broker.server import EmbeddedServer
+from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, InternalError
+from mallku_deploy.backoff import delay_s
+from mallku_deploy.events import Announce, NotYet, ServerLost, ServerReady
+from mallku_deploy.furnish import Furnished
+from mallku_deploy.house import DATABASE
+from mallku_deploy.issuer import RENEWAL_LOOK_S, renew
+from mallku_deploy.life import WorkerSpec
+from mallku_deploy.server import ensure_streams, server_configuration
+from mallku_deploy.supervisor import Supervisor
+
+SERVER_LOOK_S: Final = 0.2
+"""Between two looks whether the NATS server still runs, seconds."""
+
+STOP_SERVER_S: Final = 1.5
+"""From SIGTERM until the NATS server is killed, seconds; workers are gone by then."""
+
+WORKER_DRAIN_S: Final = 1.25
+"""What a worker may take for each part of its drain, seconds."""
+
+
+class LocalGateway:
+    """A gateway in a furnished house; `async with` starts it, and stops it in order.
+
+    Args:
+        port: Where the NATS server listens on loopback; 0 takes a free port.
+        announce: Told of everything that happens; must not raise.
+    """
+
+    def __init__(self, furnished: Furnished, *, port: int, announce: Announce) -> None:
+        self._furnished = furnished
+        self._announce = announce
+        configuration = server_configuration(furnished, port)
+        self.server = EmbeddedServer(configuration, furnished.house.server)
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return self.server.url
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes that run now: each worker by its place, and `nats-server`."""
+        workers = self._supervisor.pids if self._supervisor else {}
+        server = {"nats-server": self.server.pid} if self.server.pid else {}
+        return workers | server
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def failed(self) -> None:
+        """Wait until a part that should never end has ended, and raise why."""
+        if self._tasks:
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        raise InternalError("a part of the gateway ended by itself")
+
+    async def _start(self) -> None:
+        """What is put on the stack last is taken down first."""
+        furnished = self._furnished
+        renew(furnished.tokens, furnished.issuer, time.time())
+        await self.server.start()
+        self._stack.push_async_callback(self.server.stop, STOP_SERVER_S)
+        await ensure_streams(furnished, self.url)
+        self._supervisor = Supervisor(self._worker_specs(), self._announce)
+        self._tasks = self._supervisor.start()
+        self._stack.push_async_callback(self._supervisor.stop)
+        self._keep(self._keep_server())
+        self._keep(self._keep_tokens())
+        await self._supervisor.ready()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.append(task)
+        self._stack.push_async_callback(_end, task)
+
+    async def _keep_server(self) -> None:
+        """Start the server again whenever it ended, with the same port and data."""
+        pid = self.server.pid
+        while True:
+            await asyncio.sleep(SERVER_LOOK_S)
+            if self.server.pid is None:
+                self._announce(ServerLost(pid or 0, delay_s(1)))
+                await asyncio.sleep(delay_s(1))
+                pid = await self._start_server_again()
+
+    async def _start_server_again(self) -> int:
+        failures = 0
+        while True:
+            try:
+                await self.server.start()
+                pid = self.server.pid
+                if pid is not None:
+                    self._announce(ServerReady(pid))
+                    return pid
+                reason = "it ended at once"
+            except (ConfigurationError, GatewayUnreachable) as error:
+                reason = error.message
+            failures += 1
+            delay = delay_s(failures)
+            self._announce(NotYet("starting nats-server", reason, delay))
+            await asyncio.sleep(delay)
+
+    async def _keep_tokens(self) -> None:
+        """Renew in time; a disk that is full for a while must not end the gateway."""
+        while True:
+            await asyncio.sleep(RENEWAL_LOOK_S)
+            try:
+                renew(self._furnished.tokens, self._furnished.issuer, time.time())
+            except ConfigurationError as error:
+                self._announce(NotYet("renewing tokens", error.message, RENEWAL_LOOK_S))
+
+    def _worker_specs(self) -> list[WorkerSpec]:
+        house = self._furnished.house
+        return [
+            WorkerSpec(
+                files.slot,
+                {
+                    "MALLKU_WORKER_URL": self.url,
+                    "MALLKU_WORKER_BUS_CREDENTIALS": str(files.bus),
+                    "MALLKU_WORKER_RECORDS_CREDENTIALS": str(files.records),
+                    "MALLKU_WORKER_KEY_FILE": str(files.key),
+                    "MALLKU_WORKER_TOKEN_FILE": str(files.token),
+                    "MALLKU_WORKER_TRUST_FILE": str(house.trust),
+                    "MALLKU_WORKER_POLICY_FILE": str(house.policy),
+                    "MALLKU_WORKER_STORE": "embedded",
+                    "MALLKU_WORKER_STORE_DIRECTORY": str(house.store),
+                    "MALLKU_WORKER_DATABASES": DATABASE,
+                    "MALLKU_WORKER_DRAIN_S": str(WORKER_DRAIN_S),
+                    "MALLKU_WORKER_LOG_LEVEL": os.environ.get("MALLKU_WORKER_LOG_LEVEL", "warning"),
+                },
+            )
+            for files in self._furnished.workers
+        ]
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

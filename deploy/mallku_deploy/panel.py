@@ -1,0 +1,79 @@
+"""What `up` shows: how to reach the gateway, and what happens to it meanwhile."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from mallku_contracts.subjects import inbox_prefix
+from mallku_deploy.events import Event, ServerReady, WorkerReady
+from mallku_deploy.house import House
+from mallku_deploy.tenancy import Running
+from mallku_deploy.terminal import err, out
+
+_CLIENT = """\
+[dim]from[/] mallku_client [dim]import[/] SecuredDatabaseInterface
+[dim]async with await[/] SecuredDatabaseInterface.connect() [dim]as[/] db:
+    anchors = [dim]await[/] db.create_collection("memory_anchors")
+    [dim]await[/] anchors.insert({"kind": "khipu", "weight": 3})"""
+
+
+def show_ready(house: House, url: str, workers: int, env_file: Path | None, took_s: float) -> None:
+    """The gateway answers; here is how to use it."""
+    title = f"[bold green]Mallku gateway[/], {workers} workers, ready after {took_s:.1f} s"
+    out.print(Panel(_how(house, url, env_file), title=title, title_align="left", expand=False))
+    out.print("[bold]Ctrl-C[/] stops it.")
+
+
+def show_attached(house: House, running: Running, env_file: Path | None) -> None:
+    """Another `up` runs the gateway; here is how to use it."""
+    title = f"[bold green]Mallku gateway[/], already running (pid {running.pid})"
+    panel = Panel(_how(house, running.url, env_file), title=title, title_align="left", expand=False)
+    out.print(panel)
+
+
+def show_leaving() -> None:
+    """Asked to stop: workers finish what they have begun."""
+    err.print("[dim]stopping: workers finish what is in flight …[/]")
+
+
+def announce(event: Event) -> None:
+    """One line for everything that happens to the gateway."""
+    style = "green" if isinstance(event, WorkerReady | ServerReady) else "bold yellow"
+    clock = datetime.now().astimezone().strftime("%H:%M:%S")
+    err.print(f"[dim]{clock}[/] [{style}]{escape(str(event))}[/]", soft_wrap=True)
+
+
+def _how(house: House, url: str, env_file: Path | None) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("url", url)
+    table.add_row("data", escape(str(house.root)))
+    table.add_row("shell", _shell(env_file))
+    table.add_row("client", _CLIENT)
+    table.add_row("or", "mallku-gateway call list-collections" + _as(house, env_file))
+    table.add_row("nats", escape(_nats(house, url)))
+    return table
+
+
+def _shell(env_file: Path | None) -> str:
+    if env_file is None:
+        return "[dim]--env-file FILE writes what a client needs[/]"
+    return f"set -a; . {escape(str(env_file))}; set +a"
+
+
+def _as(house: House, env_file: Path | None) -> str:
+    return "" if env_file else f" --as mallku --data {escape(str(house.root))}"
+
+
+def _nats(house: House, url: str) -> str:
+    seed = house.principal("inspector").credentials
+    return (
+        f"nats sub 'mallku.v1.cmd.>' --server {url} --nkey {seed}"
+        f" --inbox-prefix {inbox_prefix('inspector')} --translate 'mallku-gateway decode'"
+    )

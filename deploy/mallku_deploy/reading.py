@@ -1,0 +1,55 @@
+"""Files that people name on the command line, read with errors that say file, line and way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mallku_broker.files import load_trust, read_text
+from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.keys import KeyFormatError, PublicKey
+from mallku_contracts.trust import Trust
+
+if TYPE_CHECKING:  # pydantic and YAML are loaded by those who read a policy, `decode` does not
+    from mallku_contracts.policy import Policy
+
+
+def read_trust(path: str | Path | None) -> Trust:
+    """The issuers to believe; `ConfigurationError` names the file, or the variable to set."""
+    if not path:
+        raise ConfigurationError("which issuers to trust is not said: set MALLKU_TRUST_FILE")
+    return load_trust(Path(path))
+
+
+def read_policy_file(path: Path) -> Policy:
+    """A validated policy; `ConfigurationError` has one `file:line:column: what` line a problem."""
+    from mallku_contracts.policy import PolicyError, read_policy
+
+    try:
+        return read_policy(read_text(path, "policy file"), str(path))
+    except PolicyError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def read_json(text: str | None, what: str) -> dict[str, Any]:
+    """A JSON object typed on the command line; none is an empty one."""
+    import json
+
+    try:
+        value = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"{what}: not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from None
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{what}: expected a JSON object, not {type(value).__name__}")
+    return value
+
+
+def read_public_key(path: Path) -> PublicKey:
+    """A public key out of a JWK file, as `keys new` prints it."""
+    text = read_text(path, "public key file")
+    try:
+        return PublicKey.from_jwk(read_json(text, f"public key file {path}"))
+    except KeyFormatError as error:
+        raise ConfigurationError(f"public key file {path}: {error}") from None

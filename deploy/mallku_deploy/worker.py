@@ -1,0 +1,45 @@
+"""`mallku-gateway worker`: one worker out of the environment, without the terminal library."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from mallku_contracts.errors import ConfigurationError, MallkuError
+from mallku_deploy.extras import require_workers
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+def main() -> int:
+    """Run until SIGTERM; 1 with one coded line when the worker cannot start."""
+    try:
+        require_workers()
+        _run()
+    except MallkuError as error:
+        print(f"{error.code} {error.number}  {error.message}", file=sys.stderr)  # noqa: T201 - the quick path draws nothing
+        return 1
+    return 0
+
+
+def _run() -> None:
+    from pydantic import ValidationError
+
+    from mallku_workers.main import main as run
+    from mallku_workers.settings import WorkerSettings
+
+    try:
+        settings = WorkerSettings()  # pyright: ignore[reportCallIssue] - out of the environment
+    except ValidationError as error:
+        raise ConfigurationError(_variables(error)) from None
+    run(settings)
+
+
+def _variables(error: ValidationError) -> str:
+    """Each variable that is missing or wrong, by its name."""
+    problems = (
+        f"MALLKU_WORKER_{'_'.join(str(step) for step in problem['loc']).upper()}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)
+    )
+    return "; ".join(problems)

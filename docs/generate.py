@@ -1,0 +1,153 @@
+"""Rewrites the generated parts of the documentation; `--check` only says whether they are current.
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PACKAGES: Final = (
+    "contracts/mallku_contracts",
+    "broker/mallku_broker",
+    "client/mallku_client",
+    "workers/mallku_workers",
+    "deploy/mallku_deploy",
+)
+_PART = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def settings_table() -> str:
+    """What can be set: every field of every settings class, with its default and what it means."""
+    rows = []
+    for name, kind in _settings_classes():
+        rows += [_row(name, *field) for field in _fields(kind)]
+    return _table(("setting", "default", "what it is"), rows)
+
+
+def limits_table() -> str:
+    """What is fixed: every bound that has a name in the code."""
+    rows = []
+    for path in _modules():
+        for name, value, text in _constants(path):
+            module = path.stem if path.stem != "__init__" else path.parent.name
+            rows.append((f"`{module}.{name}`", _shown(value), text))
+    return _table(("limit", "value", "what it bounds"), rows)
+
+
+PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "settings": settings_table,
+    "limits": limits_table,
+}
+
+
+def render(text: str) -> str:
+    """The document with its generated parts made anew."""
+
+    def part(match: re.Match[str]) -> str:
+        make = PARTS.get(match["name"])
+        return match[0] if make is None else f"{match[1]}{make()}\n{match[3]}"
+
+    return _PART.sub(part, text)
+
+
+def _settings_classes() -> Iterator[tuple[str, type]]:
+    for path in _modules():
+        if not re.search(r"^class \w+Settings\b", path.read_text(), re.MULTILINE):
+            continue
+        module = importlib.import_module(_module_name(path))
+        for name, kind in vars(module).items():
+            ours = isinstance(kind, type) and kind.__module__ == module.__name__
+            if ours and name.endswith("Settings"):
+                yield name, kind
+
+
+def _fields(kind: type) -> Iterator[tuple[str, Any, str]]:
+    if issubclass(kind, BaseModel):
+        prefix = str(kind.model_config.get("env_prefix", ""))
+        for name, field in kind.model_fields.items():
+            shown = f"{prefix}{name}".upper() if prefix else name
+            default = "required" if field.is_required() else field.get_default()
+            yield shown, default, field.description or ""
+    elif dataclasses.is_dataclass(kind):
+        texts = _attribute_texts(kind.__doc__ or "")
+        for entry in dataclasses.fields(kind):
+            missing = entry.default is dataclasses.MISSING
+            yield entry.name, "required" if missing else entry.default, texts.get(entry.name, "")
+
+
+def _attribute_texts(doc: str) -> dict[str, str]:
+    _, _, attributes = doc.partition("Attributes:")
+    pairs = re.findall(r"^ +(\w+): (.+(?:\n {12,}.+)*)", attributes, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text) for name, text in pairs}
+
+
+def _constants(path: Path) -> Iterator[tuple[str, Any, str]]:
+    """Numbers with a name in capitals and a docstring behind them."""
+    body = ast.parse(path.read_text()).body
+    module: Any = None
+    for node, following in zip(body, body[1:], strict=False):
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            continue
+        documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+        if not (node.target.id.isupper() and documented):
+            continue
+        module = module or importlib.import_module(_module_name(path))
+        value = getattr(module, node.target.id)
+        if isinstance(value, int | float):
+            yield node.target.id, value, re.sub(r"\s+", " ", str(following.value.value)).strip()  # type: ignore[attr-defined]
+
+
+def _modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def _module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts[1:]
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def _row(owner: str, name: str, default: Any, text: str) -> tuple[str, str, str]:
+    shown = name if name.isupper() else f"{owner}.{name}"
+    return f"`{shown}`", _shown(default), text
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}".replace(",", " ") if isinstance(value, int | float) else str(value)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, str, str]]) -> str:
+    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def main() -> int:
+    """Rewrite what is out of date; with `--check`, name it and return 1."""
+    stale = []
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        text = path.read_text()
+        if (fresh := render(text)) != text:
+            stale.append(path.relative_to(ROOT))
+            if "--check" not in sys.argv:
+                path.write_text(fresh)
+    print("\n".join(f"{path}: out of date" for path in stale) or "all current")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
