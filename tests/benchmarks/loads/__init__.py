@@ -1,0 +1,1 @@
+"""Load generators: what is measured, each as one async function that makes one call."""

@@ -1,0 +1,45 @@
+"""A load generator: opens what its setting names, says `ready`, then makes a run for each order.
+
+An order is a line of JSON with the fields of `Load`, its answer one with the fields of `Run`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+from mallku_deploy.bench import Call, Load, drive
+from tests.benchmarks.children import run_on, standard_input
+from tests.benchmarks.loads.echo import echo
+from tests.benchmarks.loads.gateway import gateway
+from tests.benchmarks.loads.http import peer
+
+_KINDS: Final[dict[str, Callable[[dict[str, Any]], AbstractAsyncContextManager[Call]]]] = {
+    "echo": echo,
+    "gateway": gateway,
+    "peer": peer,
+}
+
+
+async def main(setting: dict[str, Any]) -> None:
+    """Serve orders until standard input ends."""
+    orders = await standard_input()
+    async with _KINDS[setting["kind"]](setting) as call:
+        print("ready", flush=True)
+        while order := await orders.readline():
+            gc.collect()
+            before = time.process_time()
+            run = await drive(call, Load(**json.loads(order)))
+            run = replace(run, cpu_s={"client": time.process_time() - before})
+            print(json.dumps(asdict(run)), flush=True)
+
+
+if __name__ == "__main__":
+    chosen = json.loads(sys.argv[1])
+    run_on(chosen["loop"], main(chosen))
