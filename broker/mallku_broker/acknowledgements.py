@@ -179,8 +179,10 @@ class AcknowledgementMultiplexer:
         ).encode()
 
     def _refuse_crowd(self) -> None:
-        if len(self._pending) > self._max_in_flight or self._connection.congested:
-            raise NotPublished(f"{len(self._pending)} messages wait for their acknowledgement")
+        if len(self._pending) > self._max_in_flight:
+            raise NotPublished(f"{self._max_in_flight} messages wait for their acknowledgement")
+        if self._connection.congested:
+            raise NotPublished("too much waits to be sent to the broker")
 
     def _on_ack(self, subject: str, _reply: str, body: bytes, header: bytes | None) -> None:
         waiting = self._pending.take(subject[len(self._inbox) :])

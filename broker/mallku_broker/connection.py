@@ -5,6 +5,8 @@ It is nats-py's client with these differences, each of which has a test:
 * every error of the server but a refusal leads to a reconnect, where nats-py closes for good;
 * a dead peer is dropped at once, where nats-py waits until its write buffer was taken;
 * an attempt that failed half-way leaves no socket open, where nats-py leaves it to the collector;
+* a ping follows what was sent before it, where nats-py's overtakes what still waits, so that its
+  `flush` says nothing about a subscription or its end;
 * a ping whose waiter is gone does no harm, where nats-py's reader ends;
 * with TLS asked for, a server that offers none is refused, where nats-py goes on in the clear;
 * `post` and `listen` carry a message without a task, a queue or a timer of its own.
@@ -13,6 +15,7 @@ It is nats-py's client with these differences, each of which has a test:
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import ssl
 from collections.abc import Callable, Sequence
@@ -22,7 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import nats.errors
-from nats.aio.client import Client, Server, Srv
+from nats.aio.client import PING_PROTO, Client, Server, Srv
 from nats.aio.subscription import Subscription
 from nats.protocol import command
 
@@ -154,6 +157,7 @@ class GatewayConnection(Client):
         self._listeners: dict[int, Listener] = {}
         self._sids: dict[Subscription, int] = {}
         self._established = False
+        self._give_up_at = math.inf
         self._up = asyncio.Event()
         self._kick: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._kick.set_result(None)
@@ -264,6 +268,7 @@ class GatewayConnection(Client):
     async def open(self, inbox_prefix: str, options: dict[str, Any]) -> None:
         """Connect for the first time; called by `connect`, with what it read from files."""
         settings, self.inbox_prefix = self._settings, inbox_prefix
+        self._give_up_at = asyncio.get_running_loop().time() + settings.connect_timeout_s
         await super().connect(
             settings.urls,
             name=self.name,
@@ -284,15 +289,25 @@ class GatewayConnection(Client):
             **options,
         )
         self._established = True
+        self._give_up_at = math.inf
         self._up.set()
 
     async def close(self) -> None:
         """Close for good within `close_timeout_s`; what could not be sent by then is dropped."""
+        limit = self._settings.close_timeout_s
         try:
-            async with asyncio.timeout(self._settings.close_timeout_s):
-                await super().close()
+            async with asyncio.timeout(limit / 2):
+                await self.relief()
         except TimeoutError:
+            self._pending.clear()
+            self._pending_data_size = 0
             self._drop_transport()
+        # Not by cancelling, which nats-py swallows in places: without its transport it ends.
+        guard = asyncio.get_running_loop().call_later(limit / 2, self._drop_transport)
+        try:
+            await super().close()
+        finally:
+            guard.cancel()
 
     # What follows is called by nats-py.
 
@@ -304,6 +319,11 @@ class GatewayConnection(Client):
             await super()._process_msg(sid, subject, reply, data, headers)
         else:
             listener(subject.decode(), reply.decode(), data, headers)
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
 
     async def _process_pong(self) -> None:
         # The waiter of an earlier ping may have been cancelled; setting its result would raise
@@ -327,6 +347,10 @@ class GatewayConnection(Client):
         await super()._attempt_reconnect()
 
     async def _connect_to_server(self, s: Srv) -> None:
+        if asyncio.get_running_loop().time() > self._give_up_at:
+            # The cancellation by `connect` was swallowed: `asyncio.wait_for` of Python 3.11 does
+            # so when what it waits for is done in the same moment.
+            raise asyncio.CancelledError
         self._drop_transport()  # of an attempt that got no further than a socket
         try:
             await super()._connect_to_server(s)

@@ -80,7 +80,7 @@ def load_token(path: Path) -> str:
 
 def _read(path: Path, what: str, *, private: bool) -> str:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             _check(os.fstat(file.fileno()), path, what, private=private)
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -91,6 +91,11 @@ def _read(path: Path, what: str, *, private: bool) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise ConfigurationError(f"{what} {path}: not UTF-8 text") from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody who writes into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _check(status: os.stat_result, path: Path, what: str, *, private: bool) -> None:

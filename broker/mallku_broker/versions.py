@@ -7,7 +7,7 @@ from typing import Final
 
 from mallku_contracts.errors import ConfigurationError
 
-_VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?![\d.])")
+_VERSION = re.compile(r"(?<![\d.])v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?![\d.])")
 
 MINIMUM: Final = (2, 14, 3)
 MINIMUM_IN_OLDER_LINES: Final = {(2, 12): (2, 12, 12)}

@@ -20,9 +20,14 @@ if TYPE_CHECKING:  # imported when it is used
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What a database object stands on, and what has to be let go with it."""
+    """What a database object stands on, and what has to be let go with it.
+
+    Attributes:
+        settings: With them another process reaches the same gateway, also one of our own.
+    """
 
     commands: Commands
+    settings: ClientSettings
     gateway: DevGateway | None = None
 
     async def close(self) -> None:
@@ -42,7 +47,7 @@ async def open_connection(settings: ClientSettings, transport: Transport | None)
     """
     if transport is None and settings.url is None and settings.dev_mode:
         return await _open_to_own_gateway(settings)
-    return Connection(await _open_commands(settings, transport))
+    return Connection(await _open_commands(settings, transport), settings)
 
 
 async def _open_to_own_gateway(settings: ClientSettings) -> Connection:
@@ -50,11 +55,12 @@ async def _open_to_own_gateway(settings: ClientSettings) -> Connection:
 
     gateway = await DevGateway.start(settings)
     try:
-        commands = await _open_commands(settings.filled_from(gateway.environment), None)
+        filled = settings.filled_from(gateway.environment)
+        commands = await _open_commands(filled, None)
     except BaseException:
         await gateway.stop()
         raise
-    return Connection(commands, gateway)
+    return Connection(commands, filled, gateway)
 
 
 async def _open_commands(settings: ClientSettings, transport: Transport | None) -> Commands:

@@ -106,6 +106,11 @@ class SecuredDatabaseInterface:
         return self._commands.database
 
     @property
+    def settings(self) -> ClientSettings:
+        """The settings behind the connection; connecting with them reaches the same gateway."""
+        return self._connection.settings
+
+    @property
     def principal(self) -> str:
         """In whose name commands are signed."""
         return self._commands.principal

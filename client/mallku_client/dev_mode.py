@@ -25,7 +25,7 @@ COMMAND: Final = "mallku-gateway"
 POLL_S: Final = 0.05
 """How often the env file is looked for, seconds."""
 
-STOP_TIMEOUT_S: Final = 6.0
+STOP_TIMEOUT_S: Final = 5.0
 """From the signal to stop until the gateway is killed, seconds."""
 
 _TOLD_BYTES: Final = 2_000
@@ -80,7 +80,8 @@ def _find_command() -> str:
 
 async def _start(command: str, house: Path, settings: ClientSettings) -> DevGateway:
     data, env_file, log_file = settings.dev_data or house / "data", house / "env", house / "log"
-    arguments = [command, "up", "--workers", "1", "--env-file", str(env_file), "--data", str(data)]
+    arguments = [command, "up", "--workers", "1", "--port", "0"]
+    arguments += ["--env-file", str(env_file), "--data", str(data)]
     with log_file.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *dies_with_parent(arguments),
@@ -96,9 +97,9 @@ async def _start(command: str, house: Path, settings: ClientSettings) -> DevGate
     except BaseException:
         await _stop(process)
         raise
-    kept = str(data) if settings.dev_data else "nowhere: they go with this process"
+    kept = f"are kept in {data}" if settings.dev_data else "go with it (MALLKU_DEV_DATA keeps them)"
     _LOG.warning(
-        "MALLKU_DEV_MODE: started a gateway of our own (pid %d); documents are kept in %s",
+        "MALLKU_DEV_MODE: started a gateway of our own (pid %d); its documents %s",
         process.pid,
         kept,
     )
@@ -138,11 +139,15 @@ def read_env_file(text: str) -> dict[str, str]:
     """
     variables: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        words = shlex.split(line, comments=True)
-        assignment = words[1:] if words[:1] == ["export"] else words
-        if not words:
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:
+            raise ConfigurationError(f"env file, line {number}: a quote has no end") from None
+        if words[:1] == ["export"]:
+            del words[0]
+        elif not words:
             continue
-        name, equals, value = assignment[0].partition("=") if len(assignment) == 1 else ("", "", "")
+        name, equals, value = words[0].partition("=") if len(words) == 1 else ("", "", "")
         if not (equals and name.isidentifier()):
             raise ConfigurationError(f"env file, line {number}: expected NAME=value")
         variables[name] = value

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
-from mallku_broker.events import ConnectionEvent, ConnectionLost, NoResponders
+from mallku_broker.events import ConnectionEvent, ConnectionLost, NoResponders, RefusedByBroker
 from mallku_broker.requests import RequestMultiplexer
 from mallku_client.transport import NoAnswer, NotDelivered
+from mallku_contracts.errors import PermissionDenied
 from mallku_contracts.subjects import inbox_prefix
 
 CONNECTION_NAME: Final = "mallku-client"
@@ -43,13 +44,24 @@ class NatsTransport:
     async def request(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None, timeout_s: float
     ) -> bytes:
-        """Send one request and return the first reply's body."""
+        """Send one request and return the first reply's body.
+
+        Raises:
+            PermissionDenied: the broker's own lock refused the subject; nobody received it.
+            MessageTooLarge: the broker does not take so much.
+            NotDelivered, NoAnswer: as `Transport.request`.
+        """
         try:
             response = await self._requests.request(
                 subject, payload, headers=headers, timeout=timeout_s
             )
         except TimeoutError:
             raise NoAnswer(f"no reply within {timeout_s:.3g} s") from None
+        except RefusedByBroker:
+            raise PermissionDenied(
+                f"no rule of the policy lets this principal publish {subject}: the broker refused",
+                details={"subject": subject},
+            ) from None
         except NoResponders as error:
             raise NotDelivered(str(error)) from None
         except ConnectionLost as error:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from mallku_contracts.errors import ClientClosed
 
-CLOSE_TIMEOUT_S: Final = 5.0
+CLOSE_TIMEOUT_S: Final = 8.0
 """At the end of the process: how long all connections may take to close, seconds."""
 
 R = TypeVar("R")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Awaitable, Callable
 
@@ -35,8 +36,7 @@ class Session:
         if self._database is None:
             async with self._connecting:
                 if self._database is None:
-                    self._database = await self._connect()
-                    portal.current().close_at_exit(self, self._database.close)
+                    self._database = await self._open()
         return self._database
 
     async def close(self) -> None:
@@ -45,6 +45,15 @@ class Session:
         if self._database is not None and self._process == os.getpid():
             portal.current().forget(self)
             await self._database.close()
+
+    async def _open(self) -> SecuredDatabaseInterface:
+        database = await self._connect()
+        if database.settings.url is not None:  # a child joins a gateway of our own, too
+            self._connect = functools.partial(
+                SecuredDatabaseInterface.connect, settings=database.settings
+            )
+        portal.current().close_at_exit(self, database.close)
+        return database
 
     def _adopt(self) -> None:
         """Begin anew in this process; what a parent connected stays the parent's."""

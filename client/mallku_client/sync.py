@@ -29,6 +29,7 @@ from mallku_client import portal
 from mallku_client.facade import Blocking
 from mallku_client.options import CallOptions
 from mallku_client.session import Session
+from mallku_client.settings import ClientSettings
 from mallku_contracts.errors import ClientClosed
 from mallku_contracts.subjects import check_name
 
@@ -215,6 +216,11 @@ class SecuredDatabaseInterface:
     def name(self) -> str:
         """The database's name."""
         return portal.current().call(self.target()).name
+
+    @property
+    def settings(self) -> ClientSettings:
+        """The settings behind the connection; connecting with them reaches the same gateway."""
+        return portal.current().call(self.target()).settings
 
     @property
     def principal(self) -> str:

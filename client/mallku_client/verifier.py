@@ -15,7 +15,13 @@ from typing import Final
 from mallku_broker.files import load_trust
 from mallku_client.clock import MAX_CLOCK_CORRECTION_MS, Clock
 from mallku_contracts.envelope import Reply
-from mallku_contracts.errors import EnvelopeError, MessageTooLarge, TokenExpired, UnverifiedReply
+from mallku_contracts.errors import (
+    ConfigurationError,
+    EnvelopeError,
+    MessageTooLarge,
+    TokenExpired,
+    UnverifiedReply,
+)
 from mallku_contracts.keys import PublicKey
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.trust import Trust
@@ -98,8 +104,8 @@ class Verifier:
         """Believe a reply to the command with this hash (32 bytes), or raise.
 
         Raises:
-            UnverifiedReply: no trusted worker signed it for this command.
-            ConfigurationError: the trust file changed and cannot be used.
+            UnverifiedReply: no trusted worker signed it for this command, or the trust file went
+                away or broke meanwhile.
         """
         try:
             reply = Reply.open(data, expected_command=expected_command)
@@ -107,7 +113,7 @@ class Verifier:
                 return self._believe(reply)
         except UnverifiedReply:
             raise
-        except (EnvelopeError, MessageTooLarge) as error:
+        except (EnvelopeError, MessageTooLarge, ConfigurationError) as error:
             raise UnverifiedReply(f"the reply cannot be believed: {error}") from error
         if mutates or self._require_signed_reads:
             raise UnverifiedReply("the reply is not signed")

@@ -11,8 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from mallku_contracts.errors import MallkuError
-from mallku_deploy.commands import call, decode, demo, keys, policy, sign, token, up, worker
-from mallku_deploy.examples import epilog
+from mallku_deploy.commands import bench, call, decode, demo, keys, policy, sign, token, up, worker
+from mallku_deploy.examples import add_command
 from mallku_deploy.terminal import REFUSED, show_error
 
 
@@ -40,12 +40,13 @@ app = typer.Typer(
 )
 
 _GATEWAY, _CALLER, _ADMIN = "Run a gateway", "Speak to a gateway", "Keys, tokens, policy"
-app.command("up", epilog=epilog("up"), rich_help_panel=_GATEWAY)(up.up)
-app.command("demo", epilog=epilog("demo"), rich_help_panel=_GATEWAY)(demo.demo)
-app.command("worker", epilog=epilog("worker"), rich_help_panel=_GATEWAY)(worker.worker)
-app.command("call", epilog=epilog("call"), rich_help_panel=_CALLER)(call.call)
-app.command("sign", epilog=epilog("sign"), rich_help_panel=_CALLER)(sign.sign)
-app.command("decode", epilog=epilog("decode"), rich_help_panel=_CALLER)(decode.decode)
+add_command(app, "up", up.up, panel=_GATEWAY)
+add_command(app, "demo", demo.demo, panel=_GATEWAY)
+add_command(app, "worker", worker.worker, panel=_GATEWAY)
+add_command(app, "bench", bench.bench, panel=_CALLER)
+add_command(app, "call", call.call, panel=_CALLER)
+add_command(app, "sign", sign.sign, panel=_CALLER)
+add_command(app, "decode", decode.decode, panel=_CALLER)
 app.add_typer(keys.app, name="keys", rich_help_panel=_ADMIN)
 app.add_typer(token.app, name="token", rich_help_panel=_ADMIN)
 app.add_typer(policy.app, name="policy", rich_help_panel=_ADMIN)

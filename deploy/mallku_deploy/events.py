@@ -64,5 +64,15 @@ class NotYet:
         return f"{self.what}: {self.reason}; tried again in {self.delay_s:.1f} s"
 
 
-Event = WorkerReady | WorkerLost | ServerLost | ServerReady | NotYet
+@dataclass(frozen=True, slots=True)
+class StreamDrift:
+    """A stream is not what it has to be; it is used as it is."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"stream drift: {self.what}"
+
+
+Event = WorkerReady | WorkerLost | ServerLost | ServerReady | NotYet | StreamDrift
 Announce = Callable[[Event], None]

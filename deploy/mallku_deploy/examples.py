@@ -1,10 +1,12 @@
-"""The examples under each command's help: lines that work as they stand."""
+"""How each command's help is put together: its docstring as prose, then lines that work."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Final
 
+import typer
 from rich.markup import escape
 
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -15,6 +17,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "demo": ("mallku-gateway demo",),
     "worker": ("set -a; . ./worker.env; set +a; mallku-gateway worker",),
+    "bench": (
+        "mallku-gateway bench",
+        "mallku-gateway bench insert --in-flight 256 --workers 2 --json",
+        "mallku-gateway bench mixed --as mallku",
+    ),
     "call": (
         "mallku-gateway call create-collection memory_anchors --as mallku",
         """mallku-gateway call insert memory_anchors '{"document": {"kind": "khipu"}}'""",
@@ -39,6 +46,24 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "token inspect": ("mallku-gateway token inspect alice.jwt --trust-file trust.json",),
     "policy check": ("mallku-gateway policy check policy.yaml",),
 }
+
+
+def add_command(
+    app: typer.Typer, name: str, function: Callable[..., None], *, of: str = "", panel: str = ""
+) -> None:
+    """Add a command with its help; `of` is the group that it belongs to, `panel` its heading."""
+    app.command(
+        name,
+        help=prose(function),
+        epilog=epilog(f"{of} {name}".strip()),
+        rich_help_panel=panel or None,
+    )(function)
+
+
+def prose(function: Callable[..., None]) -> str:
+    """The docstring with its paragraphs as one line each: the terminal breaks lines itself."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def epilog(command: str) -> str:

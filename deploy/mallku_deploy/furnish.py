@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from mallku_broker.files import (
     load_signing_key,
     load_trust,
     read_private_text,
+    read_text,
     write_private_text,
 )
 from mallku_broker.nkeys import new_nkey, public_nkey
@@ -21,7 +23,7 @@ from mallku_contracts.policy import Policy, Principal
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
 from mallku_deploy.house import ISSUER, House, WorkerFiles
 from mallku_deploy.issuer import Issuer, TokenFile
-from mallku_deploy.reading import read_policy_file
+from mallku_deploy.reading import parse_policy
 
 _PRIVATE = 0o700
 
@@ -51,11 +53,7 @@ def furnish(house: House, workers: int) -> Furnished:
     _make_folders(house)
     issuer = Issuer(ISSUER, _signing_key(house.issuer))
     _furnish_trust(house, issuer)
-    _once(
-        house.policy,
-        lambda: resources("mallku_deploy").joinpath("default_policy.yaml").read_text("utf-8"),
-    )
-    policy, callers = _furnish_principals(house, read_policy_file(house.policy))
+    policy, callers = _furnish_principals(house, _adopt_policy(house))
     slots = tuple(house.worker(f"worker-{number}") for number in range(1, workers + 1))
     replies = [_furnish_worker(slot) for slot in slots]
     _retire(house, keep={slot.slot for slot in slots})
@@ -98,6 +96,16 @@ def _furnish_trust(house: House, issuer: Issuer) -> None:
         )
 
 
+def _adopt_policy(house: House) -> Policy:
+    """The policy that people edit, checked, and kept as it is now for as long as `up` runs."""
+    default = resources("mallku_deploy").joinpath("default_policy.yaml")
+    _once(house.policy, lambda: default.read_text("utf-8"))
+    text = read_text(house.policy, "policy file")
+    policy = parse_policy(text, house.policy)
+    write_private_text(house.adopted, text)
+    return policy
+
+
 def _furnish_principals(house: House, policy: Policy) -> tuple[Policy, list[TokenFile]]:
     """The policy with every nkey, and the tokens of those callers whose keys lie here."""
     principals: dict[str, Principal] = {}
@@ -132,8 +140,6 @@ def _retire(house: House, keep: Iterable[str]) -> None:
         if folder.name in keep or not files.key.exists():
             continue
         public = load_signing_key(files.key).public
-        import json
-
         write_private_text(house.retired / f"{public.kid}.json", json.dumps(public.jwk()) + "\n")
         for secret in (files.key, files.token, files.bus, files.records):
             secret.unlink(missing_ok=True)

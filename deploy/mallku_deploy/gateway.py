@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from mallku_broker.server import EmbeddedServer
+from mallku_broker.streams import StreamSettings
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, InternalError
 from mallku_deploy.backoff import delay_s
-from mallku_deploy.events import Announce, NotYet, ServerLost, ServerReady
+from mallku_deploy.events import Announce, NotYet, ServerLost, ServerReady, StreamDrift
 from mallku_deploy.furnish import Furnished
 from mallku_deploy.house import DATABASE
 from mallku_deploy.issuer import RENEWAL_LOOK_S, renew
@@ -37,10 +38,19 @@ class LocalGateway:
     Args:
         port: Where the NATS server listens on loopback; 0 takes a free port.
         announce: Told of everything that happens; must not raise.
+        streams: How much may be kept.
     """
 
-    def __init__(self, furnished: Furnished, *, port: int, announce: Announce) -> None:
+    def __init__(
+        self,
+        furnished: Furnished,
+        *,
+        port: int,
+        announce: Announce,
+        streams: StreamSettings | None = None,
+    ) -> None:
         self._furnished = furnished
+        self._streams = streams or StreamSettings()
         self._announce = announce
         configuration = server_configuration(furnished, port)
         self.server = EmbeddedServer(configuration, furnished.house.server)
@@ -90,9 +100,10 @@ class LocalGateway:
         renew(furnished.tokens, furnished.issuer, time.time())
         await self.server.start()
         self._stack.push_async_callback(self.server.stop, STOP_SERVER_S)
-        await ensure_streams(furnished, self.url)
+        for drift in await ensure_streams(furnished, self.url, self._streams):
+            self._announce(StreamDrift(drift))
         self._supervisor = Supervisor(self._worker_specs(), self._announce)
-        self._tasks = self._supervisor.start()
+        self._tasks = [*self._supervisor.start()]
         self._stack.push_async_callback(self._supervisor.stop)
         self._keep(self._keep_server())
         self._keep(self._keep_tokens())
@@ -123,8 +134,8 @@ class LocalGateway:
                     self._announce(ServerReady(pid))
                     return pid
                 reason = "it ended at once"
-            except (ConfigurationError, GatewayUnreachable) as error:
-                reason = error.message
+            except (ConfigurationError, GatewayUnreachable, OSError) as error:
+                reason = str(error)
             failures += 1
             delay = delay_s(failures)
             self._announce(NotYet("starting nats-server", reason, delay))
@@ -151,7 +162,7 @@ class LocalGateway:
                     "MALLKU_WORKER_KEY_FILE": str(files.key),
                     "MALLKU_WORKER_TOKEN_FILE": str(files.token),
                     "MALLKU_WORKER_TRUST_FILE": str(house.trust),
-                    "MALLKU_WORKER_POLICY_FILE": str(house.policy),
+                    "MALLKU_WORKER_POLICY_FILE": str(house.adopted),
                     "MALLKU_WORKER_STORE": "embedded",
                     "MALLKU_WORKER_STORE_DIRECTORY": str(house.store),
                     "MALLKU_WORKER_DATABASES": DATABASE,

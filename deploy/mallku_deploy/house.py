@@ -2,7 +2,7 @@
 
 ::
 
-    issuer.pem  trust.json  policy.yaml
+    issuer.pem  trust.json  policy.yaml  adopted.yaml
     principals/NAME/{key.pem,token.jwt,nats.nk}    a caller's key, token and NATS credentials
     workers/SLOT/{key.pem,token.jwt,bus.nk,records.nk}
     nats/                                          the server's configuration and log, and streams/
@@ -99,6 +99,11 @@ class House:
     def policy(self) -> Path:
         """Who may do what; people edit it."""
         return self.root / "policy.yaml"
+
+    @property
+    def adopted(self) -> Path:
+        """The policy as the last start read it: a worker that comes later decides by the same."""
+        return self.root / "adopted.yaml"
 
     @property
     def principals(self) -> Path:

@@ -21,9 +21,11 @@ def read_claims(token: str, now_s: float) -> dict[str, Any]:
         InvalidToken: it is not a JWT.
     """
     header, claims, *_ = (_part(text) for text in token.split(".")[:2])
-    times = {name: clock(claims[name] * 1000) for name in ("iat", "exp") if _is_time(claims, name)}
+    times: dict[str, Any] = {
+        name: clock(claims[name] * 1000) for name in ("iat", "exp") if type(claims.get(name)) is int
+    }
     if "exp" in times:
-        times["left_s"] = str(max(0, round(claims["exp"] - now_s)))
+        times["left_s"] = max(0, round(claims["exp"] - now_s))
     return {"header": header, "claims": claims, "times": times}
 
 
@@ -44,7 +46,3 @@ def _part(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidToken("the token is not a JWT: a part of it is not a JSON object")
     return value
-
-
-def _is_time(claims: dict[str, Any], name: str) -> bool:
-    return type(claims.get(name)) is int

@@ -105,9 +105,13 @@ class WorkerLife:
 
     async def _line(self, limit: float) -> bytes | None:
         for wait in (limit, GRACE_S):
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(wait):
                     return await self._heartbeat.readline()
+            except TimeoutError:
+                continue
+            except ValueError:  # longer than any line of a heartbeat; it lives
+                return b"\n"
         return None
 
     async def _end(self) -> str:

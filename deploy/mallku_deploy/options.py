@@ -10,7 +10,7 @@ import typer
 Operation = Annotated[str, typer.Argument(help="The verb, such as insert, get, find, count.")]
 Collection = Annotated[str, typer.Argument(help="The collection; @ where a verb has none.")]
 Arguments = Annotated[
-    str | None, typer.Argument(metavar="[JSON]", help="The verb's arguments; - reads them.")
+    str | None, typer.Argument(metavar="JSON", help="The verb's arguments; - reads them.")
 ]
 EnvFile = Annotated[
     Path | None, typer.Option("--env-file", help="Speak with the values in this file.")

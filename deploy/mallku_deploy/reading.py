@@ -23,10 +23,15 @@ def read_trust(path: str | Path | None) -> Trust:
 
 def read_policy_file(path: Path) -> Policy:
     """A validated policy; `ConfigurationError` has one `file:line:column: what` line a problem."""
+    return parse_policy(read_text(path, "policy file"), path)
+
+
+def parse_policy(text: str, path: Path) -> Policy:
+    """The policy in a text that was read from `path`; raises as `read_policy_file`."""
     from mallku_contracts.policy import PolicyError, read_policy
 
     try:
-        return read_policy(read_text(path, "policy file"), str(path))
+        return read_policy(text, str(path))
     except PolicyError as error:
         raise ConfigurationError(str(error)) from None
 

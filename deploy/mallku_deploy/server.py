@@ -26,7 +26,7 @@ def server_configuration(furnished: Furnished, port: int) -> ServerConfiguration
     )
 
 
-async def ensure_streams(furnished: Furnished, url: str) -> list[str]:
+async def ensure_streams(furnished: Furnished, url: str, settings: StreamSettings) -> list[str]:
     """Create the streams and buckets that are missing, as the house's administrator.
 
     Returns:
@@ -38,7 +38,7 @@ async def ensure_streams(furnished: Furnished, url: str) -> list[str]:
     """
     connection = await connect_as(furnished, administrator(furnished), url)
     try:
-        drifts = await ensure(connection, definitions(StreamSettings()))
+        drifts = await ensure(connection, definitions(settings))
     finally:
         await connection.close()
     return [str(drift) for drift in drifts]

@@ -9,7 +9,7 @@ from typing import Final
 
 from mallku_contracts.errors import Unavailable
 from mallku_deploy.backoff import HEALTHY_S, delay_s
-from mallku_deploy.events import Announce, WorkerLost, WorkerReady
+from mallku_deploy.events import Announce, NotYet, WorkerLost, WorkerReady
 from mallku_deploy.life import WorkerLife, WorkerSpec
 
 STOP_WORKERS_S: Final = 3.0
@@ -72,7 +72,10 @@ class _Place:
     async def keep(self) -> None:
         """Let one life follow the other until asked to end."""
         while not self._ending.is_set():
-            lost = await self._live()
+            try:
+                lost: WorkerLost | NotYet | None
+            except OSError as error:  # no process, no pipe: the machine may recover
+                lost = self._not_started(error)
             if lost is None:
                 return
             self._announce(lost)
@@ -96,10 +99,17 @@ class _Place:
             self.first_ready.set_result(None)
         self._announce(WorkerReady(self.spec.slot, instance, life.pid))
 
-    def _lost(self, life: WorkerLife, reason: str) -> WorkerLost:
+    def _not_started(self, error: OSError) -> NotYet:
+        what, reason = f"starting {self.spec.slot}", error.strerror or type(error).__name__
+        self._give_up_first(f"{what}: {reason}")
+        self._failures += 1
+        return NotYet(what, reason, delay_s(self._failures))
+
+    def _give_up_first(self, why: str) -> None:
         if not self.first_ready.done():
-            self.first_ready.set_exception(
-                Unavailable(f"{self.spec.slot} {reason} before it was ready", retryable=False)
-            )
+            self.first_ready.set_exception(Unavailable(why, retryable=False))
+
+    def _lost(self, life: WorkerLife, reason: str) -> WorkerLost:
+        self._give_up_first(f"{self.spec.slot} {reason} before it was ready")
         self._failures = 1 if life.age_s >= HEALTHY_S else self._failures + 1
         return WorkerLost(self.spec.slot, life.pid, reason, delay_s(self._failures))

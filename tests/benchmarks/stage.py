@@ -27,7 +27,7 @@ from mallku_client.signer import Command, Signer
 from mallku_contracts import codec
 from mallku_contracts.keys import SEED_BYTES, SigningKey
 from mallku_contracts.subjects import CommandSubject
-from mallku_deploy.bench import document
+from mallku_deploy.bench.calls import document
 from mallku_deploy.events import Event
 from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,41 +10,25 @@ import nats.errors
 import pytest
 
 from mallku_broker.connection import ConnectionSettings, connect
-from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
+from mallku_broker.events import ConnectionLost, EventKind
 from mallku_broker.files import write_private_text
 from mallku_broker.nkeys import new_nkey
 from mallku_broker.server import EmbeddedServer
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, MessageTooLarge
 from mallku_contracts.limits import MAX_PAYLOAD_BYTES, MIB
 from mallku_contracts.subjects import inbox_prefix
-from tests.support.nats import WORKER_BUS, WORKER_RECORDS, NatsHouse, nats_house, prefix_of
+from tests.support.nats import (
+    WORKER_BUS,
+    WORKER_RECORDS,
+    NatsHouse,
+    Witness,
+    nats_house,
+    prefix_of,
+)
 
 GET = "mallku.v1.cmd.mallku.db.anchors.get"
 PATTERN = "mallku.v1.cmd.*.*.*.get"
 QUEUE = "mallku.read"
-
-
-class Witness:
-    """Remembers events, and lets a test wait for one."""
-
-    def __init__(self) -> None:
-        self.events: list[ConnectionEvent] = []
-        self._news = asyncio.Event()
-
-    def __call__(self, event: ConnectionEvent) -> None:
-        self.events.append(event)
-        self._news.set()
-
-    @property
-    def kinds(self) -> list[EventKind]:
-        return [event.kind for event in self.events]
-
-    async def sees(self, kind: EventKind, *, within: float = 10) -> ConnectionEvent:
-        async with asyncio.timeout(within):
-            while kind not in self.kinds:
-                self._news.clear()
-                await self._news.wait()
-        return next(event for event in self.events if event.kind is kind)
 
 
 def _free_port() -> int:
@@ -188,12 +170,10 @@ async def test_a_ping_that_nobody_waits_for_any_more_does_no_harm(tmp_path: Path
         ):
             await worker.listen(PATTERN, lambda _s, r, b, _h: worker.post(r, b), queue=QUEUE)
             await worker.flush()
-            pid = house.server.pid
-            assert pid is not None
-            os.kill(pid, signal.SIGSTOP)
+            await house.freeze()
             with pytest.raises(nats.errors.FlushTimeoutError):
                 await caller.flush(timeout=0.1)  # type: ignore[arg-type]  # any number
-            os.kill(pid, signal.SIGCONT)
+            house.thaw()
             for _ in range(3):
                 await caller.flush()
             assert (await caller.request(GET, b"here", timeout=5)).data == b"here"
@@ -214,18 +194,16 @@ async def test_a_dead_peer_is_left_although_it_takes_nothing(tmp_path: Path) -> 
             ) as caller:
                 assert first.url == house.url
                 caller.set_server_pool([house.url, other.url])
-                pid = house.server.pid
-                assert pid is not None
-                os.kill(pid, signal.SIGSTOP)
+                await house.freeze()
                 try:
                     for _ in range(8):
                         caller.post(GET, b"x" * (4 * MIB))
-                    await witness.sees(EventKind.RECONNECTED, within=15)
+                    await witness.sees(EventKind.RECONNECTED)
                     await caller.flush()
                     assert caller.connected_url is not None
                     assert caller.connected_url.port == other.port
                 finally:
-                    os.kill(pid, signal.SIGCONT)
+                    house.thaw()
 
 
 async def test_a_connection_waits_for_its_server_without_end(tmp_path: Path) -> None:
@@ -241,8 +219,7 @@ async def test_a_connection_waits_for_its_server_without_end(tmp_path: Path) -> 
             await witness.sees(EventKind.DISCONNECTED)
             with pytest.raises(ConnectionLost, match="not connected"):
                 worker.post("_INBOX_mallku.x.y", b"")
-            while witness.kinds.count(EventKind.ERROR) < 80:
-                await asyncio.sleep(0.01)
+            await witness.sees(EventKind.ERROR, times=80)
             await house.server.start()
             await witness.sees(EventKind.RECONNECTED)
             async with house.connection("mallku") as caller:
@@ -267,7 +244,7 @@ async def test_waits_between_tries_grow_with_jitter_up_to_their_bound(house: Nat
 
 
 async def test_retiring_delivers_what_came_and_then_nothing(house: NatsHouse) -> None:
-    """Everything sent before `retire` is heard before it returns; what comes later goes elsewhere."""
+    """What was sent before `retire` is heard before it returns; what comes later goes elsewhere."""
     async with (
         house.connection(WORKER_BUS) as leaving,
         house.connection(WORKER_BUS) as staying,
@@ -317,20 +294,41 @@ async def test_a_refusal_names_its_subject(house: NatsHouse) -> None:
         await caller.flush()
 
 
+async def test_flush_comes_after_what_was_sent_before_it() -> None:
+    """A subscription reaches the server before the ping that answers for it."""
+    lines: list[bytes] = []
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"max_payload": 1024}\r\n')
+        while line := await reader.readline():
+            lines.append(line.partition(b" ")[0].strip())
+            if line == b"PING\r\n":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = ConnectionSettings(url=f"nats://127.0.0.1:{port}")
+        connection = await connect(settings, name="test", inbox_prefix=inbox_prefix("mallku"))
+        subscription = await connection.listen("a", lambda *_: None)
+        await connection.flush()
+        await connection.retire([subscription])
+        await connection.close()
+    assert lines == [b"CONNECT", b"PING", b"SUB", b"PING", b"UNSUB", b"PING"]
+
+
 async def test_close_is_bounded_with_a_frozen_server(tmp_path: Path) -> None:
     """`close` returns in time although the server takes nothing any more."""
     async with nats_house(tmp_path, streams=False) as house:
         caller = await house.connect("mallku", close_timeout_s=0.3)
-        pid = house.server.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        await house.freeze()
         try:
             for _ in range(8):
                 caller.post(GET, b"x" * (4 * MIB))
             async with asyncio.timeout(3):
                 await caller.close()
         finally:
-            os.kill(pid, signal.SIGCONT)
+            house.thaw()
 
 
 async def test_nothing_is_heard_on_ones_own(house: NatsHouse) -> None:

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from mallku_broker.connection import GatewayConnection
-from mallku_broker.events import ConnectionLost, NoResponders, RefusedByBroker
+from mallku_broker.events import ConnectionLost, EventKind, NoResponders, RefusedByBroker
 from mallku_broker.headers import encode_headers
 from mallku_broker.requests import RequestMultiplexer
 from mallku_contracts.errors import MessageTooLarge
 from mallku_contracts.limits import MAX_PAYLOAD_BYTES
 from mallku_contracts.subjects import inbox_prefix, is_own_inbox
-from tests.support.nats import WORKER_BUS, NatsHouse, nats_house
+from tests.support.nats import WORKER_BUS, NatsHouse, Witness, nats_house, until
 
 GET = "mallku.v1.cmd.mallku.db.anchors.get"
 PATTERN = "mallku.v1.cmd.*.*.*.get"
@@ -60,11 +59,13 @@ async def test_headers_travel_both_ways(house: NatsHouse) -> None:
 
 async def test_nobody_there_is_said_at_once(house: NatsHouse) -> None:
     """Without a worker the answer is `NoResponders`, long before the timeout."""
-    async with house.connection("mallku") as caller:
-        async with RequestMultiplexer(caller, inbox_prefix("mallku")) as requests:
-            async with asyncio.timeout(5):
-                with pytest.raises(NoResponders, match="nobody listens"):
-                    await requests.request(GET, b"", timeout=60)
+    async with (
+        house.connection("mallku") as caller,
+        RequestMultiplexer(caller, inbox_prefix("mallku")) as requests,
+        asyncio.timeout(5),
+    ):
+        with pytest.raises(NoResponders, match="nobody listens"):
+            await requests.request(GET, b"", timeout=60)
 
 
 async def test_what_the_broker_refuses_is_said_at_once(house: NatsHouse) -> None:
@@ -94,8 +95,7 @@ async def test_silence_ends_at_the_timeout_and_late_answers_are_dropped(house: N
             with pytest.raises(TimeoutError, match="no answer from"):
                 await requests.request(GET, b"slow", timeout=0.1)
             following = asyncio.create_task(requests.request(GET, b"next", timeout=5))
-            while len(held) < 2:
-                await asyncio.sleep(0)
+            await until(lambda: len(held) == 2)
             worker.post(held[0], b"for the first")
             worker.post(held[1], b"for the second")
             assert (await following).data == b"for the second"
@@ -109,8 +109,7 @@ async def test_a_cancelled_request_leaves_nothing_behind(house: NatsHouse) -> No
         await worker.flush()
         async with RequestMultiplexer(caller, inbox_prefix("mallku"), max_in_flight=1) as requests:
             waiting = asyncio.create_task(requests.request(GET, b"", timeout=60))
-            while requests.in_flight == 0:
-                await asyncio.sleep(0)
+            await until(lambda: requests.in_flight == 1)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
@@ -120,7 +119,7 @@ async def test_a_cancelled_request_leaves_nothing_behind(house: NatsHouse) -> No
 
 
 async def test_requests_beyond_the_bound_wait_for_their_turn(house: NatsHouse) -> None:
-    """Never more than `max_in_flight` are under way; all are answered; waiting is in the timeout."""
+    """Never more than `max_in_flight` are under way, and all are answered."""
     async with house.connection(WORKER_BUS) as worker, house.connection("mallku") as caller:
         await _echo(worker)
         async with RequestMultiplexer(caller, inbox_prefix("mallku"), max_in_flight=4) as requests:
@@ -142,8 +141,7 @@ async def test_waiting_for_a_turn_ends_at_the_timeout(house: NatsHouse) -> None:
         await worker.flush()
         async with RequestMultiplexer(caller, inbox_prefix("mallku"), max_in_flight=1) as requests:
             holder = asyncio.create_task(requests.request(GET, b"", timeout=60))
-            while requests.in_flight == 0:
-                await asyncio.sleep(0)
+            await until(lambda: requests.in_flight == 1)
             with pytest.raises(TimeoutError):
                 await requests.request(GET, b"", timeout=0.05)
             assert requests.in_flight == 1
@@ -151,7 +149,7 @@ async def test_waiting_for_a_turn_ends_at_the_timeout(house: NatsHouse) -> None:
 
 
 async def test_too_large_a_request_leaves_the_connection_whole(house: NatsHouse) -> None:
-    """Body and headers together are measured; the server never sees what it would cut us off for."""
+    """Body and headers are measured together, so that the server does not cut us off."""
     async with house.connection(WORKER_BUS) as worker, house.connection("mallku") as caller:
         await _echo(worker)
         async with RequestMultiplexer(caller, inbox_prefix("mallku")) as requests:
@@ -165,37 +163,37 @@ async def test_too_large_a_request_leaves_the_connection_whole(house: NatsHouse)
 
 async def test_a_lost_server_ends_what_waits_and_is_found_again(tmp_path: Path) -> None:
     """A killed server ends a request at once with `sent`; the next one waits for its return."""
-    async with nats_house(tmp_path, streams=False) as house:
-        async with house.connection(WORKER_BUS) as worker, house.connection("mallku") as caller:
-            await worker.listen(PATTERN, lambda *_: None, queue=QUEUE)
-            await worker.flush()
-            async with RequestMultiplexer(caller, inbox_prefix("mallku")) as requests:
-                lost = asyncio.create_task(requests.request(GET, b"lost", timeout=60))
-                while requests.in_flight == 0:
-                    await asyncio.sleep(0)
-                assert house.server.pid is not None
-                os.kill(house.server.pid, signal.SIGKILL)
-                async with asyncio.timeout(5):
-                    with pytest.raises(ConnectionLost) as caught:
-                        await lost
-                assert caught.value.sent
-                with pytest.raises(ConnectionLost) as caught:
-                    await requests.request(GET, b"down", timeout=0.1)
-                assert not caught.value.sent
+    witness = Witness()
+    async with (
+        nats_house(tmp_path, streams=False) as house,
+        house.connection(WORKER_BUS, on_event=witness) as worker,
+        house.connection("mallku") as caller,
+        RequestMultiplexer(caller, inbox_prefix("mallku")) as requests,
+    ):
 
-                port = house.server.port
-                await house.server.start()
-                assert house.server.port == port
-                await worker.connected()
-                await _answer_from_now_on(worker)
-                async with asyncio.timeout(10):
-                    answer = await requests.request(GET, b"again", timeout=10)
-                assert answer.data == b"again"
+        def answer_but_one(_subject: str, reply: str, body: bytes, _header: bytes | None) -> None:
+            if body != b"lost":
+                worker.post(reply, body)
 
+        await worker.listen(PATTERN, answer_but_one, queue=QUEUE)
+        await worker.flush()
+        lost = asyncio.create_task(requests.request(GET, b"lost", timeout=60))
+        await until(lambda: requests.in_flight == 1)
+        house.kill()
+        async with asyncio.timeout(5):
+            with pytest.raises(ConnectionLost) as caught:
+                await lost
+        assert caught.value.sent
+        with pytest.raises(ConnectionLost) as caught:
+            await requests.request(GET, b"down", timeout=0.1)
+        assert not caught.value.sent
 
-async def _answer_from_now_on(worker: GatewayConnection) -> None:
-    sid = next(iter(worker._listeners))
-    worker._listeners[sid] = lambda _s, reply, body, _h: worker.post(reply, body)
+        again = asyncio.create_task(requests.request(GET, b"again", timeout=30))
+        await house.server.start()
+        await witness.sees(EventKind.RECONNECTED)
+        with contextlib.suppress(NoResponders):  # the caller may have been back before the worker
+            assert (await again).data == b"again"
+        assert (await requests.request(GET, b"and again", timeout=30)).data == b"and again"
 
 
 async def test_a_closed_multiplexer_ends_what_waits(house: NatsHouse) -> None:
@@ -206,8 +204,7 @@ async def test_a_closed_multiplexer_ends_what_waits(house: NatsHouse) -> None:
         requests = RequestMultiplexer(caller, inbox_prefix("mallku"))
         await requests.start()
         waiting = asyncio.create_task(requests.request(GET, b"", timeout=60))
-        while requests.in_flight == 0:
-            await asyncio.sleep(0)
+        await until(lambda: requests.in_flight == 1)
         await requests.close()
         with pytest.raises(ConnectionLost, match="closed"):
             await waiting

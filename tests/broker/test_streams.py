@@ -65,14 +65,16 @@ def test_ids_are_remembered_longer_than_a_command_can_live() -> None:
 
 async def test_what_is_missing_is_created_and_then_there_is_no_drift(tmp_path: Path) -> None:
     """The first call creates all streams as defined, field by field; the second changes nothing."""
-    async with nats_house(tmp_path, streams=False) as house:
-        async with house.connection(ADMINISTRATOR) as connection:
-            assert await ensure(connection, WANTED.values()) == []
-            before = {name: await _found(connection, name) for name in WANTED}
-            for name, found in before.items():
-                assert _differences(WANTED[name].configuration, found) == {}
-            assert await ensure(connection, WANTED.values()) == []
-            assert {name: await _found(connection, name) for name in WANTED} == before
+    async with (
+        nats_house(tmp_path, streams=False) as house,
+        house.connection(ADMINISTRATOR) as connection,
+    ):
+        assert await ensure(connection, WANTED.values()) == []
+        before = {name: await _found(connection, name) for name in WANTED}
+        for name, found in before.items():
+            assert _differences(WANTED[name].configuration, found) == {}
+        assert await ensure(connection, WANTED.values()) == []
+        assert {name: await _found(connection, name) for name in WANTED} == before
 
 
 def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,30 +92,34 @@ async def test_streams_and_their_data_outlive_the_server(tmp_path: Path) -> None
 
 async def test_drift_is_reported_field_by_field_and_not_repaired(tmp_path: Path) -> None:
     """A stream that somebody made otherwise is named with both values, and left as it is."""
-    async with nats_house(tmp_path, streams=False) as house:
-        async with house.connection(ADMINISTRATOR) as connection:
-            other = _changed(AUDIT, deny_purge=False, max_bytes=8 * MIB, description="mine")
-            await ensure(connection, [other])
-            drifts = await ensure(connection, [WANTED[AUDIT]])
-            assert drifts == [
-                Drift(AUDIT, "max_bytes", 16 * MIB, 8 * MIB, safe=True),
-                Drift(AUDIT, "deny_purge", expected=True, found=None, safe=False),
-            ]
-            assert str(drifts[0]) == f"{AUDIT}.max_bytes: expected {16 * MIB}, found {8 * MIB}"
-            assert (await _found(connection, AUDIT))["max_bytes"] == 8 * MIB
+    async with (
+        nats_house(tmp_path, streams=False) as house,
+        house.connection(ADMINISTRATOR) as connection,
+    ):
+        other = _changed(AUDIT, deny_purge=False, max_bytes=8 * MIB, description="mine")
+        await ensure(connection, [other])
+        drifts = await ensure(connection, [WANTED[AUDIT]])
+        assert drifts == [
+            Drift(AUDIT, "max_bytes", 16 * MIB, 8 * MIB, safe=True),
+            Drift(AUDIT, "deny_purge", expected=True, found=False, safe=False),
+        ]
+        assert str(drifts[0]) == f"{AUDIT}.max_bytes: expected {16 * MIB}, found {8 * MIB}"
+        assert (await _found(connection, AUDIT))["max_bytes"] == 8 * MIB
 
 
 async def test_apply_makes_the_safe_changes_alone(tmp_path: Path) -> None:
     """A limit is raised, what else differs stays, is reported, and is not lost on the way."""
-    async with nats_house(tmp_path, streams=False) as house:
-        async with house.connection(ADMINISTRATOR) as connection:
-            other = _changed(AUDIT, deny_purge=False, max_bytes=8 * MIB, description="mine")
-            await ensure(connection, [other])
-            left = await apply(connection, WANTED[AUDIT])
-            assert [drift.field for drift in left] == ["deny_purge"]
-            found = await _found(connection, AUDIT)
-            assert found["max_bytes"] == 16 * MIB
-            assert found["description"] == "mine"
+    async with (
+        nats_house(tmp_path, streams=False) as house,
+        house.connection(ADMINISTRATOR) as connection,
+    ):
+        other = _changed(AUDIT, deny_purge=False, max_bytes=8 * MIB, description="mine")
+        await ensure(connection, [other])
+        left = await apply(connection, WANTED[AUDIT])
+        assert [drift.field for drift in left] == ["deny_purge"]
+        found = await _found(connection, AUDIT)
+        assert found["max_bytes"] == 16 * MIB
+        assert found["description"] == "mine"
 
 
 async def test_apply_does_not_lower_a_limit(house: NatsHouse) -> None:
@@ -157,11 +163,13 @@ def test_what_the_server_leaves_out_is_no_drift() -> None:
 
 async def test_too_little_room_is_said(tmp_path: Path) -> None:
     """A stream larger than the server's store is refused with the server's words."""
-    async with nats_house(tmp_path, streams=False, max_store_bytes=10 * MIB) as house:
-        async with house.connection(ADMINISTRATOR) as connection:
-            large = definitions(replace(SMALL, audit_bytes=100 * MIB))
-            with pytest.raises(ConfigurationError, match=rf"STREAM\.CREATE\.{AUDIT}"):
-                await ensure(connection, large)
+    async with (
+        nats_house(tmp_path, streams=False, max_store_bytes=10 * MIB) as house,
+        house.connection(ADMINISTRATOR) as connection,
+    ):
+        large = definitions(replace(SMALL, audit_bytes=100 * MIB))
+        with pytest.raises(ConfigurationError, match=rf"STREAM\.CREATE\.{AUDIT}"):
+            await ensure(connection, large)
 
 
 async def test_whoever_may_not_look_is_told(
@@ -176,7 +184,9 @@ async def test_whoever_may_not_look_is_told(
 
 async def test_a_stream_that_is_missing_cannot_be_changed(tmp_path: Path) -> None:
     """`apply` creates nothing."""
-    async with nats_house(tmp_path, streams=False) as house:
-        async with house.connection(ADMINISTRATOR) as connection:
-            with pytest.raises(ConfigurationError, match=f"no stream {AUDIT}"):
-                await apply(connection, WANTED[AUDIT])
+    async with (
+        nats_house(tmp_path, streams=False) as house,
+        house.connection(ADMINISTRATOR) as connection,
+    ):
+        with pytest.raises(ConfigurationError, match=f"no stream {AUDIT}"):
+            await apply(connection, WANTED[AUDIT])

@@ -106,11 +106,11 @@ async def test_what_cannot_be_sent_is_named(
     assert world.gateway.seen == []
 
 
-@pytest.mark.parametrize("timeout", [0, -1, 1e9, math.nan])
-async def test_a_timeout_has_bounds(db: SecuredDatabaseInterface, timeout: float) -> None:
+@pytest.mark.parametrize("seconds", [0, -1, 1e9, math.nan])
+async def test_a_timeout_has_bounds(db: SecuredDatabaseInterface, seconds: float) -> None:
     """A timeout that is no time is refused, in words that hold the bounds."""
     with pytest.raises(InvalidArguments, match="timeout: expected more than 0"):
-        await db.collection("anchors").get("a", timeout=timeout)
+        await db.collection("anchors").get("a", timeout=seconds)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 129])

@@ -57,7 +57,7 @@ Step = Callable[["MemoryGateway", Opened], Awaitable[bytes | None]]
 
 @dataclass
 class Keys:
-    """The issuer's, the worker's and the client's keys; made once, because making tokens is slow."""
+    """The issuer's, the worker's and the client's keys; `token` makes tokens for them."""
 
     issuer: SigningKey = field(default_factory=lambda: SigningKey(b"i" * 32))
     worker: SigningKey = field(default_factory=lambda: SigningKey(b"w" * 32))
@@ -164,7 +164,7 @@ class MemoryGateway:
         packed = body if isinstance(body, bytes) else codec.pack_trusted(body)
         return seal_reply(header, packed, key if signed else None, token)
 
-    def _store(self, command: Opened) -> Any:
+    def _store(self, command: Opened) -> Any:  # noqa: PLR0911  # one line for each operation
         name, body = command.subject.collection, command.body
         documents = self.collections.setdefault(name, {})
         match command.subject.operation:

@@ -137,7 +137,7 @@ def test_trust_reads_back() -> None:
         "", "{", "[]", "{}", '{"issuers": {}}', '{"issuers": []}', '{"issuers": {"a": {}}}',
         '{"issuers": {"a": {"keys": []}}}', '{"issuers": {"a": {"keys": [1]}}}',
         '{"issuers": {"a": []}}', "[" * 100_000, '{"issuers": ' + "9" * 5_000 + "}",
-        '{"issuers": {"a": {"keys": []}, "a": {"keys": []}}}', " " * 2_000_000,
+        " " * 2_000_000, '{"issuers": {"a": {"keys": [@]}, "a": {"keys": [@]}}}'.replace("@", json.dumps(JWK)),
         json.dumps({"issuers": {"a": {"keys": [JWK]}}, "isuers": {}}),
         json.dumps({"issuers": {"a": {"keys": [{**JWK, "kid": "x"}]}}}),
     ],

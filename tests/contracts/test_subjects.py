@@ -27,8 +27,8 @@ from mallku_contracts.subjects import (
 NAMES = st.from_regex(r"\A[A-Za-z0-9_-]{1,64}\Z")
 GOOD = "mallku.v1.cmd.mallku.main.memory_anchors.insert"
 NOT_NAMES = [
-    "", " ", "a.b", "a b", "*", ">", "a*", "$SYS", "@", "a\n", "\na", "a\x00", "é", "\uff41", "\u0663",
-    "a" * 65, "a/b", "_INBOX.x", "\u017f", "\u212a", "\u00b2",
+    "", " ", "a.b", "a b", "*", ">", "a*", "$SYS", "@", "a\n", "\na", "a\x00", "é", "\uff41",
+    "\u0663", "a" * 65, "a/b", "_INBOX.x", "\u017f", "\u212a", "\u00b2",
 ]  # fmt: skip
 
 
@@ -55,6 +55,9 @@ def test_what_is_no_name_is_refused_with_the_field(name: str) -> None:
         CommandSubject.build("p", "d", name, "get")
     with pytest.raises(InvalidSubject, match=r"^principal: "):
         replace(CommandSubject.parse(GOOD), principal=name)
+    if name != "@":
+        with pytest.raises(InvalidSubject, match=r"^collection: "):
+            replace(CommandSubject.parse(GOOD), collection=name)
     with pytest.raises(InvalidSubject):
         inbox_prefix(name)
 
@@ -73,7 +76,8 @@ def test_what_is_no_text_is_no_name(value: object) -> None:
         GOOD.replace("cmd", "cur"), GOOD.replace("cmd", "CMD"), GOOD.replace("main", ""),
         GOOD.replace("main", "@"), GOOD.replace("insert", "@"),
         GOOD.replace("mallku.v1", "mallkuXv1"),
-        GOOD.replace("main", "*"), GOOD.replace("insert", ">"),
+        GOOD.replace("main", "*"), GOOD.replace("insert", ">"), GOOD.replace("memory_anchors", "*"),
+        GOOD.replace("memory_anchors", "@@"), GOOD.replace("memory_anchors", ""),
         "mallku.v1." + "a." * 100_000,
     ],
 )  # fmt: skip

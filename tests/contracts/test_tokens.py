@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mallku_contracts.errors import InvalidToken, MallkuError, TokenExpired
+from mallku_contracts.keys import base64url
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE, issue_token, verify_token
 from mallku_contracts.trust import Trust
 from tests.contracts.opening import believe
@@ -62,7 +63,6 @@ def test_each_claim_is_required_by_name(claim: str) -> None:
     ("claims", "named"),
     [
         ({"iss": "other"}, "iss"),
-        ({"iss": [ISSUER]}, "iss"),
         ({"aud": REPLY_AUDIENCE}, "aud"),
         ({"aud": [COMMAND_AUDIENCE]}, "aud"),
         ({"sub": ""}, "sub"),
@@ -120,7 +120,7 @@ def test_symmetric_and_missing_signatures_are_refused() -> None:
     for token in (
         jwt.encode(CLAIMS, secret, algorithm="HS512", headers=head),
         jwt.encode(CLAIMS, secret, algorithm="HS256", headers=head),
-        jwt.encode(CLAIMS, None, algorithm="none", headers=head),
+        jwt.encode(CLAIMS, "", algorithm="none", headers=head),
     ):
         with pytest.raises(InvalidToken):
             believe(token.encode(), COMMAND_AUDIENCE)
@@ -164,7 +164,7 @@ def test_a_token_holds_within_its_times(now_s: float, claims: dict[str, Any], go
 @pytest.mark.parametrize("text", ["[" * 3_000 + "]" * 3_000, '{"a":' * 1_000, "9" * 4_400, "[1]"])
 def test_hostile_json_is_refused_before_any_key_is_asked(text: str) -> None:
     """Deep nesting and endless numbers in header or claims are refused like any other junk."""
-    part = jwt.utils.base64url_encode(text.encode()).decode()
+    part = base64url(text.encode())
     good = CALLER_TOKEN.decode().split(".")
     for token in (f"{part}.{good[1]}.{good[2]}", f"{good[0]}.{part}.{good[2]}"):
         with pytest.raises(MallkuError):

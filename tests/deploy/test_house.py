@@ -133,6 +133,16 @@ def test_a_policy_with_a_typo_is_named_with_its_line(tmp_path: Path) -> None:
         furnish(house, 2)
 
 
+def test_a_running_gateway_keeps_its_policy(tmp_path: Path) -> None:
+    """Workers read the policy as the start found it; an edit counts from the next start on."""
+    house = _furnished(tmp_path / "house").house
+    adopted = house.adopted.read_text()
+    house.policy.write_text(house.policy.read_text().replace("version: 1", "version: 2"))
+    assert house.adopted.read_text() == adopted
+    assert furnish(house, 2).policy.version == 2
+    assert "version: 2" in house.adopted.read_text()
+
+
 def test_a_retired_worker_leaves_its_public_key(tmp_path: Path) -> None:
     """With fewer workers the secrets of the surplus go, and the public keys stay."""
     house = _furnished(tmp_path / "house", workers=3).house

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from mallku_broker.configuration import Account, ServerConfiguration, User
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, Watcher, connect
+from mallku_broker.events import ConnectionEvent, EventKind
 from mallku_broker.files import write_private_text
 from mallku_broker.nkeys import new_nkey
 from mallku_broker.permissions import (
@@ -27,6 +31,9 @@ from mallku_contracts.subjects import inbox_prefix
 ADMINISTRATOR: Final = "administrator"
 WORKER_BUS: Final = "worker-bus"
 WORKER_RECORDS: Final = "worker-records"
+
+PATIENCE_S: Final = 15.0
+"""How long a test waits for something that has to happen, seconds."""
 
 POLICY: Final = """
 version: 1
@@ -55,6 +62,39 @@ SMALL: Final = StreamSettings(
 )
 
 
+class Witness:
+    """Remembers what happens to a connection, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.events: list[ConnectionEvent] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, event: ConnectionEvent) -> None:
+        """To be given as `on_event` or to `watch`."""
+        self.events.append(event)
+        self._news.set()
+
+    @property
+    def kinds(self) -> list[EventKind]:
+        """What has happened, in order."""
+        return [event.kind for event in self.events]
+
+    async def sees(self, kind: EventKind, *, times: int = 1) -> ConnectionEvent:
+        """Wait until `kind` has happened so often; returns the last of these events."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self.kinds.count(kind) < times:
+                self._news.clear()
+                await self._news.wait()
+        return [event for event in self.events if event.kind is kind][times - 1]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when `condition` holds; for what tells nobody when it comes about."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # that is what this is for
+            await asyncio.sleep(0.001)
+
+
 @dataclass(frozen=True)
 class NatsHouse:
     """A running server and the credentials files of everybody who may connect to it.
@@ -67,6 +107,24 @@ class NatsHouse:
     server: EmbeddedServer
     policy: Policy
     credentials: Mapping[str, Path]
+
+    async def freeze(self) -> None:
+        """Let the server do nothing any more (SIGSTOP); returns when it stands still."""
+        process = psutil.Process(self._pid())
+        process.suspend()
+        await until(lambda: all(_stands_still(thread.id) for thread in process.threads()))
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        psutil.Process(self._pid()).resume()
+
+    def kill(self) -> None:
+        """End the server without a chance to say goodbye (SIGKILL)."""
+        psutil.Process(self._pid()).kill()
+
+    def _pid(self) -> int:
+        assert self.server.pid is not None
+        return self.server.pid
 
     @property
     def url(self) -> str:
@@ -90,13 +148,17 @@ class NatsHouse:
         )
 
     @asynccontextmanager
-    async def connection(self, who: str, **more: Any) -> AsyncIterator[GatewayConnection]:
+    async def connection(self, who: str, **more: Any) -> AsyncGenerator[GatewayConnection]:
         """A connection as `who` that is closed at the end."""
         connection = await self.connect(who, **more)
         try:
             yield connection
         finally:
             await connection.close()
+
+
+def _stands_still(thread: int) -> bool:
+    return psutil.Process(thread).status() == psutil.STATUS_STOPPED
 
 
 def prefix_of(who: str) -> str:
@@ -107,19 +169,17 @@ def prefix_of(who: str) -> str:
 @asynccontextmanager
 async def nats_house(
     directory: Path, *, policy: str = POLICY, streams: bool = True, **changes: Any
-) -> AsyncIterator[NatsHouse]:
+) -> AsyncGenerator[NatsHouse]:
     """Start a server on a free loopback port; stop it at the end.
 
     Args:
         streams: Whether the gateway's streams and buckets are created, with small sizes.
         changes: Fields of `ServerConfiguration`, as in `port=`, `tls=`, `sync_every_write=`.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  # no hurry here
     keyed, credentials = _with_keys(read_policy(policy), directory)
     users = (*compile_policy(keyed).users, *_workers(credentials, directory))
-    configuration = ServerConfiguration(
-        **({"store": directory / "streams", "users": users, "port": 0} | changes)
-    )
+    configuration = replace(ServerConfiguration(directory / "streams", users, port=0), **changes)
     async with EmbeddedServer(configuration, directory) as server:
         house = NatsHouse(server, keyed, credentials)
         if streams:

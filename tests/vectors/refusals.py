@@ -22,6 +22,7 @@ from mallku_contracts.subjects import CommandSubject
 from tests.vectors.commands import DOCUMENT, FIRST, GET, INSERT, LIST, sealed
 from tests.vectors.world import (
     CALLER_TOKEN,
+    ISSUER,
     KEYS,
     NOW_MS,
     NOW_S,
@@ -183,6 +184,7 @@ def _tokens() -> Iterator[Refusal]:
         ("padding behind it", bad, CALLER_TOKEN + b"=="),
         ("made for replies", bad, WORKER_TOKEN),
         ("several audiences", bad, _raw_token(head, aud=["mallku-command", "x"])),
+        ("an issuer that is no text", bad, _raw_token(head, iss=[ISSUER])),
         ("a role that is no text", bad, _raw_token(head, roles=["writer", 1])),
         ("a time that is a text", bad, _raw_token(head, exp=str(NOW_S + 60))),
         ("a principal with a dot", bad, _raw_token(head, sub="mallku.root")),

@@ -81,6 +81,7 @@ def _bad() -> list[tuple[str, str, bytes]]:
     expired = token(
         audience="mallku-reply", key=KEYS["worker"].public, issued_at=1, expires_at=3_600
     )
+    renewed = token(audience="mallku-reply", principal="worker", key=KEYS["worker"].public)
     stale = reply_header("insert", ath=token_hash(expired))
     altered = packed({"result": {**META, "_rev": "_k2"}, "receipt": RECEIPT})
     return [
@@ -88,6 +89,7 @@ def _bad() -> list[tuple[str, str, bytes]]:
         ("its body altered", "signature", _joined(good, body=altered)),
         ("not signed, though a mutation's reply must be", "signature", _unsigned("insert", {})),
         ("with another token than it names", "token", _joined(good, token=CALLER_TOKEN)),
+        ("with another token of the same worker", "token", _joined(good, token=renewed)),
         ("signed by a caller", "token", seal_reply(as_caller, body, KEYS["caller"], CALLER_TOKEN)),
         ("signed by a stranger", "token", seal_reply(as_stranger, body, stranger, own)),
         ("with an expired token", "token", seal_reply(stale, body, KEYS["worker"], expired)),

@@ -53,6 +53,10 @@ class Slots:
         total: Commands under way in this worker.
         limits: The principal's own; None for one that the policy does not know.
         retry_after: Advice in `Busy`, seconds.
+
+    Attributes:
+        in_flight: Commands under way now.
+        turned_away: Commands that found no slot, since the start; counted, and not recorded.
     """
 
     def __init__(
@@ -63,9 +67,10 @@ class Slots:
         self._retry_after = retry_after
         self._taken: Counter[str] = Counter()
         self.in_flight = 0
+        self.turned_away = 0
 
     @contextmanager
-    def take(self, principal: str) -> Iterator[None]:
+    def take(self, case: Case, principal: str) -> Iterator[None]:
         """Hold a slot while the command is under way; `Busy` when there is none."""
         limits = self._limits(principal)
         bound = UNKNOWN_IN_FLIGHT if limits is None else limits.in_flight
@@ -75,6 +80,7 @@ class Slots:
             raise self._busy("this worker has no free slot")
         self._taken[principal] += 1
         self.in_flight += 1
+        case.admitted = True
         try:
             yield
         finally:
@@ -84,4 +90,5 @@ class Slots:
                 del self._taken[principal]
 
     def _busy(self, message: str) -> Busy:
+        self.turned_away += 1
         return Busy(message, retry_after=self._retry_after)

@@ -12,14 +12,20 @@ from typing import Any, Final
 
 import pybreaker
 
-from mallku_contracts.errors import OutcomeUnknown, StoreFailure, Unavailable
+from mallku_contracts.errors import OutcomeUnknown, RequestError, StoreFailure, Unavailable
 
 INFRASTRUCTURE: Final = (Unavailable, OutcomeUnknown, StoreFailure)
-"""What counts as the store's failure; a refused document does not."""
+"""What counts as the store's failure; a refused document does not, it is an answer."""
+
+LEAST_RETRY_S: Final = 0.05
+"""The shortest advice to callers while a probe is under way, seconds."""
 
 
 class Breaker:
     """Opens after `failures` in a row, and lets one probe pass every `reset_s` seconds.
+
+    What ended without a word of the store, such as a caller's time that was over first, says
+    nothing; neither does, while the breaker is not closed, what began before.
 
     `clock` gives monotonic seconds.
     """
@@ -37,52 +43,57 @@ class Breaker:
         """`closed`, `open` or `half-open`."""
         return str(self._breaker.current_state)
 
+    def refuse_open(self) -> None:
+        """Raise `Unavailable` while nobody is let through, with the next probe's time."""
+        if self.state == pybreaker.STATE_CLOSED:
+            return
+        left_s = self._opened_at + self._reset_s - self._clock()
+        if self._probing or (self.state == pybreaker.STATE_OPEN and left_s > 0):
+            raise Unavailable(
+                "the store keeps failing and is left alone for a moment",
+                retry_after=max(left_s, LEAST_RETRY_S),
+            )
+
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Let the body run unless the store is being left alone.
 
         Raises:
-            Unavailable: with the time of the next probe as `retry_after`.
+            Unavailable: as `refuse_open`.
         """
-        probe = self._enter()
+        self.refuse_open()
+        probe = self.state != pybreaker.STATE_CLOSED
+        if probe:
+            self._probing = True
+            self._breaker.half_open()
+        works: bool | None = None
         try:
             yield
+            works = True
         except INFRASTRUCTURE:
-            self._failed()
+            works = False
             raise
-        except Exception:
-            self._succeeded()
+        except RequestError:
+            works = True
             raise
-        else:
-            self._succeeded()
         finally:
-            if probe:
-                self._probing = False
+            self._learn(works, probe=probe)
 
-    def _enter(self) -> bool:
-        state = self.state
-        if state == pybreaker.STATE_CLOSED:
-            return False
-        waited = self._clock() - self._opened_at
-        if self._probing or (state == pybreaker.STATE_OPEN and waited < self._reset_s):
-            raise Unavailable(
-                "the store keeps failing and is left alone for a moment",
-                retry_after=max(self._reset_s - waited, 0.05),
-            )
-        self._breaker.half_open()
-        self._probing = True
-        return True
-
-    def _succeeded(self) -> None:
-        if self.state == pybreaker.STATE_CLOSED:
-            if self._breaker.fail_counter:
-                self._breaker._state_storage.reset_counter()  # noqa: SLF001 - documented storage
-        elif self._probing:
+    def _learn(self, works: bool | None, *, probe: bool) -> None:  # noqa: FBT001 - None is "unknown"
+        if probe:
+            self._probing = False
+        closed = self.state == pybreaker.STATE_CLOSED
+        if works is None or not (closed or probe):
+            return
+        if not works:
+            self._failed(probe=probe)
+        elif not closed:
             self._breaker.close()
+        elif self._breaker.fail_counter:
+            self._breaker._state_storage.reset_counter()  # noqa: SLF001 - documented storage
 
-    def _failed(self) -> None:
+    def _failed(self, *, probe: bool) -> None:
         self._breaker._state_storage.increment_counter()  # noqa: SLF001 - documented storage
-        tripped = self._breaker.fail_counter >= self._failures
-        if self.state != pybreaker.STATE_OPEN and (tripped or self._probing):
+        if probe or self._breaker.fail_counter >= self._failures:
             self._opened_at = self._clock()
             self._breaker.open()

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import structlog
 
 from mallku_broker.files import load_token
-from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.errors import ConfigurationError, EnvelopeError
+from mallku_contracts.keys import PublicKey
+from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
+from mallku_contracts.tokens import REPLY_AUDIENCE, verify_token
+from mallku_contracts.trust import Trust
 
+_LEEWAY_S = MAX_CLOCK_SKEW_MS / 1_000
 _log = structlog.get_logger("mallku.credentials")
 
 
 class TokenFile:
     """A token that somebody else renews in a file.
 
+    Only one that clients can believe is taken: issued by somebody trusted, for replies, to the key
+    that signs them, and not expired.
+
     Args:
+        key: The key that replies are signed with.
         reread_s: Between two looks at the file, seconds.
+
+    Raises:
+        ConfigurationError: naming the file and what is wrong with the token in it.
     """
 
-    def __init__(self, path: Path, reread_s: float) -> None:
+    def __init__(self, path: Path, key: PublicKey, trust: Trust, reread_s: float) -> None:
         self._path = path
+        self._key = key
+        self._trust = trust
         self._reread_s = reread_s
-        self._token = load_token(path).encode()
+        self._token = self._read()
 
     @property
     def current(self) -> bytes:
@@ -34,7 +49,29 @@ class TokenFile:
         """Read the file again and again until cancelled; the last good token stays in use."""
         while True:
             await asyncio.sleep(self._reread_s)
-            try:
-                self._token = load_token(self._path).encode()
-            except ConfigurationError as error:
-                _log.warning("token_not_read", reason=str(error))
+            self.reread()
+
+    def reread(self) -> None:
+        """Take the token that is in the file now; keep the last one when that one is not good."""
+        try:
+            self._token = self._read()
+        except ConfigurationError as error:
+            _log.warning("token_not_taken", reason=str(error))
+
+    def _read(self) -> bytes:
+        token = load_token(self._path).encode()
+        try:
+            identity = verify_token(
+                token,
+                self._trust,
+                audience=REPLY_AUDIENCE,
+                now_s=time.time(),
+                leeway_s=_LEEWAY_S,
+            )
+        except EnvelopeError as error:
+            raise ConfigurationError(f"token file {self._path}: {error.message}") from None
+        if identity.key != self._key:
+            raise ConfigurationError(
+                f"token file {self._path}: the token is bound to another key than the worker's"
+            )
+        return token

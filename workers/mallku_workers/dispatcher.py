@@ -17,9 +17,11 @@ from mallku_broker.connection import Listener
 from mallku_broker.permissions import READ_QUEUE, WRITE_QUEUE
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.subjects import command_pattern
-from mallku_workers.message import Message
+from mallku_workers.message import Message, unix_ms
 
-_MS_PER_S: Final = 1_000
+CUT_OFF_S: Final = 1.0
+"""What a command that is cut off may take to tell its caller so, seconds."""
+
 _log = structlog.get_logger("mallku.dispatcher")
 
 
@@ -61,8 +63,7 @@ class Dispatcher:
             )
 
     def _receive(self, subject: str, reply: str, body: bytes, _header: bytes | None) -> None:
-        now_ms, now_s = int(time.time() * _MS_PER_S), time.monotonic()
-        message = Message(subject, reply, body, received_ms=now_ms, received_s=now_s)
+        message = Message(subject, reply, body, unix_ms(), time.monotonic())
         task = asyncio.ensure_future(self._handle(message))
         self._under_way.add(task)
         task.add_done_callback(self._finished)
@@ -74,11 +75,22 @@ class Dispatcher:
 
     async def drain(self, timeout_s: float) -> int:
         """Leave the groups, finish what has come; return how many commands were cut off."""
-        await self._bus.retire(self._subscriptions)
-        self._subscriptions.clear()
+        end = asyncio.get_running_loop().time() + timeout_s
+        await self._leave_groups(timeout_s)
         if self._under_way:
-            await asyncio.wait(set(self._under_way), timeout=timeout_s)
+            left_s = end - asyncio.get_running_loop().time()
+            await asyncio.wait(set(self._under_way), timeout=max(left_s, 0))
         cut_off = [task for task in self._under_way if not task.done()]
         for task in cut_off:
             task.cancel()
+        if cut_off:
+            await asyncio.wait(cut_off, timeout=CUT_OFF_S)
         return len(cut_off)
+
+    async def _leave_groups(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._bus.retire(self._subscriptions)
+        except Exception as error:  # noqa: BLE001 - whatever the bus says, what came is finished
+            _log.warning("queue_groups_not_left", reason=str(error) or type(error).__name__)
+        self._subscriptions.clear()

@@ -1,11 +1,11 @@
-"""Step 9, execute: under breaker, bulkhead and what is left of the caller's time."""
+"""Steps 7 and 9, ask the store: under breaker, bulkhead and what is left of the caller's time."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from mallku_contracts.arguments import Arguments, Outcome
 from mallku_contracts.errors import (
@@ -13,11 +13,12 @@ from mallku_contracts.errors import (
     ExecutionError,
     NotSupported,
     OutcomeUnknown,
+    Unavailable,
 )
 from mallku_contracts.operations import UNSUPPORTED, Operation
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.breaker import Breaker
-from mallku_workers.ledger import outcome
+from mallku_workers.ledger import outcome, remember
 from mallku_workers.message import Deadline
 from mallku_workers.stores.base import Done, LedgerClaim, Store, Work
 
@@ -25,6 +26,8 @@ STORE_MARGIN_S: Final = 0.25
 """How long the store may take, past the deadline, to say that it did not begin, seconds."""
 
 _MS_PER_S: Final = 1_000
+
+T = TypeVar("T")
 
 
 class Executor:
@@ -54,10 +57,31 @@ class Executor:
 
         Raises:
             NotSupported, DeadlineExceeded
+            Unavailable: the store is being left alone.
         """
         if operation.name in UNSUPPORTED:
             raise NotSupported(f"{operation.name} is not supported by this gateway")
         self._left_s(deadline)
+        self._breaker.refuse_open()
+
+    async def remember(
+        self, database: str, claim: LedgerClaim | None, attempt: int, deadline: Deadline
+    ) -> Done | None:
+        """Step 7: what an earlier attempt already did, for attempts after the first.
+
+        A first attempt pays nothing: the ledger's unique key decides at commit.
+
+        Raises:
+            IdempotencyConflict: the key was used for another command.
+            Unavailable, DeadlineExceeded: nothing was done.
+        """
+        if claim is None or attempt == 1:
+            return None
+
+        async def recall(_left_s: float) -> Done | None:
+            return await remember(self._store, database, claim)
+
+        return await self._ask(self._reads, deadline, recall, silent=_silent_read)
 
     async def execute(
         self,
@@ -67,34 +91,56 @@ class Executor:
         claim: LedgerClaim | None,
         deadline: Deadline,
     ) -> Done:
-        """Carry out one operation.
+        """Step 9: carry out one operation.
 
         Raises:
             Unavailable, DeadlineExceeded: nothing was done.
             OutcomeUnknown: the store did not answer in time and may still have done it.
             RequestError: the store refused, and nothing was done.
         """
-        bulkhead = self._writes if operation.mutates else self._reads
+
+        async def carry_out(left_s: float) -> Done:
+            if isinstance(arguments, Outcome):
+                return await outcome(self._store, subject, arguments)
+            ends_ms = self._clock() + int(left_s * _MS_PER_S)
+            place = (subject.database, subject.collection)
+            return await self._store.execute(Work(operation, *place, arguments, ends_ms, claim))
+
+        if operation.mutates:
+            return await self._ask(self._writes, deadline, carry_out, silent=_silent_write)
+        return await self._ask(self._reads, deadline, carry_out, silent=_silent_read)
+
+    async def _ask(
+        self,
+        bulkhead: asyncio.Semaphore,
+        deadline: Deadline,
+        question: Callable[[float], Awaitable[T]],
+        *,
+        silent: Callable[[], ExecutionError],
+    ) -> T:
         with self._breaker.guard():
-            async with bulkhead:
+            await self._enter(bulkhead, deadline)
+            try:
                 left_s = self._left_s(deadline)
-                try:
-                    async with asyncio.timeout(left_s + STORE_MARGIN_S):
-                        if isinstance(arguments, Outcome):
-                            return await outcome(self._store, subject, arguments)
-                        ends_ms = self._clock() + int(left_s * _MS_PER_S)
-                        return await self._store.execute(
-                            Work(
-                                operation,
-                                subject.database,
-                                subject.collection,
-                                arguments,
-                                ends_ms,
-                                claim,
-                            )
-                        )
-                except TimeoutError:
-                    raise _silent_store(operation) from None
+                async with asyncio.timeout(left_s + STORE_MARGIN_S):
+                    return await question(left_s)
+            except TimeoutError:
+                raise silent() from None
+            finally:
+                bulkhead.release()
+
+    async def _enter(self, bulkhead: asyncio.Semaphore, deadline: Deadline) -> None:
+        """Wait for a place no longer than the caller does."""
+        if not bulkhead.locked():
+            await bulkhead.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._left_s(deadline)):
+                await bulkhead.acquire()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                "the caller's time was over before the store was free; nothing was done"
+            ) from None
 
     def _left_s(self, deadline: Deadline) -> float:
         left_s = deadline.left_s(self._clock(), time.monotonic())
@@ -105,7 +151,9 @@ class Executor:
         return left_s
 
 
-def _silent_store(operation: Operation) -> ExecutionError:
-    if operation.mutates:
-        return OutcomeUnknown("the store did not answer in time; ask with outcome")
-    return DeadlineExceeded("the store did not answer in time")
+def _silent_write() -> ExecutionError:
+    return OutcomeUnknown("the store did not answer in time; ask with outcome")
+
+
+def _silent_read() -> ExecutionError:
+    return Unavailable("the store did not answer in time; nothing was done")

@@ -53,18 +53,12 @@ def make_claim(
     )
 
 
-async def remember(
-    store: Store, database: str, claim: LedgerClaim | None, attempt: int
-) -> Done | None:
-    """What an earlier attempt already did, for attempts after the first.
-
-    A first attempt pays nothing: the ledger's unique key decides at commit.
+async def remember(store: Store, database: str, claim: LedgerClaim) -> Done | None:
+    """What an earlier attempt of the command already did; None when it is not known.
 
     Raises:
         IdempotencyConflict: the key was used for another command.
     """
-    if claim is None or attempt == 1:
-        return None
     entry = await store.recall(database, claim.key)
     if entry is None:
         return None

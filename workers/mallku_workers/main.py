@@ -31,12 +31,16 @@ from mallku_workers.dispatcher import Dispatcher
 from mallku_workers.execution import Executor
 from mallku_workers.heartbeat import Heartbeat
 from mallku_workers.identity import Identifier, SeenIds
+from mallku_workers.message import unix_ms
 from mallku_workers.pipeline import Pipeline
 from mallku_workers.replies import Replies, WorkerIdentity
 from mallku_workers.settings import WorkerSettings
 from mallku_workers.stores.base import Store
 from mallku_workers.stores.embedded import EmbeddedStore
 from mallku_workers.throttle import Throttle
+
+PARTING_S: Final = 2.0
+"""How long the broker may take to say that it has everything, at the end, seconds."""
 
 _INSTANCE_BYTES: Final = 8
 _MS_PER_S: Final = 1_000
@@ -57,15 +61,16 @@ async def run_worker(settings: WorkerSettings) -> None:
         GatewayUnreachable: the broker does not answer.
         Unavailable: the store does not open.
     """
-    instance = settings.instance or secrets.token_hex(_INSTANCE_BYTES)
+    instance = secrets.token_hex(_INSTANCE_BYTES)
     logs.configure(settings.log_level, worker=instance)
     stopping = asyncio.Event()
+    _stop_on_signals(stopping)
     heartbeat = Heartbeat(settings.heartbeat_fd, orphaned=stopping.set)
-    async with AsyncExitStack() as stack:
+    # The heart beats until the rest is taken down, or a long drain would look like a hang.
+    async with AsyncExitStack() as heart, AsyncExitStack() as stack:
         dispatcher = await _assemble(settings, instance, stack)
-        _stop_on_signals(stopping)
-        _in_background(stack, heartbeat.beat())
         heartbeat.say(f"ready {instance}")
+        _in_background(heart, heartbeat.beat())
         _log.info("ready", store=settings.store)
         await stopping.wait()
         heartbeat.say("draining")
@@ -78,7 +83,7 @@ async def _assemble(settings: WorkerSettings, instance: str, stack: AsyncExitSta
     key = load_signing_key(settings.key_file)
     trust = load_trust(settings.trust_file)
     policy = load_policy(settings)
-    token = TokenFile(settings.token_file, settings.token_reread_s)
+    token = TokenFile(settings.token_file, key.public, trust, settings.token_reread_s)
 
     bus = await _connect(settings, settings.bus_credentials, instance, stack)
     records = await _connect(settings, settings.records_credentials, instance, stack)
@@ -104,7 +109,6 @@ async def _assemble(settings: WorkerSettings, instance: str, stack: AsyncExitSta
         seen=SeenIds(settings.max_seen_ids),
         policy=lambda: policy,
         throttle=Throttle(time.monotonic),
-        store=store,
         audit=audit,
         executor=_executor(settings, store),
         replies=Replies(
@@ -146,11 +150,6 @@ def load_policy(settings: WorkerSettings) -> CompiledPolicy:
         raise ConfigurationError(f"the policy cannot be used:\n{error}") from None
 
 
-def unix_ms() -> int:
-    """The wall clock, Unix milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
 def _store(settings: WorkerSettings) -> Store:
     return EmbeddedStore(settings.store_directory, databases=settings.database_names)
 
@@ -171,8 +170,19 @@ async def _connect(
         on_event=_log_event,
     )
     stack.push_async_callback(connection.close)
-    stack.push_async_callback(connection.flush)
+    stack.push_async_callback(_part, connection)
     return connection
+
+
+async def _part(connection: GatewayConnection) -> None:
+    """Wait until the broker has all that was sent, if it is there."""
+    if not connection.is_up:
+        return
+    try:
+        async with asyncio.timeout(PARTING_S):
+            await connection.flush()
+    except Exception as error:  # noqa: BLE001 - whatever it says, the rest is taken down in order
+        _log.warning("broker_silent", connection=connection.name, reason=repr(error))
 
 
 def _log_event(event: ConnectionEvent) -> None:
@@ -189,7 +199,13 @@ def _stop_on_signals(stopping: asyncio.Event) -> None:
 
 def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(work)
+    task.add_done_callback(_say_if_it_failed)
     stack.callback(task.cancel)
+
+
+def _say_if_it_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("background_task_ended", exc_info=error)
 
 
 async def _drain(dispatcher: Dispatcher, timeout_s: float) -> None:

@@ -13,6 +13,12 @@ from mallku_contracts.tokens import Identity
 
 _US_PER_S = 1_000_000
 _MS_PER_S = 1_000
+_NS_PER_MS = 1_000_000
+
+
+def unix_ms() -> int:
+    """The wall clock, Unix milliseconds."""
+    return time.time_ns() // _NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +37,19 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When the caller has given up: at `exp` of the wall clock, or when the budget is used up.
+    """When the caller has given up: when the budget is used up, at the latest when `exp` is over.
 
     The budget is counted from receipt on the monotonic clock, so that a clock that is set does not
-    stretch it.
+    stretch it. `ends_ms` is `exp` and the allowed difference of clocks: a caller whose clock is
+    slow has as much time as others.
     """
 
-    exp_ms: int
+    ends_ms: int
     budget_ends_s: float
 
     def left_s(self, now_ms: int, now_s: float) -> float:
         """Seconds that are left, negative when it has passed."""
-        return min((self.exp_ms - now_ms) / _MS_PER_S, self.budget_ends_s - now_s)
+        return min((self.ends_ms - now_ms) / _MS_PER_S, self.budget_ends_s - now_s)
 
 
 @dataclass(slots=True)
@@ -50,18 +57,27 @@ class Case:
     """Everything that the steps have established about one message.
 
     A field is None until the step that proves it has passed; records and replies take what is
-    there. `intended` is true once the intent stands in the trail, `concluded` once an outcome was
-    written.
+    there.
+
+    Attributes:
+        may_reply: The reply was asked for at the principal's own inbox.
+        admitted: A slot is held.
+        announced: The intent was sent, and may stand in the trail although nobody said so.
+        intended: The intent stands in the trail.
+        concluded: An outcome was written, and will be repeated until it stands.
+        steps: Microseconds that each step took.
     """
 
     message: Message
     subject: CommandSubject | None = None
     operation: Operation | None = None
     may_reply: bool = False
+    admitted: bool = False
     envelope: Envelope | None = None
     header: CommandHeader | None = None
     identity: Identity | None = None
     grant: Grant | None = None
+    announced: bool = False
     intended: bool = False
     concluded: bool = False
     steps: dict[str, int] = field(default_factory=dict)
@@ -78,6 +94,7 @@ class Case:
         """Whether the command can have an effect."""
         return self.operation is not None and self.operation.mutates
 
-    def deadline(self, header: CommandHeader) -> Deadline:
-        """When whoever signed `header` has given up."""
-        return Deadline(header.exp, self.message.received_s + header.budget / _MS_PER_S)
+    def deadline(self, header: CommandHeader, skew_ms: int) -> Deadline:
+        """When whoever signed `header` has given up, their clock being off by at most `skew_ms`."""
+        budget_ends_s = self.message.received_s + header.budget / _MS_PER_S
+        return Deadline(header.exp + skew_ms, budget_ends_s)

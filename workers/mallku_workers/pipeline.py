@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import structlog
 
 from mallku_contracts.arguments import read_arguments
-from mallku_contracts.errors import Busy, InternalError, MallkuError, OutcomePending, OutcomeUnknown
+from mallku_contracts.errors import (
+    Busy,
+    InternalError,
+    MallkuError,
+    OutcomePending,
+    OutcomeUnknown,
+    Unavailable,
+)
 from mallku_contracts.policy import CompiledPolicy
 from mallku_workers.admission import Slots, admit
 from mallku_workers.audit import AuditWriter
 from mallku_workers.execution import Executor
 from mallku_workers.identity import Identifier, SeenIds, open_command, read_body
-from mallku_workers.ledger import make_claim, remember
+from mallku_workers.ledger import make_claim
 from mallku_workers.message import Case, Message
 from mallku_workers.replies import Replies, failure, success
-from mallku_workers.stores.base import Store
 from mallku_workers.throttle import Throttle
 
 _log = structlog.get_logger("mallku.pipeline")
@@ -33,7 +41,6 @@ class Pipeline:
     seen: SeenIds
     policy: Callable[[], CompiledPolicy]
     throttle: Throttle
-    store: Store
     audit: AuditWriter
     executor: Executor
     replies: Replies
@@ -43,14 +50,16 @@ class Pipeline:
         """Take one message from the bus to its reply.
 
         Each step takes what the former produced and either returns or raises a coded refusal;
-        whatever else is raised becomes one bland `InternalError`.
+        whatever else is raised becomes one bland `InternalError`. The slot is held until the reply
+        has left, so that nothing which waits is outside the bounds of step 1.
         """
         case = Case(message)
         answer: MallkuError | None = None
-        try:
-            # 1. admit: size, subject, inbox, a free slot
-            subject, operation = admit(case)
-            with self.slots.take(subject.principal):
+        with ExitStack() as held:
+            try:
+                # 1. admit: size, subject, inbox, a free slot
+                subject, operation = admit(case)
+                held.enter_context(self.slots.take(case, subject.principal))
                 case.passed("admit")
 
                 # 2. open: shape, times, subject = signed subject
@@ -77,10 +86,12 @@ class Pipeline:
                 self.throttle.take(subject.principal, grant.limits)
 
                 # 7. remember: what an earlier attempt of the same command already did
-                deadline = case.deadline(header)
+                deadline = case.deadline(header, self.skew_ms)
                 self.executor.refuse_hopeless(operation, deadline)
                 claim = make_claim(subject, operation, header, envelope.body, message.received_ms)
-                done = await remember(self.store, subject.database, claim, header.attempt)
+                done = await self.executor.remember(
+                    subject.database, claim, header.attempt, deadline
+                )
                 case.passed("remember")
 
                 # 8. audit intent: acknowledged by the trail, or nothing is executed
@@ -96,35 +107,48 @@ class Pipeline:
 
                 # 10. audit outcome: a mutation waits for its receipt
                 reply = success(done, await self.audit.done(case, done))
-        except MallkuError as error:
-            answer = await self._record(case, error)
-            reply = failure(answer)
-        except Exception as error:  # noqa: BLE001 - a surprise tells the caller nothing
-            answer = await self._record(case, _surprise(error))
-            reply = failure(answer)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever happens, the caller is told
+                answer = _coded(case, error)
+                await self._record(case, answer)
+                reply = failure(answer)
 
-        # 11. reply: signed, to the caller's own inbox and nowhere else
-        self.replies.send(case, reply, answer)
+            # 11. reply: signed, to the caller's own inbox and nowhere else
+            await self.replies.send(case, reply, answer)
 
-    async def _record(self, case: Case, error: MallkuError) -> MallkuError:
-        """Put a refusal or a failure on the trail; return what the caller is to be told.
+    async def _record(self, case: Case, error: MallkuError) -> None:
+        """Put a refusal or a failure on the trail.
 
         An intent whose effect is in doubt stays open: only the ledger can tell, later.
         """
         in_doubt = case.mutates and isinstance(error, (OutcomeUnknown, InternalError))
         if case.concluded or (case.intended and in_doubt) or isinstance(error, Busy):
-            return error
+            return
         if not case.intended:
             self.audit.denied(case, error)
-            return error
+            return
         try:
             await self.audit.failed(case, error)
-        except OutcomePending:
+        except (OutcomePending, asyncio.CancelledError):
+            # The record is on its way and will be repeated; that nothing was done can be said now.
             _log.warning("outcome_pending", id=case.header and case.header.id, code=error.code)
+
+
+def _coded(case: Case, error: BaseException) -> MallkuError:
+    """What the caller is told of an error; a surprise tells them nothing but where to ask."""
+    if isinstance(error, MallkuError):
         return error
-
-
-def _surprise(error: Exception) -> InternalError:
+    if isinstance(error, asyncio.CancelledError):
+        return _cut_off(case)
     correlation = secrets.token_hex(8)
-    _log.error("unexpected", correlation=correlation, exc_info=error)
+    command = case.header.id if case.header else ""
+    _log.error("unexpected", correlation=correlation, id=command, exc_info=error)
     return InternalError("something unexpected happened in the worker", correlation=correlation)
+
+
+def _cut_off(case: Case) -> MallkuError:
+    """The worker ends before the command did, which is true to say in one of three ways."""
+    if case.concluded:
+        return OutcomePending("the command was carried out; its record is not acknowledged yet")
+    if case.intended and case.mutates:
+        return OutcomeUnknown("the worker ended while the store was at work; ask with outcome")
+    return Unavailable("the worker is ending; nothing was done")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import structlog
+
+from mallku_broker.events import ConnectionLost
 from mallku_broker.headers import NO_HEADERS, encode_headers
 from mallku_contracts import codec
 from mallku_contracts.envelope import (
@@ -18,7 +22,7 @@ from mallku_contracts.envelope import (
     seal_reply,
     token_hash,
 )
-from mallku_contracts.errors import MallkuError, ResultTooLarge
+from mallku_contracts.errors import InternalError, MallkuError, MessageTooLarge, ResultTooLarge
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.limits import KIB, MAX_REPLY_BYTES
 from mallku_contracts.results import Receipt
@@ -31,11 +35,24 @@ REPLY_MARGIN_BYTES: Final = 16 * KIB
 MAX_HEADER_CHARS: Final = 256
 """An error's message in a header, characters; the whole one stands in the body."""
 
+RELIEF_WAIT_S: Final = 2.0
+"""How long a reply waits while the bus takes nothing, seconds; then it is dropped."""
+
+_log = structlog.get_logger("mallku.replies")
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 
 class Bus(Protocol):
     """What replying needs of the broker."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether more waits to be sent than should."""
+        ...
+
+    async def relief(self) -> None:
+        """Return when what waits has left; wait for it under a timeout."""
+        ...
 
     def post(self, subject: str, body: bytes, *, reply: str = "", header: bytes = ...) -> None:
         """Hand over one message for sending."""
@@ -65,10 +82,32 @@ class Replies:
         self._clock = clock
         self._sign_reads = sign_reads
 
-    def send(self, case: Case, body: bytes, error: MallkuError | None = None) -> None:
-        """Send the reply, unless step 1 found that it was asked for elsewhere."""
+    async def send(self, case: Case, body: bytes, error: MallkuError | None = None) -> None:
+        """Send the reply, unless step 1 found that it was asked for elsewhere.
+
+        What cannot be sent is dropped and logged: the caller asks again, and the ledger answers.
+        """
         if not case.may_reply:
             return
+        try:
+            if self._bus.congested:
+                await self._relief(case)
+            self._post(case, body, error)
+        except MessageTooLarge as refusal:
+            committed = case.concluded and case.mutates
+            larger = ResultTooLarge(refusal.message, details={"committed": committed})
+            self._post(case, failure(larger), larger)
+        except (ConnectionLost, TimeoutError) as lost:
+            _log.warning("reply_not_sent", id=case.header and case.header.id, reason=str(lost))
+
+    async def _relief(self, case: Case) -> None:
+        """Wait while the bus takes nothing; only who holds a slot may, so that few do."""
+        if not case.admitted:
+            raise TimeoutError("the bus takes nothing now")
+        async with asyncio.timeout(RELIEF_WAIT_S):
+            await self._bus.relief()
+
+    def _post(self, case: Case, body: bytes, error: MallkuError | None) -> None:
         self._bus.post(case.message.reply, self._seal(case, body), header=_header(error))
 
     def _seal(self, case: Case, body: bytes) -> bytes:
@@ -120,7 +159,12 @@ def success(done: Done, receipt: Receipt | None) -> bytes:
 
 def failure(error: MallkuError) -> bytes:
     """The body of a reply that carries an error."""
-    return codec.pack({"error": error.to_wire()})
+    try:
+        return codec.pack({"error": error.to_wire()})
+    except codec.CodecError as unfit:
+        _log.exception("error_not_encoded", code=error.code, reason=str(unfit))
+        bland = InternalError("the error cannot be told", correlation=error.correlation)
+        return codec.pack({"error": bland.to_wire()})
 
 
 def _header(error: MallkuError | None) -> bytes:

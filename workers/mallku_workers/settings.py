@@ -33,7 +33,6 @@ class WorkerSettings(BaseSettings):
     tls_cert: Path | None = Field(default=None, description="The worker's own certificate")
     tls_key: Path | None = Field(default=None, description="The key of that certificate")
 
-    instance: str | None = Field(default=None, description="Instance id; random when not given")
     heartbeat_fd: int | None = Field(
         default=None, ge=0, description="Descriptor of the pipe to the supervisor"
     )

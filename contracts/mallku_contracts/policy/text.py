@@ -133,23 +133,23 @@ def _describe(root: yaml.Node, source: str, problem: ErrorDetails) -> str:
     return f"{place}: {path}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-def _locate(node: yaml.Node, location: Sequence[int | str]) -> Any:
-    """The mark of the deepest part of the document that `location` still names."""
+def _locate(node: Any, location: Sequence[int | str]) -> Any:
+    """The mark of the deepest key or item that `location` still names."""
+    mark = node.start_mark
     for step in location:
         found = _child(node, step)
         if found is None:
             break
-        node = found
-    return node.start_mark
+        place, node = found
+        mark = place.start_mark
+    return mark
 
 
-def _child(node: Any, step: int | str) -> Any:
+def _child(node: Any, step: int | str) -> tuple[Any, Any] | None:
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(step):
-                return value if not isinstance(value, yaml.ScalarNode) else key
+        return next((pair for pair in node.value if pair[0].value == str(step)), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step]
+        return node.value[step], node.value[step]
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mallku_contracts.errors import ConfigurationError
-from mallku_deploy.examples import epilog
+from mallku_deploy.examples import add_command
 
 app = typer.Typer(no_args_is_help=True, help="Make keys.")
 
@@ -18,7 +18,6 @@ def keys() -> None:
     """Make keys."""
 
 
-@app.command("new", epilog=epilog("keys new"))
 def new(
     file: Annotated[Path, typer.Argument(help="Where the secret half goes (mode 0600).")],
     nats: Annotated[
@@ -62,3 +61,6 @@ def _write_new(file: Path, text: str) -> None:
     if file.exists():
         raise ConfigurationError(f"{file} is there already, and a key is never overwritten")
     write_private_text(file, text)
+
+
+add_command(app, "new", new, of="keys")

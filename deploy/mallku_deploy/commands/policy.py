@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mallku_deploy.examples import epilog
+from mallku_deploy.examples import add_command
 
 app = typer.Typer(no_args_is_help=True, help="Check policies.")
 
@@ -17,7 +17,6 @@ def policy() -> None:
     """Check policies."""
 
 
-@app.command("check", epilog=epilog("policy check"))
 def check(
     file: Annotated[Path, typer.Argument(help="The policy document, YAML.")],
     compact: Annotated[bool, typer.Option("--json", help="One line, for machines.")] = False,
@@ -37,6 +36,9 @@ def check(
         show_json(summary, compact=True)
         return
     out.print(
-        f"[green]✓` {file}: version {found.version},"
+        f"[green]✓[/] {file}: version {found.version},"
         f" {len(found.roles)} roles, {len(found.principals)} principals"
     )
+
+
+add_command(app, "check", check, of="policy")

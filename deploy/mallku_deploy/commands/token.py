@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mallku_deploy.examples import epilog
+from mallku_contracts.limits import MAX_TOKEN_LIFE_S
+from mallku_deploy.examples import add_command
 
 app = typer.Typer(no_args_is_help=True, help="Issue and inspect tokens.")
 
@@ -17,7 +18,6 @@ def token() -> None:
     """Issue and inspect tokens."""
 
 
-@app.command("issue", epilog=epilog("token issue"))
 def issue(
     principal: Annotated[str, typer.Argument(help="Who the token is for: its sub.")],
     *,
@@ -31,7 +31,9 @@ def issue(
     role: Annotated[
         list[str] | None, typer.Option("--role", help="A role; may be repeated.")
     ] = None,
-    life: Annotated[int, typer.Option(help="How long it is valid, seconds.", min=1)] = 3_600,
+    life: Annotated[
+        int, typer.Option(help="How long it is valid, seconds.", min=1, max=MAX_TOKEN_LIFE_S)
+    ] = 3_600,
     worker: Annotated[
         bool, typer.Option("--worker", help="For a worker's replies, not for commands.")
     ] = False,
@@ -60,7 +62,6 @@ def issue(
     out.out(made, highlight=False)
 
 
-@app.command("inspect", epilog=epilog("token inspect"))
 def inspect(
     file: Annotated[
         Path | None,
@@ -91,3 +92,7 @@ def inspect(
     show_json(read_claims(text, now_s), compact=compact)
     if trust_file is not None:
         believe(text, read_trust(trust_file), now_s)
+
+
+add_command(app, "issue", issue, of="token")
+add_command(app, "inspect", inspect, of="token")

@@ -14,14 +14,14 @@ from mallku_deploy.options import Data
 def up(
     workers: Annotated[
         int | None,
-        typer.Option(help="Worker processes.  [default: 2]", min=1, max=64, show_default=False),
+        typer.Option(help="Worker processes. Default: 2", min=1, max=64, show_default=False),
     ] = None,
     data: Data = None,
     port: Annotated[
         int | None,
         typer.Option(
             help="Where NATS listens on loopback; 0 takes a free port."
-            "  [default: 4222, or a free one where that is taken]",
+            " Default: 4222, or a free one where that is taken",
             min=0,
             max=65_535,
             show_default=False,

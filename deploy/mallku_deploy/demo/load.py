@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from mallku_client import SecuredDatabaseInterface
-from mallku_deploy.bench import summarize
+from mallku_deploy.bench.measure import summarize
 from mallku_deploy.terminal import out
 
 COMMANDS: Final = 2_000

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from mallku_broker.connection import ConnectionSettings
+from mallku_broker.streams import StreamSettings
 from mallku_client import SecuredDatabaseInterface
 from mallku_client.nats_transport import NatsTransport
 from mallku_client.settings import ClientSettings
+from mallku_contracts.limits import MIB
 from mallku_deploy.demo import load, story
 from mallku_deploy.demo.promises import Promises
 from mallku_deploy.demo.trail import Trail, read_settled_trail
@@ -27,6 +29,16 @@ from mallku_deploy.server import connect_as
 from mallku_deploy.terminal import out
 
 WORKERS: Final = 2
+SMALL: Final = StreamSettings(
+    audit_bytes=64 * MIB,
+    checkpoint_bytes=8 * MIB,
+    job_bytes=8 * MIB,
+    dead_bytes=8 * MIB,
+    result_bytes=8 * MIB,
+    bucket_bytes=MIB,
+)
+"""A demo sets aside little: it runs where the disk is nearly full too."""
+
 TIME_LIMIT_S: Final = 55.0
 """The whole demo, seconds; what takes longer has failed."""
 
@@ -45,12 +57,12 @@ async def play() -> int:
                 await _in_house(furnish(House(Path(folder)), WORKERS), promises)
         except TimeoutError:
             promises.keep(f"the story ends within {TIME_LIMIT_S:.0f} s", kept=False)
-    return _verdict(promises, time.monotonic() - begun)
+    return verdict(promises, time.monotonic() - begun)
 
 
 async def _in_house(furnished: Furnished, promises: Promises) -> None:
     promises.chapter("A gateway starts")
-    gateway = LocalGateway(furnished, port=0, announce=announce)
+    gateway = LocalGateway(furnished, port=0, announce=announce, streams=SMALL)
     async with gateway:
         pids = gateway.pids
         promises.keep(
@@ -113,7 +125,7 @@ async def _read_the_trail(
         trail = await read_settled_trail(connection, TRAIL_SETTLES_S)
     finally:
         await connection.close()
-    _count(trail, promises, sent)
+    count_against(trail, promises, sent)
     promises.keep("the caller's signature of every intent holds", not trail.forged())
     missing, replays = trail.missing_numbers(), trail.replays()
     promises.keep(
@@ -123,7 +135,8 @@ async def _read_the_trail(
     )
 
 
-def _count(trail: Trail, promises: Promises, sent: list[str]) -> None:
+def count_against(trail: Trail, promises: Promises, sent: list[str]) -> None:
+    """Hold the trail against the ids of the commands that reached workers."""
     kinds, intents = trail.kinds, trail.ids("intent")
     outcomes, denied = trail.ids("done", "failed"), trail.ids("denied")
     counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
@@ -145,7 +158,8 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _verdict(promises: Promises, seconds: float) -> int:
+def verdict(promises: Promises, seconds: float) -> int:
+    """Say how it ended; the exit code."""
     out.print()
     if promises.broken:
         out.print(f"[bold red]{len(promises.broken)} promises were broken[/] in {seconds:.0f} s:")

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from mallku_client.settings import ClientSettings
-from mallku_deploy.bench import Call, open_calls
+from mallku_deploy.bench import Call
+from mallku_deploy.bench.calls import open_calls
 
 COLLECTION: Final = "anchors"
 

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
-from mallku_deploy.bench import Call, document
+from mallku_deploy.bench import Call
+from mallku_deploy.bench.calls import document
 
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length: "

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
+from mallku_contracts.audit import Record
 from mallku_contracts.errors import MallkuError
+from mallku_contracts.limits import MAX_AUDIT_OVERHEAD_BYTES, MAX_COMMAND_BYTES
 from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
 from mallku_workers.message import Case
 from mallku_workers.stores.base import Done, Effect
+
+MAX_RECORD_BYTES: Final = MAX_COMMAND_BYTES + MAX_AUDIT_OVERHEAD_BYTES
+"""One record: what the stream takes, bytes."""
 
 UNREADABLE: Final = CommandSubject("unknown", "unknown", NO_COLLECTION, "unknown")
 """Stands in the audit subject of a refusal whose own subject could not be read."""
@@ -69,3 +75,29 @@ def _effects(effects: Iterable[Effect]) -> Iterable[dict[str, Any]]:
             "new_rev": effect.new_rev,
             "new": effect.new,
         }
+
+
+def pack_fitting(record: Record) -> bytes:
+    """The record's bytes, with less about its effects where all of it would not fit.
+
+    A record that the stream cannot take would leave its intent open for ever. First the new
+    versions are left out (`"omitted": true` in their place), then all but how many there were.
+    """
+    data = record.pack()
+    for shorten in (_without_versions, _counted):
+        if len(data) <= MAX_RECORD_BYTES:
+            break
+        record = replace(record, effects=shorten(record.effects))
+        data = record.pack()
+    return data
+
+
+def _without_versions(effects: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        effect if effect["new"] is None else {**effect, "new": None, "omitted": True}
+        for effect in effects
+    )
+
+
+def _counted(effects: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    return ({"omitted": len(effects)},)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from mallku_broker.acknowledgements import Ack, PublishFailed
+from mallku_broker.acknowledgements import Ack, NotAcknowledged, PublishFailed
 from mallku_contracts.audit import Record, message_id, record_hash
 from mallku_contracts.errors import AuditUnavailable, MallkuError, OutcomePending, Replayed
 from mallku_contracts.results import Receipt
@@ -23,6 +23,7 @@ from mallku_workers.audit.records import (
     asked,
     came_of,
     known,
+    pack_fitting,
     subject_of,
     went_wrong,
 )
@@ -30,6 +31,10 @@ from mallku_workers.message import Case
 from mallku_workers.stores.base import Done
 
 """The stream that every record goes to."""
+
+MINUTE_S: Final = 60.0
+"""After this long a flood of refusals is summed up, seconds."""
+
 _log = structlog.get_logger("mallku.audit")
 
 
@@ -50,7 +55,8 @@ class AuditLimits:
     Attributes:
         wait_s: How long an intent or a mutation's outcome waits for the stream, seconds.
         retry_s: Between two tries of an outcome, seconds.
-        max_pending: Records not acknowledged; above it nothing new is executed.
+        max_pending: Records not acknowledged; above it nothing new is executed, and refusals are
+            counted until there is room again.
         refusals_per_minute: Refusals of one principal with a record each; the rest are counted.
     """
 
@@ -77,6 +83,8 @@ class AuditWriter:
         self._number = 0
         self._pending: set[asyncio.Future[Ack]] = set()
         self._floods = RefusalFloods(limits.refusals_per_minute)
+        self._minute: asyncio.TimerHandle | None = None
+        self._answers = True
 
     @property
     def pending(self) -> int:
@@ -90,18 +98,22 @@ class AuditWriter:
             AuditUnavailable: there was none in time; nothing may be executed.
             Replayed: some worker wrote this transmission's intent before.
         """
-        if len(self._pending) >= self._limits.max_pending:
+        if not self._has_room:
             raise AuditUnavailable("too many outcomes wait for the trail", retry_after=1.0)
         record = self._record("intent", **known(case), **asked(case))
+        case.announced = True
         try:
             acknowledged = await self._publish(subject_of(case), record, record.pack())
         except PublishFailed as error:
-            _log.warning("intent_not_acknowledged", id=record.id, reason=str(error))
+            case.announced = isinstance(error, NotAcknowledged)
+            self._heard(error)
             raise AuditUnavailable(
                 "the trail did not acknowledge the intent; nothing was executed",
                 retry_after=self._limits.wait_s,
             ) from None
+        self._heard(None)
         if acknowledged.duplicate:
+            case.announced = False
             raise Replayed("this transmission was seen before; sign a retry anew")
         case.intended = True
 
@@ -120,27 +132,43 @@ class AuditWriter:
         return await self._outcome(case, self._record("failed", **known(case), **went_wrong(error)))
 
     def denied(self, case: Case, error: MallkuError) -> None:
-        """Put a refusal on the trail, behind the reply; floods are summed up by the minute."""
-        self._sum_up(self._floods.begin_minute(self._clock()))
-        if self._floods.passes(subject_of(case).principal):
+        """Put a refusal on the trail, behind the reply; floods are summed up by the minute.
+
+        A refusal that ends an intent which may stand in the trail is never summed up: it is what
+        says that nothing was executed.
+        """
+        if self._minute is None:
+            self._minute = asyncio.get_running_loop().call_later(MINUTE_S, self._end_minute)
+        principal = subject_of(case).principal
+        if case.announced or self._floods.passes(principal, room=self._has_room):
             record = self._record("denied", **known(case), **went_wrong(error))
             self._write_until_acknowledged(subject_of(case), record, record.pack())
 
-    def _sum_up(self, summaries: list[tuple[str, int]]) -> None:
-        for principal, count in summaries:
+    def _end_minute(self) -> None:
+        self._minute = None
+        if self._has_room:
+            self._sum_up()
+        else:
+            self._minute = asyncio.get_running_loop().call_later(MINUTE_S, self._end_minute)
+
+    def _sum_up(self) -> None:
+        for principal, count in self._floods.summaries():
             subject = replace(UNREADABLE, principal=principal)
             record = self._record("denied", id="", principal=principal, subject="", count=count)
             self._write_until_acknowledged(subject, record, record.pack())
 
     async def flush(self, timeout_s: float) -> int:
         """Wait for what is pending; return how many records were still not acknowledged."""
-        self._sum_up(self._floods.summaries())
+        if self._minute is not None:
+            self._minute.cancel()
+            self._minute = None
+        self._sum_up()
         if self._pending:
             await asyncio.wait(set(self._pending), timeout=timeout_s)
         return len(self._pending)
 
     async def _outcome(self, case: Case, record: Record) -> Receipt | None:
-        data = record.pack()
+        data = pack_fitting(record)
         writing = self._write_until_acknowledged(subject_of(case), record, data)
         if not case.mutates:
             return None
@@ -164,10 +192,12 @@ class AuditWriter:
         def settle(published: asyncio.Future[Ack]) -> None:
             if published.cancelled():
                 writing.cancel()
-            elif (error := published.exception()) is None:
+                return
+            error = published.exception()
+            self._heard(error)
+            if error is None:
                 writing.set_result(published.result())
             else:
-                _log.warning("record_not_acknowledged", id=record.id, reason=str(error))
                 loop = asyncio.get_running_loop()
                 loop.call_later(self._limits.retry_s, publish)
 
@@ -176,6 +206,18 @@ class AuditWriter:
 
         publish()
         return writing
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._pending) < self._limits.max_pending
+
+    def _heard(self, error: BaseException | None) -> None:
+        """Say when the trail falls silent and when it answers again, not once for each record."""
+        if self._answers and error is not None:
+            _log.warning("trail_silent", reason=str(error), pending=len(self._pending))
+        elif not self._answers and error is None:
+            _log.info("trail_answers", pending=len(self._pending))
+        self._answers = error is None
 
     def _publish(self, subject: CommandSubject, record: Record, data: bytes) -> asyncio.Future[Ack]:
         return self._acknowledgements.publish(

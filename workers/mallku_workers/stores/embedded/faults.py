@@ -31,7 +31,6 @@ _OUTSIDE: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-_UNDONE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL})
 
 
 def primary_code(error: sqlite3.Error) -> int:
@@ -63,7 +62,12 @@ def translate(error: sqlite3.Error) -> ExecutionError:
 
 
 def translate_commit(error: sqlite3.Error, *, rolled_back: bool) -> ExecutionError:
-    """What the callers of a group are told whose commit failed."""
-    if rolled_back and primary_code(error) in _UNDONE:
+    """What the callers of a group are told whose commit failed.
+
+    Where SQLite kept the transaction and let us roll it back, it had not begun to write. A full
+    disk stops it before the frame that would make the transaction count. After anything else that
+    frame may be found by the next recovery.
+    """
+    if rolled_back or primary_code(error) == sqlite3.SQLITE_FULL:
         return translate(error)
     return OutcomeUnknown("the commit failed, and it is not certain that nothing was written")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
 from typing import Any, Final, Protocol
 
@@ -21,11 +22,12 @@ RETRY_AFTER_S: Final = 0.05
 class Job:
     """Something to be done in the thread, and where the answer goes."""
 
-    __slots__ = ("error", "future", "result", "task")
+    __slots__ = ("error", "future", "result", "since", "task")
 
     def __init__(self, task: Any, future: asyncio.Future[Any]) -> None:
         self.task = task
         self.future = future
+        self.since = time.monotonic()
         self.result: Any = None
         self.error: MallkuError | None = None
 
@@ -33,8 +35,8 @@ class Job:
 class Server(Protocol):
     """What runs in the thread."""
 
-    def serve(self, jobs: list[Job]) -> int:
-        """Settle the first jobs, at least one, and say how many; never raise."""
+    def serve(self, jobs: list[Job]) -> list[Job]:
+        """Settle at least one of the jobs and return those that are left; never raise."""
         ...
 
     def close(self) -> None:
@@ -101,9 +103,11 @@ class Lane:
             more = self._take(waiting, more=more)
             if waiting:
                 group = [waiting.popleft() for _ in range(min(self._group, len(waiting)))]
-                served = self._server.serve(group)
-                waiting.extendleft(reversed(group[served:]))
-                self._loop.call_soon_threadsafe(self._settle, group[:served])
+                left = self._server.serve(group)
+                waiting.extendleft(reversed(left))
+                kept = set(left)
+                settled = [job for job in group if job not in kept]
+                self._loop.call_soon_threadsafe(self._settle, settled)
         self._server.close()
 
     def _take(self, waiting: deque[Job], *, more: bool) -> bool:

@@ -1,11 +1,13 @@
 """The ledger of finished mutations, in the same file and the same commit as their effects.
 
-An entry is `(key, fingerprint, id, expires_ms, result)`; the key is unique. A result whose msgpack
+An entry is `(key, fingerprint, id, expires_ms, result)`; that a key has one entry is decided under
+the write lock. A result whose msgpack
 is larger than `ledger_body_bytes` is kept without its `new` and `old` documents.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,29 +21,39 @@ from mallku_workers.stores.embedded.documents import to_text
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 
 _COLUMNS: Final = "key, fingerprint, id, result"
-_FIND: Final = f"SELECT {_COLUMNS} FROM mallku_ledger WHERE key = ? AND expires_ms >= ?"  # noqa: S608 - constant
 _FIND_TRANSMISSION: Final = f"SELECT {_COLUMNS} FROM mallku_ledger WHERE id = ? AND expires_ms >= ?"  # noqa: S608 - constant
-_FIND_SEVERAL: Final = (
-    f"SELECT {_COLUMNS} FROM mallku_ledger"  # noqa: S608 - constant
-    " WHERE key IN (SELECT value FROM json_each(?)) AND expires_ms >= ?"
+_FIND: Final = (
+    f"SELECT {_COLUMNS}, expires_ms, rowid FROM mallku_ledger"  # noqa: S608 - constant
+    " WHERE digest IN (SELECT value FROM json_each(?))"
 )
+_REMOVE: Final = "DELETE FROM mallku_ledger WHERE rowid IN (SELECT value FROM json_each(?))"
 _SWEEP: Final = (
     "DELETE FROM mallku_ledger WHERE rowid IN"
     " (SELECT rowid FROM mallku_ledger WHERE expires_ms < ? ORDER BY expires_ms LIMIT ?)"
 )
 _BODIES: Final = frozenset({"new", "old"})
+_WIDTH: Final = 6
 _ROWS_AT_ONCE: Final = (64, 16, 4, 1)
 
 
 def _put_sql(rows: int) -> str:
-    values = ",".join(["(?,?,?,?,?)"] * rows)
+    values = ",".join([f"({','.join('?' * _WIDTH)})"] * rows)
     return (
-        "INSERT OR REPLACE INTO mallku_ledger (key, fingerprint, id, expires_ms, result)"  # noqa: S608 - marks
+        "INSERT INTO mallku_ledger (digest, key, fingerprint, id, expires_ms, result)"  # noqa: S608 - marks
         f" VALUES {values}"
     )
 
 
 _PUTS: Final = {rows: _put_sql(rows) for rows in _ROWS_AT_ONCE}
+
+
+def _digest(key: str) -> int:
+    """A number of 64 bits for a key.
+
+    Keys are random, so an index over them changes a page for every entry; over these numbers it is
+    a fifth of the size. Two keys may share a number: the key itself decides.
+    """
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), signed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +79,23 @@ class Ledger:
         self._connection = connection
         self._settings = settings
         self._known: dict[str, StoredEntry] = {}
+        self._digests: dict[str, int] = {}
         self._added: list[Any] = []
 
     def prefetch(self, keys: Iterable[str], now_ms: int) -> None:
-        """Read what there is under `keys`; entries that have expired count as absent."""
-        rows = self._connection.execute(_FIND_SEVERAL, (to_text(list(keys)), now_ms)).fetchall()
-        self._known = {row[0]: StoredEntry(*row) for row in rows}
+        """Read what there is under `keys`; entries that have expired are removed."""
+        wanted = set(keys)
+        self._digests = {key: _digest(key) for key in wanted}
+        digests = to_text(list(self._digests.values()))
+        expired: list[int] = []
+        for *entry, expires_ms, row in self._connection.execute(_FIND, (digests,)).fetchall():
+            if entry[0] in wanted:
+                if expires_ms < now_ms:
+                    expired.append(row)
+                else:
+                    self._known[entry[0]] = StoredEntry(*entry)
+        if expired:
+            self._connection.execute(_REMOVE, (to_text(expired),))
 
     def find(self, key: str) -> StoredEntry | None:
         """The entry under a key that was prefetched, or that this group added."""
@@ -84,17 +107,18 @@ class Ledger:
         if len(packed) > self._settings.ledger_body_bytes:
             packed = pack_trusted(_without_bodies(result))
         self._known[claim.key] = StoredEntry(claim.key, claim.fingerprint, claim.id, packed)
-        self._added += (claim.key, claim.fingerprint, claim.id, claim.expires_ms, packed)
+        digest = self._digests[claim.key]
+        entry = (digest, claim.key, claim.fingerprint, claim.id, claim.expires_ms, packed)
+        self._added += entry
 
     def flush(self, now_ms: int) -> None:
         """Bring the additions into the transaction, and remove some of what has expired."""
-        width = 5
         place, end = 0, len(self._added)
         for rows in _ROWS_AT_ONCE:
-            while end - place >= rows * width:
-                self._connection.execute(_PUTS[rows], self._added[place : place + rows * width])
-                place += rows * width
-        bound = 2 * (end // width) + self._settings.ledger_sweep_entries
+            while end - place >= rows * _WIDTH:
+                self._connection.execute(_PUTS[rows], self._added[place : place + rows * _WIDTH])
+                place += rows * _WIDTH
+        bound = 2 * (end // _WIDTH) + self._settings.ledger_sweep_entries
         self._connection.execute(_SWEEP, (now_ms, bound))
         self._added.clear()
 
@@ -109,15 +133,15 @@ def _without_bodies(result: Any) -> Any:
 
 def recall(connection: sqlite3.Connection, key: str, now_ms: int) -> LedgerEntry | None:
     """The entry under `key` that has not expired."""
-    return _one(connection.execute(_FIND, (key, now_ms)).fetchone())
+    for *entry, expires_ms, _ in connection.execute(_FIND, (to_text([_digest(key)]),)).fetchall():
+        if entry[0] == key and expires_ms >= now_ms:
+            return StoredEntry(*entry).opened()
+    return None
 
 
 def recall_transmission(
     connection: sqlite3.Connection, transmission: str, now_ms: int
 ) -> LedgerEntry | None:
-    """The entry that the transmission with this id wrote."""
-    return _one(connection.execute(_FIND_TRANSMISSION, (transmission, now_ms)).fetchone())
-
-
-def _one(row: tuple[str, bytes, str, bytes] | None) -> LedgerEntry | None:
+    """The entry of the transmission with this id."""
+    row = connection.execute(_FIND_TRANSMISSION, (transmission, now_ms)).fetchone()
     return None if row is None else StoredEntry(*row).opened()

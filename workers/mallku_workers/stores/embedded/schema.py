@@ -21,7 +21,9 @@ from mallku_workers.stores.embedded.settings import EmbeddedSettings
 FORMAT: Final = 1
 """The layout of the file, kept in `user_version`."""
 
-PAGE_BYTES: Final = 8_192
+import os as _o
+
+PAGE_BYTES: Final = int(_o.environ.get("PG","8192"))
 """Page size of new files, bytes."""
 
 STATEMENTS: Final = 512
@@ -46,9 +48,10 @@ _TABLES: Final = (
         UNIQUE (collection, name)
     )""",
     """CREATE TABLE mallku_ledger (
-        key TEXT PRIMARY KEY NOT NULL, fingerprint BLOB NOT NULL, id TEXT NOT NULL,
+        digest INTEGER NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL, id TEXT NOT NULL,
         expires_ms INTEGER NOT NULL, result BLOB NOT NULL
     )""",
+    "CREATE INDEX mallku_ledger_digest ON mallku_ledger(digest)",
     "CREATE INDEX mallku_ledger_id ON mallku_ledger(id)",
     "CREATE INDEX mallku_ledger_expires_ms ON mallku_ledger(expires_ms)",
     f"PRAGMA user_version = {FORMAT}",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ FIRST_WAIT_S: Final = 0.000_5
 LONGEST_WAIT_S: Final = 0.008
 """Between two tries for the write lock, seconds."""
 
+_MS_PER_S: Final = 1_000
 _log = structlog.get_logger("mallku.store")
 
 
@@ -69,11 +71,11 @@ class Writer:
         self._catalog = Catalog(0, {})
         self._pause = threading.Event()
 
-    def serve(self, jobs: list[Job]) -> int:
-        """Carry out the first of them in one transaction; how many that were."""
+    def serve(self, jobs: list[Job]) -> list[Job]:
+        """Carry out the first of them in one transaction; those that are left."""
         live = [job for job in jobs if not job.future.cancelled()]
         try:
-            served = self._transaction(live)
+            return self._transaction(live)
         except MallkuError as refusal:
             self._fail(live, refusal)
         except sqlite3.Error as fault:
@@ -82,9 +84,7 @@ class Writer:
             # A thread that dies would leave every caller waiting.
             _log.exception("a group of writes failed unexpectedly")
             self._fail(live, StoreFailure("the store failed unexpectedly; nothing was done"))
-        else:
-            return len(jobs) if served == len(live) else jobs.index(live[served])
-        return len(jobs)
+        return []
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back by that."""
@@ -114,24 +114,24 @@ class Writer:
 
     # The transaction
 
-    def _transaction(self, jobs: list[Job]) -> int:
+    def _transaction(self, jobs: list[Job]) -> list[Job]:
+        if not jobs:
+            return []
         connection = self._opened()
-        waiting = self._lock(connection, jobs)
-        if not waiting:
-            return len(jobs)
-        session, ledger = self._begin(connection, waiting)
-        served = len(jobs)
+        if not self._lock(connection, jobs):
+            return [job for job in jobs if job.error is None]
+        session, ledger = self._begin(connection, jobs)
+        left: list[Job] = []
         for place, job in enumerate(jobs):
-            if job.error is None:
-                if session.bytes > self._settings.group_bytes:
-                    served = place
-                    break
-                self._run(session, ledger, job)
+            if session.bytes > self._settings.group_bytes:
+                left = jobs[place:]
+                break
+            self._run(session, ledger, job)
         ledger.flush(self._clock())
         changed = session.finish()
         self._commit(connection)
         self._catalog = Catalog(0, {}) if changed else session.catalog
-        return served
+        return left
 
     def _begin(self, connection: sqlite3.Connection, jobs: list[Job]) -> tuple[Session, Ledger]:
         tick, version = connection.execute("SELECT tick, catalog FROM mallku_state").fetchone()
@@ -186,9 +186,9 @@ class Writer:
 
     # The lock and the commit
 
-    def _lock(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Job]:
-        """Take the write lock for those whose time is not over; the others are refused."""
-        wait_s, give_up_ms = FIRST_WAIT_S, self._clock() + self._settings.busy_timeout_ms
+    def _lock(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
+        """Take the write lock; False as soon as some of the jobs have waited too long for it."""
+        wait_s = FIRST_WAIT_S
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -196,19 +196,22 @@ class Writer:
                 if not faults.is_busy(error):
                     raise
             else:
-                return [job for job in jobs if job.error is None]
-            now_ms = self._clock()
-            waiting = [job for job in jobs if job.error is None]
-            for job in waiting:
-                if isinstance(job.task, Work) and now_ms > job.task.deadline_ms:
-                    job.error = _busy()
-            if now_ms > give_up_ms:
-                for job in waiting:
-                    job.error = _busy()
-            if all(job.error is not None for job in jobs):
-                return []
+                return True
+            if self._refuse_late(jobs):
+                return False
             self._pause.wait(wait_s * (0.5 + random.random()))  # noqa: S311 - only spreads tries
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    def _refuse_late(self, jobs: list[Job]) -> bool:
+        now_ms, now = self._clock(), time.monotonic()
+        for job in jobs:
+            late = isinstance(job.task, Work) and now_ms > job.task.deadline_ms
+            if late or (now - job.since) * _MS_PER_S > self._settings.busy_timeout_ms:
+                job.error = Unavailable(
+                    "another process is writing; nothing was done",
+                    retry_after=faults.RETRY_AFTER_S,
+                )
+        return any(job.error is not None for job in jobs)
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         try:
@@ -239,9 +242,3 @@ def _carry_out_once(session: Session, ledger: Ledger, work: Work) -> Done:
     if claim is not None:
         ledger.add(claim, result)
     return Done(result, tuple(session.effects), session.next_tick())
-
-
-def _busy() -> Unavailable:
-    return Unavailable(
-        "another process is writing; nothing was done", retry_after=faults.RETRY_AFTER_S
-    )

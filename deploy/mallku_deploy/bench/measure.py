@@ -8,20 +8,15 @@ not of a queue that grows.
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import os
 import time
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
-from typing import Any, Final
-
-from mallku_client.collection import Collection
-from mallku_client.settings import ClientSettings
+from typing import Final
 
 DEFAULT_IN_FLIGHT: Final = 64
 """Callers at once, commands."""
@@ -32,30 +27,13 @@ DEFAULT_COUNT: Final = 20_000
 DEFAULT_SECONDS: Final = 2.0
 """Length of one run, seconds."""
 
-DEFAULT_SIZE: Final = 512
-"""A document's JSON, bytes."""
-
-DEFAULT_DOCUMENTS: Final = 1_000
-"""Documents that are there to be read, documents."""
-
-DEFAULT_ROUNDS: Final = 5
-OPERATIONS: Final = ("insert", "get", "mixed")
-MIXED_EVERY: Final = 5
-"""One call in this many inserts in a mixed load, calls; the others get."""
-
-WARM_UP_COUNT: Final = 500
-"""Calls of each operation before anything is measured, commands."""
-
 MAX_IN_FLIGHT: Final = 4_096
 MAX_COUNT: Final = 1_000_000
 MAX_SECONDS: Final = 600.0
-MAX_ROUNDS: Final = 100
 
 _MS_PER_S: Final = 1_000
 _PER: Final = 1_000
 _STAT_USER, _STAT_SYSTEM = 11, 12
-_WORD: Final = "ayni "
-_FRAME_BYTES: Final = 143
 
 Call = Callable[[int], Awaitable[object]]
 """One call, given its number within the run."""
@@ -92,11 +70,6 @@ class Run:
     def throughput(self) -> float:
         """Answers a second."""
         return self.done / self.seconds
-
-    @property
-    def cpu_ms_per_command(self) -> dict[str, float]:
-        """CPU milliseconds for each command: the same number as CPU seconds for 1,000 of them."""
-        return {part: used / self.done * _PER for part, used in self.cpu_s.items()}
 
 
 async def drive(call: Call, load: Load) -> Run:
@@ -149,8 +122,10 @@ class Spread:
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
         """The spread of at least one value."""
-        known = list(values)
-        return cls(median(known), min(known), max(known))
+        known = sorted(values)
+        middle = len(known) // 2
+        median = known[middle] if len(known) % 2 else (known[middle - 1] + known[middle]) / 2
+        return cls(median, known[0], known[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +141,11 @@ class Figures:
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Figures:
         """The figures of at least one run."""
-        parts = list(runs[0].cpu_s)
-        cpu = {part: median(run.cpu_ms_per_command[part] for run in runs) for part in parts}
+        parts = [part for part in runs[0].cpu_s if all(part in run.cpu_s for run in runs)]
+        cpu = {
+            part: Spread.of(run.cpu_s[part] / run.done * _PER for run in runs).median
+            for part in parts
+        }
         return cls(
             throughput=Spread.of(run.throughput for run in runs),
             p50_ms=Spread.of(run.p50_ms for run in runs),
@@ -210,95 +188,3 @@ class CpuMeter:
             for part, values in read.items()
             if values and None not in values
         }
-
-
-class Calls:
-    """What a bench asks for: calls on one collection of a connected client.
-
-    Args:
-        keys: Documents that are there to be read.
-        size: Bytes of a document's JSON, about.
-    """
-
-    def __init__(self, collection: Collection, keys: Sequence[str], size: int) -> None:
-        self._collection = collection
-        self._keys = keys
-        self._size = size
-
-    async def insert(self, number: int) -> object:
-        """Insert one document."""
-        return await self._collection.insert(document(number, self._size))
-
-    async def get(self, number: int) -> object:
-        """Get one of the documents."""
-        return await self._collection.get(self._keys[number % len(self._keys)])
-
-    async def mixed(self, number: int) -> object:
-        """Insert one document in `MIXED_EVERY` calls, get one in the others."""
-        return await (self.get(number) if number % MIXED_EVERY else self.insert(number))
-
-    def of(self, operation: str) -> Call:
-        """The call for one of `OPERATIONS`."""
-        return {"insert": self.insert, "get": self.get, "mixed": self.mixed}[operation]
-
-
-@asynccontextmanager
-async def open_calls(
-    settings: ClientSettings, *, collection: str, size: int, documents: int = DEFAULT_DOCUMENTS
-) -> AsyncIterator[Calls]:
-    """Connect a client, make the collection where it is missing, and put documents there to read.
-
-    Raises:
-        MallkuError: whatever the gateway refuses.
-    """
-    from mallku_client.database import SecuredDatabaseInterface
-
-    async with await SecuredDatabaseInterface.connect(settings=settings) as db:
-        if not await db.has_collection(collection):
-            await db.create_collection(collection)
-        there = db.collection(collection)
-        made = await there.insert_many(
-            [document(number, size) for number in range(documents)], raise_on_document_error=True
-        )
-        keys = [entry["_key"] for entry in made if isinstance(entry, dict)]
-        yield Calls(there, keys, size)
-
-
-async def compare(
-    calls: Calls,
-    operations: Sequence[str],
-    load: Load,
-    *,
-    rounds: int,
-    processes: Callable[[], Mapping[str, Iterable[int]]],
-    on_run: Callable[[str, Run], None],
-) -> dict[str, Figures]:
-    """Run the operations in turns, so that what else happens on the machine meets all of them.
-
-    Args:
-        processes: The process ids to be charged with CPU, by part; asked before each run.
-        on_run: Told of each run.
-    """
-    for operation in operations:
-        await drive(calls.of(operation), replace(load, count=WARM_UP_COUNT))
-    runs: dict[str, list[Run]] = {operation: [] for operation in operations}
-    for _ in range(rounds):
-        for operation in operations:
-            gc.collect()
-            meter = CpuMeter(processes())
-            run = await drive(calls.of(operation), load)
-            runs[operation].append(replace(run, cpu_s=meter.used()))
-            on_run(operation, runs[operation][-1])
-    return {operation: Figures.of(found) for operation, found in runs.items()}
-
-
-def document(number: int, size: int) -> dict[str, Any]:
-    """A small document as Mallku's services write them, its JSON about `size` bytes long."""
-    return {
-        "kind": "khipu",
-        "anchor": f"memory_anchors/{number % 100}",
-        "weight": number % 10,
-        "created": "2025-01-01T00:00:00Z",
-        "tags": ["memory", "fire-circle"],
-        "text": _WORD * (max(size - _FRAME_BYTES, 0) // len(_WORD)),
-    }

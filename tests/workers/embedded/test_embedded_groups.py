@@ -1,0 +1,369 @@
+"""Groups: many works in one commit, each with an outcome of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mallku_contracts.errors import (
+    DeadlineExceeded,
+    MallkuError,
+    OutcomeUnknown,
+    StoreFailure,
+    Unavailable,
+)
+from mallku_workers.stores.base import Done, Work
+from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore, writer
+from mallku_workers.stores.embedded.handlers import SINGLE
+from mallku_workers.stores.embedded.lane import Job
+from mallku_workers.stores.embedded.writer import Writer
+from tests.stores.calling import DATABASE, Caller, make_claim, make_work, now_ms
+
+
+class Clock:
+    """A clock that a test moves; it stands still otherwise."""
+
+    def __init__(self) -> None:
+        self.now = now_ms()
+        self.step = 0
+
+    def __call__(self) -> int:
+        self.now += self.step
+        return self.now
+
+
+@contextlib.asynccontextmanager
+async def running(
+    directory: Path, settings: EmbeddedSettings | None = None, **options: Any
+) -> AsyncIterator[Caller]:
+    """A store with an empty collection `people`."""
+    store = EmbeddedStore(directory, settings=settings, **options)
+    await store.start()
+    caller = Caller(store)
+    try:
+        await caller("create-collection")
+        yield caller
+    finally:
+        await store.stop()
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Another process holds the write lock."""
+    connection = sqlite3.connect(directory / "mallku.sqlite", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def insert(key: str, deadline_ms: int | None = None, **document: Any) -> Work:
+    """An insert with a claim of its own."""
+    arguments = {"document": {"_key": key, **document}}
+    return make_work("insert", "people", arguments, claim=make_claim(), deadline_ms=deadline_ms)
+
+
+async def outcomes(store: EmbeddedStore, works: list[Work]) -> list[str]:
+    """What becomes of works that are sent at the same moment: `done` or the error's code."""
+    answers = await asyncio.gather(*map(store.execute, works), return_exceptions=True)
+    codes: list[str] = []
+    for answer in answers:
+        assert isinstance(answer, Done | MallkuError)
+        codes.append("done" if isinstance(answer, Done) else answer.code)
+    return codes
+
+
+async def test_a_failing_work_harms_no_other_in_its_group(
+    people: Caller, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One commit for all: the good are stored, the bad are refused, each for its own reason."""
+    groups: list[int] = []
+    serve = Writer.serve
+
+    def counting(self: Writer, jobs: list[Job]) -> list[Job]:
+        groups.append(len(jobs))
+        return serve(self, jobs)
+
+    await people.on("once")("create-collection")
+    await people.on("once")("create-index", fields=["n"], unique=True)
+    monkeypatch.setattr(Writer, "serve", counting)
+    works = [
+        insert("a"),
+        insert("b ad"),
+        insert("a"),
+        make_work("insert", "nobody", {"document": {}}, claim=make_claim()),
+        make_work("insert", "once", {"document": {"_key": "x", "n": 1}}, claim=make_claim()),
+        make_work("insert", "once", {"document": {"_key": "y", "n": 1}}, claim=make_claim()),
+        make_work("update-match", "once", {"filters": {}, "body": {"n": 2}, "limit": 5}),
+        make_work("replace-match", "people", {"filters": {}, "body": {"bad": "\ud800"}}),
+        make_work("create-collection", "people", {}, claim=make_claim()),
+        make_work("create-collection", "made", {}, claim=make_claim()),
+        make_work("insert", "made", {"document": {"_key": "m"}}, claim=make_claim()),
+        insert("late", deadline_ms=now_ms() - 1),
+        make_work("delete", "people", {"document": "none"}, claim=make_claim()),
+        insert("z"),
+    ]
+    assert await outcomes(store, works) == [
+        "done",
+        "invalid_key",
+        "unique_violation",
+        "collection_not_found",
+        "done",
+        "unique_violation",
+        "done",
+        "invalid_document",
+        "collection_exists",
+        "done",
+        "done",
+        "deadline_exceeded",
+        "document_not_found",
+        "done",
+    ]
+    assert groups == [len(works)]
+    assert [doc["_key"] for doc in (await people("find"))["documents"]] == ["a", "z"]
+    assert await people.on("once").document("x") == {"n": 2}
+    assert await people.on("made")("count") == 1
+    for work in works:
+        if work.claim is not None:
+            entry = await store.recall(DATABASE, work.claim.key)
+            assert (entry is None) == (
+                work in (works[1:4] + [works[5], works[8], works[11], works[12]])
+            )
+
+
+async def test_a_batch_that_fails_half_way_is_undone_in_its_group(directory: Path) -> None:
+    """What a late work wrote before its time was over is gone; its neighbours stay."""
+    clock = Clock()
+    async with running(directory, clock=clock) as people:
+        await people("insert", document={"_key": "old", "n": 1})
+        documents = [{"_key": "old", "n": 2}, *({"_key": f"k{n}"} for n in range(500))]
+        for unique in (False, True):
+            if unique:
+                await people("create-index", fields=["_key"], unique=True)
+            batch = make_work(
+                "insert-many",
+                "people",
+                {"documents": documents, "overwrite_mode": "update"},
+                claim=make_claim(),
+                deadline_ms=clock.now + 8,
+            )
+            clock.step = 1
+            works = [insert(f"before{unique}"), batch, insert(f"after{unique}")]
+            assert await outcomes(people.store, works) == ["done", "deadline_exceeded", "done"]
+            clock.step = 0
+            assert await people.document("old") == {"n": 1}
+            assert await people("exists", document="k0") is False
+            assert await people("count") == 3 + 2 * unique
+            assert len((await people("find"))["documents"]) == 3 + 2 * unique
+
+
+async def test_a_surprise_in_one_work_is_its_own(
+    people: Caller, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nobody foresaw becomes `store_failure` for one work, not for its group."""
+
+    def surprise(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setitem(SINGLE, "update", surprise)
+    update = make_work("update", "people", {"document": {"_key": "a", "n": 1}})
+    codes = await outcomes(store, [insert("a"), update, insert("b")])
+    assert codes == ["done", "store_failure", "done"]
+    with pytest.raises(StoreFailure) as failure:
+        await store.execute(update)
+    assert "secret" not in str(failure.value)
+    assert await people("count") == 2
+
+
+async def test_a_group_ends_when_it_has_enough_bytes(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than one commit's worth of text is divided; everything is stored."""
+    groups: list[int] = []
+    serve = Writer.serve
+
+    def counting(self: Writer, jobs: list[Job]) -> list[Job]:
+        left = serve(self, jobs)
+        groups.append(len(jobs) - len(left))
+        return left
+
+    monkeypatch.setattr(Writer, "serve", counting)
+    async with running(directory, EmbeddedSettings(group_bytes=10_000)) as people:
+        groups.clear()
+        works = [insert(str(n), text="x" * 3_000) for n in range(20)]
+        assert await outcomes(people.store, works) == ["done"] * 20
+        assert groups == [4] * 5
+        assert await people("count") == 20
+
+
+async def test_a_full_queue_answers_at_once(directory: Path) -> None:
+    """Whoever does not fit is told when to come back; the others are served."""
+    async with running(directory, EmbeddedSettings(queue_works=4)) as people:
+        works = [insert(str(n)) for n in range(10)]
+        codes = await outcomes(people.store, works)
+        assert codes == ["done"] * 4 + ["unavailable"] * 6
+        with locked(directory):
+            tasks = [asyncio.ensure_future(people.store.execute(insert(f"w{n}"))) for n in range(4)]
+            await asyncio.sleep(0)
+            with pytest.raises(Unavailable) as refusal:
+                await people.store.execute(insert("more"))
+            assert refusal.value.retry_after is not None
+            assert await people("count") == 4
+        await asyncio.gather(*tasks)
+
+
+async def test_another_writer_is_waited_for_no_longer_than_allowed(directory: Path) -> None:
+    """Then it is `unavailable` with advice, and nothing was done; readers are not disturbed."""
+    async with running(directory, EmbeddedSettings(busy_timeout_ms=50)) as people:
+        await people("insert", document={"_key": "a"})
+        with locked(directory):
+            with pytest.raises(Unavailable) as refusal:
+                await people.store.execute(insert("b"))
+            assert refusal.value.retry_after is not None
+            assert await people("exists", document="a")
+            assert await people("count") == 1
+        await people.store.execute(insert("b"))
+        assert await people("count") == 2
+
+
+async def test_a_deadline_ends_the_waiting_for_another_writer(directory: Path) -> None:
+    """The one whose time is over is refused, the one that can wait is served."""
+    async with running(directory, EmbeddedSettings(busy_timeout_ms=60_000)) as people:
+        with locked(directory):
+            short = asyncio.ensure_future(people.store.execute(insert("a", now_ms() + 50)))
+            long = asyncio.ensure_future(people.store.execute(insert("b")))
+            with pytest.raises(Unavailable):
+                await short
+            assert not long.done()
+        await long
+        assert await people("exists", document="a") is False
+
+
+async def test_a_deadline_is_judged_inside_the_transaction(directory: Path) -> None:
+    """Time that passed while another process was writing counts."""
+    clock = Clock()
+    async with running(directory, clock=clock) as people:
+        work = insert("a", clock.now + 100)
+        with locked(directory):
+            task = asyncio.ensure_future(people.store.execute(work))
+            await asyncio.sleep(0)
+            clock.now += 101
+        with pytest.raises((DeadlineExceeded, Unavailable)):
+            await task
+        assert await people("exists", document="a") is False
+
+
+async def test_a_cancelled_work_that_did_not_begin_never_happens(directory: Path) -> None:
+    """Whoever goes away while waiting is passed over."""
+    async with running(directory) as people:
+        with locked(directory):
+            blocker = asyncio.ensure_future(people.store.execute(insert("first")))
+            await asyncio.sleep(0.01)
+            task = asyncio.ensure_future(people.store.execute(insert("cancelled")))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await blocker
+        assert await people("count") == 1
+
+
+async def test_stopping_finishes_what_was_accepted(directory: Path) -> None:
+    """Every work that was taken is answered and stored; later ones are refused; no thread stays."""
+    async with running(directory) as people:
+        tasks = [asyncio.ensure_future(people.store.execute(insert(str(n)))) for n in range(500)]
+        await asyncio.sleep(0)
+        await people.store.stop()
+        assert all(task.done() for task in tasks)
+        assert {task.result().result["_key"] for task in tasks} == {str(n) for n in range(500)}
+        with pytest.raises(Unavailable):
+            await people.store.execute(insert("late"))
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("store-")]
+    async with contextlib.AsyncExitStack() as stack:
+        store = EmbeddedStore(directory)
+        await store.start()
+        stack.push_async_callback(store.stop)
+        assert await Caller(store)("count") == 500
+
+
+class FailingCommit(sqlite3.Connection):
+    """A connection whose next commit meets a failing disk."""
+
+    failing: int | None = None
+    before_writing = False
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if sql == "COMMIT" and FailingCommit.failing is not None:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = FailingCommit.failing
+            FailingCommit.failing = None
+            if not self.before_writing:
+                super().execute("ROLLBACK")
+            raise error
+        return super().execute(sql, *parameters)
+
+
+@pytest.mark.parametrize(
+    ("code", "before_writing", "expected"),
+    [
+        (sqlite3.SQLITE_IOERR_FSYNC, False, OutcomeUnknown),
+        (sqlite3.SQLITE_FULL, False, Unavailable),
+        (sqlite3.SQLITE_BUSY, True, Unavailable),
+    ],
+)
+async def test_a_commit_that_fails_is_told_as_far_as_it_is_known(
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    before_writing: bool,
+    expected: type[MallkuError],
+) -> None:
+    """`unavailable` where nothing was written for certain, else `outcome_unknown`; then it goes on."""
+
+    def connect(path: Path, settings: EmbeddedSettings) -> sqlite3.Connection:
+        return sqlite3.connect(
+            path, factory=FailingCommit, isolation_level=None, check_same_thread=False
+        )
+
+    monkeypatch.setattr(writer, "connect", connect)
+    monkeypatch.setattr(FailingCommit, "before_writing", before_writing)
+    async with running(directory) as people:
+        FailingCommit.failing = code
+        works = [insert("a"), insert("b")]
+        assert await outcomes(people.store, works) == [expected.code] * 2
+        assert await people("count") == 0
+        assert await outcomes(people.store, works) == ["done"] * 2
+
+
+async def test_expired_entries_are_removed_in_bounded_steps(directory: Path) -> None:
+    """Each commit removes a few; in the end none is left, and what has not expired stays."""
+    clock = Clock()
+    async with running(directory, EmbeddedSettings(ledger_sweep_entries=5), clock=clock) as people:
+        for _ in range(4):
+            claims = [make_claim(expires_ms=clock.now + 1_000) for _ in range(10)]
+            works = [
+                make_work("insert", "people", {"document": {}}, claim=claim) for claim in claims
+            ]
+            assert await outcomes(people.store, works) == ["done"] * 10
+        connection = sqlite3.connect(directory / "mallku.sqlite")
+
+        def expired() -> int:
+            sql = "SELECT count(*) FROM mallku_ledger WHERE expires_ms < ?"
+            return int(connection.execute(sql, (clock.now,)).fetchone()[0])
+
+        clock.now += 2_000
+        left = [expired()]
+        while left[-1]:
+            await people("insert", document={})
+            left.append(expired())
+        connection.close()
+        assert left[0] == 40
+        assert all(0 < before - after <= 7 for before, after in zip(left, left[1:], strict=False))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from mallku_contracts.arguments import Count, Insert
+from mallku_contracts.errors import DeadlineExceeded
+from mallku_contracts.operations import OPERATIONS
+from mallku_contracts.subjects import CommandSubject
+from mallku_workers.breaker import Breaker
+from mallku_workers.execution import Executor
+from mallku_workers.message import Deadline, unix_ms
+from tests.support.simulated_store import SimulatedStore
+from tests.workers.world import pause, until
+
+SUBJECT = CommandSubject("p", "db", "c", "count")
+
+
+def _deadline(seconds: float, ends_ms: int | None = None) -> Deadline:
+    wall = unix_ms() + 60_000 if ends_ms is None else ends_ms
+    return Deadline(wall, time.monotonic() + seconds)
+
+
+@pytest.fixture
+async def store() -> SimulatedStore:
+    """A store of one's own."""
+    return SimulatedStore()
+
+
+@pytest.fixture
+async def executor(store: SimulatedStore) -> Executor:
+    """Two reads and three writes at a time."""
+    breaker = Breaker(100, 1.0, time.monotonic)
+    return Executor(store, breaker, max_reads=2, max_writes=3, clock=unix_ms)
+
+
+async def _read(executor: Executor, deadline: Deadline) -> object:
+    operation = OPERATIONS["count"]
+    return (await executor.execute(SUBJECT, operation, Count(), None, deadline)).result
+
+
+async def _write(executor: Executor, deadline: Deadline) -> object:
+    operation = OPERATIONS["insert"]
+    document = Insert(document={})
+    return (await executor.execute(SUBJECT, operation, document, None, deadline)).result
+
+
+async def test_reads_and_writes_have_bulkheads_of_their_own(
+    store: SimulatedStore, executor: Executor
+) -> None:
+    """Reads that hang leave room for writes, and never are more than their bound inside."""
+    store.gate.clear()
+    reads = [asyncio.ensure_future(_read(executor, _deadline(5))) for _ in range(10)]
+    writes = [asyncio.ensure_future(_write(executor, _deadline(5))) for _ in range(10)]
+    await until(lambda: store.inside >= 5)
+    await pause()
+    assert store.inside == 5
+    store.gate.set()
+    await asyncio.gather(*reads, *writes)
+    assert store.most_inside == 5
+    assert len(store.works) == 20
+
+
+async def test_nobody_waits_for_a_place_longer_than_their_caller(
+    store: SimulatedStore, executor: Executor
+) -> None:
+    """Behind commands that take long, a short one is refused in time, and takes no place along."""
+    store.gate.clear()
+    long = [asyncio.ensure_future(_read(executor, _deadline(5))) for _ in range(2)]
+    await until(lambda: store.inside >= 2)
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await _read(executor, _deadline(0.05))
+    assert time.monotonic() - begun < 1.0
+    store.gate.set()
+    await asyncio.gather(*long)
+    await asyncio.gather(*(_read(executor, _deadline(1)) for _ in range(5)))
+
+
+async def test_places_do_not_leak(store: SimulatedStore, executor: Executor) -> None:
+    """Timeouts, errors and cancellations give their place back."""
+    store.gate.clear()
+    ends = await asyncio.gather(
+        *(_read(executor, _deadline(0.01)) for _ in range(5)), return_exceptions=True
+    )
+    assert all(isinstance(end, Exception) for end in ends)
+    cancelled = [asyncio.ensure_future(_read(executor, _deadline(5))) for _ in range(5)]
+    await asyncio.sleep(0)
+    for task in cancelled:
+        task.cancel()
+    await asyncio.gather(*cancelled, return_exceptions=True)
+    store.fault = RuntimeError("surprise")
+    store.gate.set()
+    await asyncio.gather(*(_read(executor, _deadline(1)) for _ in range(5)), return_exceptions=True)
+    store.fault = None
+    store.gate.clear()
+    last = [asyncio.ensure_future(_read(executor, _deadline(5))) for _ in range(2)]
+    await until(lambda: store.inside >= 2)
+    store.gate.set()
+    await asyncio.gather(*last)
+
+
+async def test_the_store_is_told_when_it_may_not_begin_any_more(
+    store: SimulatedStore, executor: Executor
+) -> None:
+    """The earlier of budget and end, on the store's wall clock, milliseconds."""
+    now = unix_ms()
+    await _read(executor, _deadline(2.0))
+    await _read(executor, _deadline(60.0, ends_ms=now + 1_000))
+    first, second = (work.deadline_ms - now for work in store.works)
+    assert 1_900 <= first <= 2_200
+    assert 900 <= second <= 1_000
+
+
+async def test_what_is_over_is_not_begun(store: SimulatedStore, executor: Executor) -> None:
+    """By the budget or by the wall clock."""
+    for deadline in (_deadline(-0.001), _deadline(5, ends_ms=unix_ms() - 1)):
+        with pytest.raises(DeadlineExceeded):
+            await _read(executor, deadline)
+        with pytest.raises(DeadlineExceeded):
+            executor.refuse_hopeless(OPERATIONS["count"], deadline)
+    assert store.works == []
