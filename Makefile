@@ -16,7 +16,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint types imports check format clean
+.PHONY: help setup demo up test bench lint types imports check format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ up: $(STAMP)  ## the same gateway stays up and prints how to reach it
 
 test: $(STAMP)  ## all tests; ARGS="-k name" goes to pytest
 	$(RUN) pytest $(ARGS)
+
+bench: $(STAMP)  ## the gateway beside its peers, in under five minutes; ARGS="--help" says more
+	$(RUN) tests.benchmarks.run $(ARGS)
 
 lint: $(STAMP)  ## ruff: rules and format
 	$(RUN) ruff check .

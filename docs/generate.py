@@ -11,6 +11,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +97,7 @@ def _constants(path: Path) -> Iterator[tuple[str, Any, str]]:
     """Numbers with a name in capitals and a docstring behind them."""
     body = ast.parse(path.read_text()).body
     module: Any = None
-    for node, following in zip(body, body[1:], strict=False):
+    for node, following in pairwise(body):
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             continue
         documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)

@@ -33,6 +33,7 @@ from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
 from mallku_broker.files import read_private_text, read_text
 from mallku_broker.headers import NO_HEADERS
 from mallku_broker.nkeys import public_nkey
+from mallku_broker.transport import AbortableTransport
 from mallku_contracts.errors import (
     ConfigurationError,
     GatewayUnreachable,
@@ -152,6 +153,7 @@ class GatewayConnection(Client):
         self.name = name
         self.inbox_prefix = ""
         self.failures: dict[str, str] = {}
+        self._transport = self._wire = AbortableTransport()
         self._settings = settings
         self._watchers: list[Watcher] = []
         self._listeners: dict[int, Listener] = {}
@@ -301,9 +303,10 @@ class GatewayConnection(Client):
         except TimeoutError:
             self._pending.clear()
             self._pending_data_size = 0
-            self._drop_transport()
+            self._wire.abort()
+        self._up.clear()
         # Not by cancelling, which nats-py swallows in places: without its transport it ends.
-        guard = asyncio.get_running_loop().call_later(limit / 2, self._drop_transport)
+        guard = asyncio.get_running_loop().call_later(limit / 2, self._wire.abort)
         try:
             await super().close()
         finally:
@@ -342,7 +345,7 @@ class GatewayConnection(Client):
 
     async def _attempt_reconnect(self) -> None:
         self._up.clear()
-        self._drop_transport()
+        self._wire.abort()
         self._tell(EventKind.DISCONNECTED, str(self.last_error or ""))
         await super()._attempt_reconnect()
 
@@ -351,7 +354,6 @@ class GatewayConnection(Client):
             # The cancellation by `connect` was swallowed: `asyncio.wait_for` of Python 3.11 does
             # so when what it waits for is done in the same moment.
             raise asyncio.CancelledError
-        self._drop_transport()  # of an attempt that got no further than a socket
         try:
             await super()._connect_to_server(s)
         except (OSError, TimeoutError) as error:
@@ -398,11 +400,6 @@ class GatewayConnection(Client):
         if "authorization violation" in text or "offers no tls" in text:
             source = self._settings.credentials or "no credentials file was given"
             raise ConfigurationError(f"the broker refuses us: {error} ({source})") from None
-
-    def _drop_transport(self) -> None:
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
 
     def _tell(self, kind: EventKind, detail: str = "", subject: str = "") -> None:
         event = ConnectionEvent(kind, self.name, detail, subject)

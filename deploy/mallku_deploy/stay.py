@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from mallku_deploy.environment import write_env_file
 from mallku_deploy.furnish import furnish, make_private_folder
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
+from mallku_deploy.interruption import ASKING
 from mallku_deploy.panel import announce, show_attached, show_leaving, show_ready
 from mallku_deploy.speaker import CALLER
 from mallku_deploy.tenancy import HouseTaken, Running, meet, tell, tenancy
@@ -100,7 +100,7 @@ async def _first(work: asyncio.Task[Any], leave: asyncio.Event) -> bool:
 def _leave_on_signals() -> asyncio.Event:
     leave = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ASKING:
         loop.add_signal_handler(number, leave.set)
     return leave
 

@@ -40,6 +40,16 @@ class Supervisor:
         Raises:
             Unavailable: a worker ended before it ever was; its own words are on standard error.
         """
+        everybody = asyncio.create_task(self._everybody())
+        try:
+            waiting = {everybody, *self._tasks}
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            everybody.cancel()
+        for task in done:  # a place that ended before all were ready did so with an error
+            task.result()
+
+    async def _everybody(self) -> None:
         await asyncio.gather(*(place.first_ready for place in self._places))
 
     async def stop(self, timeout_s: float = STOP_WORKERS_S) -> None:
@@ -72,8 +82,9 @@ class _Place:
     async def keep(self) -> None:
         """Let one life follow the other until asked to end."""
         while not self._ending.is_set():
+            lost: WorkerLost | NotYet | None
             try:
-                lost: WorkerLost | NotYet | None
+                lost = await self._live()
             except OSError as error:  # no process, no pipe: the machine may recover
                 lost = self._not_started(error)
             if lost is None:

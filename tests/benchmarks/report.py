@@ -88,6 +88,15 @@ def machine(load: Load, rounds: int, size: int) -> str:
     )
 
 
+def disturbance(results: Results) -> str:
+    """One sentence: how much others used the machine meanwhile."""
+    others = results.others
+    return (
+        f"Processes that have no part in this took {others.median:.0%} of the machine in the "
+        f"middle run, and {others.high:.0%} in the worst."
+    )
+
+
 def _server() -> str:
     import subprocess
 

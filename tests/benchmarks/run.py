@@ -14,7 +14,7 @@ from typing import Any, Final
 from mallku_deploy.bench import Load
 from tests.benchmarks.contest import Results, compete
 from tests.benchmarks.contestants import Casting, goals
-from tests.benchmarks.report import blocks, machine, show
+from tests.benchmarks.report import blocks, disturbance, machine, show
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.startup import Startup, measure
 
@@ -33,8 +33,9 @@ def main() -> None:
         print(json.dumps(_as_json(results, startup), indent=2))
     else:
         show(found)
+        print(disturbance(results))
     if options.write:
-        text = [machine(load, options.rounds, options.size)]
+        text = [machine(load, options.rounds, options.size), disturbance(results)]
         text += [block.markdown() for block in found]
         write_between_markers(options.write, "\n\n".join(text))
 

@@ -107,8 +107,8 @@ class Stage:
                 signed=signed,
                 unsigned=await enter(_house(directory / "unsigned", sign_reads=False)),
                 echo=await enter(_echo()),
-                peer=await enter(_peer(signed.house, directory, remember=False)),
-                remembering_peer=await enter(_peer(signed.house, directory, remember=True)),
+                peer=await enter(open_peer(signed.house, directory, remember=False)),
+                remembering_peer=await enter(open_peer(signed.house, directory, remember=True)),
             )
 
 
@@ -185,7 +185,7 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def _peer(house: House, directory: Path, *, remember: bool) -> AsyncIterator[PeerOnStage]:
+async def open_peer(house: House, directory: Path, *, remember: bool) -> AsyncIterator[PeerOnStage]:
     """A peer under the policy of `house`, with a token of its own issuer."""
     word = "yes" if remember else "no"
     key = SigningKey(secrets.token_bytes(SEED_BYTES))

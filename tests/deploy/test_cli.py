@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -27,8 +28,6 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 @pytest.fixture(autouse=True)
 def _nobody_speaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No gateway of this machine plays a part."""
-    import os
-
     for name in os.environ:
         if name.startswith("MALLKU_"):
             monkeypatch.delenv(name)

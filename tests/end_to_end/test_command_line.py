@@ -4,13 +4,16 @@ import base64
 import json
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mallku_broker.files import write_private_text
-from tests.end_to_end.conftest import Up, clean_environment, run
+from tests.end_to_end.conftest import COMMAND, Up, clean_environment, run, until
 
 ANCHORS = "memory_anchors"
 
@@ -25,8 +28,6 @@ def anchors(up: Up) -> None:
 
 def _sign(up: Up, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     command = ["-m", "mallku_deploy.entry", "sign", "--env-file", str(up.env_file), *arguments]
-    import sys
-
     return subprocess.run(
         [sys.executable, *command],
         capture_output=True,
@@ -142,8 +143,6 @@ def test_nats_req_sends_a_signed_command_once(up: Up, tmp_path: Path) -> None:
 
 
 def _decode() -> str:
-    import sys
-
     return shlex.join([sys.executable, "-m", "mallku_deploy.entry", "decode"])
 
 
@@ -183,3 +182,28 @@ def test_the_demo_keeps_its_promises() -> None:
     assert "promises were kept" in done.stdout
     for operation in ("insert", "get", "update", "find"):
         assert operation in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Stopped in the middle, it takes its processes and its folder with it; exit code 130."""
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        demo = subprocess.Popen(
+            [*COMMAND, "demo"],
+            stdout=out,
+            stderr=out,
+            env=clean_environment() | {"TMPDIR": str(tmp_path)},
+        )
+    try:
+        until("it has begun", lambda: "worker processes run" in log.read_text())
+        pids = [child.pid for child in psutil.Process(demo.pid).children(recursive=True)]
+        demo.send_signal(number)
+        assert demo.wait(10) == 130, log.read_text()
+    finally:
+        demo.kill()
+        demo.wait()
+    assert pids
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    assert list(tmp_path.glob("mallku-demo-*")) == []
+    assert "Traceback" not in log.read_text()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -200,8 +201,6 @@ def test_without_the_binary_the_extra_is_named(tmp_path: Path) -> None:
         "sys.argv = ['mallku-gateway', 'up', '--data', sys.argv[1], '--port', '0']\n"
         "from mallku_deploy.entry import main\nsys.exit(main())\n"
     )
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "house")],
         capture_output=True,

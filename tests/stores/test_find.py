@@ -195,7 +195,7 @@ async def test_more_is_said_exactly_when_more_was_asked_for_and_exists(
 
 
 async def test_a_sort_follows_arangodbs_order_of_types(people: Caller) -> None:
-    """null < bool < number < string < array < object, missing as null, ties by key."""
+    """Null < bool < number < string < array < object, missing as null, ties by key."""
     ordered: list[Any] = [
         None,
         False,

@@ -132,7 +132,10 @@ class SimulatedCaller:
     def again(self, sent: Sent, **header: Any) -> Sent:
         """A retry: a new transmission of the same command, signed anew."""
         where = None if sent.subject.collection == "@" else sent.subject.collection
-        fields = {"idem": sent.header.idem, "attempt": sent.header.attempt + 1} | header
+        fields: dict[str, Any] = {
+            "idem": sent.header.idem,
+            "attempt": sent.header.attempt + 1,
+        } | header
         return self.seal(sent.subject.operation, sent.body, where, **fields)
 
 

@@ -28,7 +28,7 @@ def test_every_setting_has_a_description_and_numbers_have_bounds() -> None:
     """What an operator may tune is explained, and nothing can be set without limit."""
     for name, field in WorkerSettings.model_fields.items():
         assert field.description, name
-        if field.annotation in (int, float):
+        if field.annotation is int or field.annotation is float:
             bounds = {type(bound).__name__ for bound in field.metadata}
             assert bounds & {"Ge", "Gt"}, name
             assert "Le" in bounds, name

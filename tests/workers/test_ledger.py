@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +38,7 @@ def test_how_long_a_claim_is_kept(caller: SimulatedCaller) -> None:
     """Keys that the library made for a quarter of an hour, keys that a caller named for a day."""
     operation = OPERATIONS["insert"]
     for idem, life in ((None, MADE_KEY_LIFE_MS), ("order-66", NAMED_KEY_LIFE_MS)):
-        header = {} if idem is None else {"idem": idem}
+        header: dict[str, Any] = {} if idem is None else {"idem": idem}
         sent = caller.seal("insert", {}, **header)
         claim = make_claim(sent.subject, operation, sent.header, sent.body, 1_000)
         assert claim is not None

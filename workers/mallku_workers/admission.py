@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -11,11 +11,14 @@ from mallku_contracts.errors import Busy, ForeignReplyInbox, InvalidSubject, Mes
 from mallku_contracts.limits import MAX_COMMAND_BYTES
 from mallku_contracts.operations import OPERATIONS, Operation, Scope
 from mallku_contracts.policy import Limits
-from mallku_contracts.subjects import NO_COLLECTION, CommandSubject, is_own_inbox
-from mallku_workers.message import Case
+from mallku_contracts.subjects import NO_COLLECTION, CommandSubject, is_name, is_own_inbox
+from mallku_workers.message import Case, Message
 
 UNKNOWN_IN_FLIGHT: Final = 4
 """Commands under way for each principal that the policy does not know, commands."""
+
+_PRINCIPAL: Final = 3
+"""Where in a command's subject the principal stands."""
 
 
 def admit(case: Case) -> tuple[CommandSubject, Operation]:
@@ -28,11 +31,10 @@ def admit(case: Case) -> tuple[CommandSubject, Operation]:
         InvalidSubject, ForeignReplyInbox, MessageTooLarge
     """
     message = case.message
-    subject = CommandSubject.parse(message.subject)
-    case.subject = subject
-    if not is_own_inbox(message.reply, subject.principal):
+    case.may_reply = _is_own_inbox(message)
+    case.subject = subject = CommandSubject.parse(message.subject)
+    if not case.may_reply:
         raise ForeignReplyInbox("the reply was not asked for at the principal's own inbox")
-    case.may_reply = True
     operation = OPERATIONS.get(subject.operation)
     if operation is None:
         raise InvalidSubject(f"there is no operation {subject.operation!r}")
@@ -44,6 +46,13 @@ def admit(case: Case) -> tuple[CommandSubject, Operation]:
     if len(message.data) > MAX_COMMAND_BYTES:
         raise MessageTooLarge(f"a command has at most {MAX_COMMAND_BYTES} bytes")
     return subject, operation
+
+
+def _is_own_inbox(message: Message) -> bool:
+    """Whether the reply goes to whom the subject names, be the rest of the subject as it may."""
+    tokens = message.subject.split(".", _PRINCIPAL + 1)
+    principal = tokens[_PRINCIPAL] if len(tokens) > _PRINCIPAL else ""
+    return is_name(principal) and is_own_inbox(message.reply, principal)
 
 
 class Slots:
@@ -70,7 +79,7 @@ class Slots:
         self.turned_away = 0
 
     @contextmanager
-    def take(self, case: Case, principal: str) -> Iterator[None]:
+    def take(self, case: Case, principal: str) -> Generator[None]:
         """Hold a slot while the command is under way; `Busy` when there is none."""
         limits = self._limits(principal)
         bound = UNKNOWN_IN_FLIGHT if limits is None else limits.in_flight

@@ -6,7 +6,7 @@ lets many probes through; so its states, counter and listeners are kept, and dri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ class Breaker:
             )
 
     @contextmanager
-    def guard(self) -> Iterator[None]:
+    def guard(self) -> Generator[None]:
         """Let the body run unless the store is being left alone.
 
         Raises:

@@ -18,5 +18,6 @@ def demo() -> None:
 
     require_gateway()
     from mallku_deploy.demo.play import play
+    from mallku_deploy.interruption import interruptible
 
-    raise typer.Exit(asyncio.run(play()))
+    raise typer.Exit(asyncio.run(interruptible(play())))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from mallku_broker.events import RefusedByBroker
 from mallku_client.answers import read_body
 from mallku_client.clock import Clock
 from mallku_client.settings import ClientSettings
-from mallku_client.transport import Transport
+from mallku_client.transport import NotDelivered, Transport
 from mallku_client.verifier import TrustFile, Verifier
 from mallku_contracts.envelope import CommandHeader, Envelope, command_hash
-from mallku_contracts.errors import MallkuError
+from mallku_contracts.errors import MallkuError, PermissionDenied
 
 
 @dataclass(slots=True)
@@ -20,8 +19,8 @@ class CountingTransport:
     """Carries requests as they are, and remembers the id of each command.
 
     Attributes:
-        sent: Those that the broker let through to the workers.
-        turned_away: Those that the broker's own lock refused.
+        sent: Those that may have reached a worker.
+        turned_away: Those that certainly reached nobody: the broker's own lock refused them.
     """
 
     inner: Transport
@@ -36,7 +35,7 @@ class CountingTransport:
         self.sent.append(header.id)
         try:
             return await self.inner.request(subject, payload, headers, timeout_s)
-        except RefusedByBroker:
+        except (PermissionDenied, NotDelivered):  # a worker's refusal is a reply like any other
             self.sent.remove(header.id)
             self.turned_away.append(header.id)
             raise

@@ -30,7 +30,8 @@ async def test_nobody_else_may_read_the_files(people: Caller, directory: Path) -
     await people("insert", document={})
     assert mode(directory) == 0o700
     modes = {path.name: mode(path) for path in directory.iterdir()}
-    assert modes.keys() == {"mallku.sqlite", "mallku.sqlite-wal", "mallku.sqlite-shm"}
+    names = ("mallku.sqlite", "mallku.sqlite-shm", "mallku.sqlite-wal", "mallku.turn")
+    assert sorted(modes) == list(names)
     assert set(modes.values()) == {0o600}
 
 

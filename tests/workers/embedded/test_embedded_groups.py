@@ -23,6 +23,7 @@ from mallku_workers.stores.base import Done, Work
 from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore, writer
 from mallku_workers.stores.embedded.handlers import SINGLE
 from mallku_workers.stores.embedded.lane import Job
+from mallku_workers.stores.embedded.turn import Turn
 from mallku_workers.stores.embedded.writer import Writer
 from tests.stores.calling import DATABASE, Caller, make_claim, make_work, now_ms
 
@@ -367,3 +368,37 @@ async def test_expired_entries_are_removed_in_bounded_steps(directory: Path) -> 
         connection.close()
         assert left[0] == 40
         assert all(0 < before - after <= 7 for before, after in zip(left, left[1:], strict=False))
+
+
+def test_the_turn_belongs_to_one_writer(tmp_path: Path) -> None:
+    """A second one gets it only after it was given back, or its holder went away."""
+    one, other = Turn(tmp_path / "a.sqlite"), Turn(tmp_path / "a.sqlite")
+    assert one.try_take()
+    assert not other.try_take()
+    one.give_back()
+    assert other.try_take()
+    assert not one.try_take()
+    other.close()
+    assert one.try_take()
+    one.close()
+
+
+async def test_writers_that_always_have_work_take_turns(directory: Path) -> None:
+    """Two busy stores on one file: neither is refused, and neither waits for the other's end."""
+    settings = EmbeddedSettings(busy_timeout_ms=10_000)
+    async with running(directory, settings) as people:
+        other = EmbeddedStore(directory, settings=settings)
+        await other.start()
+        finished: list[EmbeddedStore] = []
+
+        async def keep_busy(store: EmbeddedStore, lane: int) -> None:
+            for number in range(20):
+                await store.execute(insert(f"{id(store)}-{lane}-{number}"))
+                finished.append(store)
+
+        stores: list[Any] = [people.store, other]
+        await asyncio.gather(*(keep_busy(store, n) for store in stores for n in range(20)))
+        await other.stop()
+        first_half = finished[:400]
+        assert len(finished) == 800
+        assert min(first_half.count(store) for store in stores) > 80

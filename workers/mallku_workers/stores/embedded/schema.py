@@ -21,9 +21,8 @@ from mallku_workers.stores.embedded.settings import EmbeddedSettings
 FORMAT: Final = 1
 """The layout of the file, kept in `user_version`."""
 
-import os as _o
 
-PAGE_BYTES: Final = int(_o.environ.get("PG","8192"))
+PAGE_BYTES: Final = 4_096
 """Page size of new files, bytes."""
 
 STATEMENTS: Final = 512

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,12 +38,13 @@ from mallku_workers.stores.embedded.ledger import Ledger, recall
 from mallku_workers.stores.embedded.schema import connect, file_identity
 from mallku_workers.stores.embedded.session import Session
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
+from mallku_workers.stores.embedded.turn import Turn
 
-FIRST_WAIT_S: Final = 0.000_5
-"""Before the second try for the write lock, seconds; it doubles with every try."""
+FIRST_WAIT_S: Final = 0.000_25
+"""Before the second try for the turn or the write lock, seconds; it doubles with every try."""
 
-LONGEST_WAIT_S: Final = 0.008
-"""Between two tries for the write lock, seconds."""
+LONGEST_WAIT_S: Final = 0.002
+"""Between two such tries, seconds."""
 
 _MS_PER_S: Final = 1_000
 _log = structlog.get_logger("mallku.store")
@@ -69,6 +71,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._file = (0, 0)
         self._catalog = Catalog(0, {})
+        self._turn = Turn(path)
         self._pause = threading.Event()
 
     def serve(self, jobs: list[Job]) -> list[Job]:
@@ -88,6 +91,7 @@ class Writer:
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back by that."""
+        self._turn.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -188,19 +192,21 @@ class Writer:
 
     def _lock(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
         """Take the write lock; False as soon as some of the jobs have waited too long for it."""
+        if not self._patiently(self._turn.try_take, jobs):
+            return False
+        try:
+            return self._patiently(partial(_try_begin, connection), jobs)
+        finally:
+            self._turn.give_back()
+
+    def _patiently(self, attempt: Callable[[], bool], jobs: list[Job]) -> bool:
         wait_s = FIRST_WAIT_S
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not faults.is_busy(error):
-                    raise
-            else:
-                return True
+        while not attempt():
             if self._refuse_late(jobs):
                 return False
             self._pause.wait(wait_s * (0.5 + random.random()))  # noqa: S311 - only spreads tries
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        return True
 
     def _refuse_late(self, jobs: list[Job]) -> bool:
         now_ms, now = self._clock(), time.monotonic()
@@ -228,6 +234,16 @@ class Writer:
             except sqlite3.Error:
                 _log.exception("a failed commit could not be rolled back")
         return faults.translate_commit(error, rolled_back=rolled_back)
+
+
+def _try_begin(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if faults.is_busy(error):
+            return False
+        raise
+    return True
 
 
 def _carry_out_once(session: Session, ledger: Ledger, work: Work) -> Done:

@@ -1,0 +1,55 @@
+"""nats-py's TCP transport, made to let go of a connection at once when it has to."""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import ParseResult
+
+from nats.aio.transport import TcpTransport
+
+
+class AbortableTransport(TcpTransport):
+    """One socket after the other, each of which can be dropped without waiting for the peer.
+
+    nats-py waits for a close that may never come: while the peer takes nothing, the bytes that are
+    still to be sent hold it up, and after a TLS handshake that failed nobody reports it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._aborted = False
+
+    def abort(self) -> None:
+        """Drop the connection and what was not sent yet."""
+        self._aborted = True
+        if self._io_writer is not None:
+            self._io_writer.transport.abort()
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        """Open another socket; the former one is dropped."""
+        self.abort()
+        await super().connect(uri, buffer_size, connect_timeout)
+        self._aborted = False
+
+    async def connect_tls(
+        self,
+        uri: str | ParseResult,
+        ssl_context: ssl.SSLContext,
+        buffer_size: int,
+        connect_timeout: int,
+    ) -> None:
+        """Shake hands; a handshake that fails drops the socket."""
+        try:
+            await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+        except BaseException:
+            self.abort()
+            raise
+
+    async def wait_closed(self) -> None:
+        """Return when the connection is closed; at once when it was dropped."""
+        if not self._aborted:
+            await super().wait_closed()
+
+    def __bool__(self) -> bool:
+        """True, lest nats-py take one of its own before there is a socket."""
+        return True

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from mallku_client import Answer, SecuredDatabaseInterface
+from mallku_contracts.errors import (
+    GatewayUnreachable,
+    InternalError,
+    MallkuError,
+)
+from tests.integration.world import World, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LANES = 24
+
+
+@dataclass
+class Load:
+    """Inserts from many tasks at once, until told to stop.
+
+    Attributes:
+        acknowledged: The documents' keys whose insert was acknowledged.
+        answers: Every answer.
+        errors: Every error, which there should not be.
+    """
+
+    client: SecuredDatabaseInterface
+    timeout_s: float = 15.0
+    acknowledged: set[str] = field(default_factory=set)
+    answers: list[Answer] = field(default_factory=list)
+    errors: list[MallkuError] = field(default_factory=list)
+    stopping: bool = False
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def __aenter__(self) -> Load:
+        self._tasks = [asyncio.create_task(self._lane(number)) for number in range(LANES)]
+        await self.grown()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Let every task finish its command."""
+        self.stopping = True
+        await asyncio.gather(*self._tasks)
+
+    async def grown(self, by: int = 100) -> None:
+        """Wait until so many more were acknowledged."""
+        wanted = len(self.acknowledged) + by
+        await until(
+            f"{wanted} inserts", lambda: len(self.acknowledged) >= wanted or bool(self.errors)
+        )
+
+    async def _lane(self, lane: int) -> None:
+        anchors, number = self.client.collection("memory_anchors"), 0
+        while not self.stopping:
+            number += 1
+            key = f"{lane}-{number}"
+            try:
+                await anchors.insert(
+                    {"_key": key}, timeout=self.timeout_s, on_answer=self.answers.append
+                )
+            except MallkuError as error:
+                self.errors.append(error)
+                return
+            self.acknowledged.add(key)
+
+    async def check(self) -> None:
+        """Everything that was acknowledged is there, and nothing went wrong."""
+        assert self.errors == []
+        anchors = self.client.collection("memory_anchors")
+        assert await anchors.count() == len(self.acknowledged)
+        keys = sorted(self.acknowledged)
+        for start in range(0, len(keys), 1_000):
+            found = await anchors.get_many(keys[start : start + 1_000])
+            assert len(found) == len(keys[start : start + 1_000])
+
+
+async def test_a_killed_worker_loses_nothing(own_world: World) -> None:
+    """Kill -9 under load: every acknowledged insert is there, every call succeeds by its retries,
+    each once, and every intent that was executed has one outcome at most.
+    """
+    async with own_world.client() as client:
+        async with Load(client) as load:
+            pid = await own_world.kill("worker-1", signal.SIGKILL)
+            await load.grown()
+            loss = await own_world.replaced(pid)
+            await load.grown()
+        assert "SIGKILL" in loss.reason
+        await load.check()
+    connection_trail = await own_world.trail()
+    assert max(connection_trail.ids("intent").values()) == 1
+    assert max(connection_trail.ids("done", "failed").values()) == 1
+    assert connection_trail.forged() == []
+
+
+async def test_a_worker_that_is_told_to_stop_drains(own_world: World) -> None:
+    """SIGTERM under load: exit code 0, and not one command had to be sent twice."""
+    async with own_world.client() as client:
+        async with Load(client) as load:
+            for place in ("worker-1", "worker-2", "worker-1"):
+                pid = await own_world.kill(place, signal.SIGTERM)
+                assert (await own_world.replaced(pid)).reason == "ended with 0"
+                await load.grown()
+        await load.check()
+    assert {answer.attempts for answer in load.answers} == {1}
+    trail = await own_world.trail()
+    assert trail.ids("intent") == trail.ids("done", "failed")
+    assert trail.missing_numbers() == 0
+
+
+async def test_a_worker_that_hangs(own_world: World) -> None:
+    """SIGSTOP under load: the other one serves, the hanging one is replaced, nothing is lost."""
+    async with own_world.client() as client:
+        async with Load(client) as load:
+            pid = await own_world.kill("worker-2", signal.SIGSTOP)
+            await load.grown()
+            loss = await own_world.replaced(pid)
+        assert "silent" in loss.reason
+        await load.check()
+
+
+async def test_a_worker_that_hung_for_a_moment(own_world: World) -> None:
+    """SIGSTOP and SIGCONT: what lay in its buffers in between is executed at most once."""
+    async with own_world.client() as client:
+        async with Load(client) as load:
+            pid = await own_world.kill("worker-2", signal.SIGSTOP)
+            await load.grown(50)
+            os.kill(pid, signal.SIGCONT)
+            await load.grown()
+        await load.check()
+    assert own_world.losses == []
+
+
+async def test_a_server_that_dies(own_world: World) -> None:
+    """Kill -9 on nats-server: calls end soon with a typed error that says what to do; when it is
+    back they work, and what was acknowledged before is there.
+    """
+    async with own_world.client(timeout_s=1.0) as client:
+        anchors = client.collection("memory_anchors")
+        await anchors.insert({"_key": "before"})
+        os.kill(own_world.gateway.pids["nats-server"], signal.SIGKILL)
+        begun, told = time.monotonic(), 0
+        while time.monotonic() - begun < 20:
+            call = time.monotonic()
+            try:
+                await anchors.has("before", timeout=0.2)
+            except MallkuError as error:
+                told += 1
+                assert not isinstance(error, InternalError)
+                assert isinstance(error, GatewayUnreachable) or error.retryable
+                assert time.monotonic() - call < 1.0
+            else:
+                if told:
+                    break
+        assert told
+        assert await anchors.has("before", timeout=5)
+        assert await _eventually(anchors.insert, {"_key": "after"})
+    assert own_world.losses == [], "the workers did not outlive the server's restart"
+
+
+async def _eventually(call: Any, *arguments: Any) -> Any:
+    return await call(*arguments, timeout=10)
+
+
+async def test_workers_end_without_a_server(own_world: World) -> None:
+    """SIGTERM while the broker hangs: the drain is bounded, and the worker is gone soon."""
+    server = own_world.gateway.pids["nats-server"]
+    os.kill(server, signal.SIGSTOP)
+    begun = time.monotonic()
+    try:
+        pid = await own_world.kill("worker-1", signal.SIGTERM)
+        await until("its end", lambda: any(loss.pid == pid for loss in own_world.losses))
+        assert time.monotonic() - begun < 12
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert own_world.losses[0].reason == "ended with 0"
+    await own_world.replaced(pid)

@@ -1,0 +1,184 @@
+"""A real gateway: nats-server, worker processes, the embedded store, and real clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from mallku_broker.connection import ConnectionSettings as Settings
+from mallku_broker.connection import GatewayConnection, Watcher, connect
+from mallku_broker.files import load_signing_key, load_token, write_private_text
+from mallku_client import ClientSettings, SecuredDatabaseInterface
+from mallku_contracts.subjects import inbox_prefix
+from mallku_deploy.demo.trail import Trail, read_settled_trail, read_trail
+from mallku_deploy.events import WorkerLost, WorkerReady
+from mallku_deploy.furnish import Furnished, furnish
+from mallku_deploy.gateway import LocalGateway
+from mallku_deploy.house import House
+from mallku_deploy.server import connect_as
+from tests.support.simulated_caller import Answer, Sent, SimulatedCaller, read_answer
+
+EVENT_S = 20.0
+REPLY_S = 5.0
+LOOK_S = 0.02
+
+POLICY = """
+version: 1
+roles:
+  service:
+    rules:
+      - {id: documents, collections: ["*"], operations: [read, write]}
+      - {id: shapes, collections: ["*"], operations: [create-collection, create-index]}
+  operator:
+    rules: [{id: everything, collections: ["*"], operations: [read, write, admin]}]
+  narrow:
+    rules: [{id: look, collections: ["fc_*"], operations: [get]}]
+principals:
+  mallku: {roles: [service]}
+  operator: {roles: [operator]}
+  mallory: {roles: [narrow]}
+  auditor: {kind: auditor}
+  administrator: {kind: administrator}
+"""
+
+
+async def until(what: str, condition: Callable[[], bool], timeout_s: float = EVENT_S) -> None:
+    """Wait for a condition that other processes bring about; fails with its name."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not condition():  # noqa: ASYNC110 - other processes set no event
+                await asyncio.sleep(LOOK_S)
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout_s} s: {what}") from None
+
+
+@dataclass
+class World:
+    """A gateway that runs, and everything that can be asked of it."""
+
+    furnished: Furnished
+    gateway: LocalGateway
+    events: list[object] = field(default_factory=list)
+
+    @property
+    def house(self) -> House:
+        """The data directory."""
+        return self.furnished.house
+
+    @property
+    def workers(self) -> dict[str, int]:
+        """The process id of each worker by its place."""
+        return {name: pid for name, pid in self.gateway.pids.items() if name != "nats-server"}
+
+    @property
+    def losses(self) -> list[WorkerLost]:
+        """The workers that ended, in order."""
+        return [event for event in self.events if isinstance(event, WorkerLost)]
+
+    def client_settings(self, principal: str, **changes: Any) -> ClientSettings:
+        """What a client's process would find in its environment."""
+        environment = self.house.environment(principal, self.gateway.url)
+        return replace(ClientSettings.from_environment(environment), **changes)
+
+    @asynccontextmanager
+    async def client(
+        self, principal: str = "mallku", **changes: Any
+    ) -> AsyncIterator[SecuredDatabaseInterface]:
+        """A real client."""
+        settings = self.client_settings(principal, **changes)
+        async with await SecuredDatabaseInterface.connect(settings=settings) as client:
+            yield client
+
+    @asynccontextmanager
+    async def connection(
+        self, principal: str = "mallku", on_event: Watcher | None = None
+    ) -> AsyncIterator[GatewayConnection]:
+        """A bare connection to the broker with the principal's own credentials."""
+        settings = Settings(
+            url=self.gateway.url, credentials=self.house.principal(principal).credentials
+        )
+        prefix = inbox_prefix(principal)
+        raw = await connect(settings, name=principal, inbox_prefix=prefix, on_event=on_event)
+        try:
+            yield raw
+        finally:
+            await raw.close()
+
+    def caller(self, principal: str = "mallku") -> SimulatedCaller:
+        """Somebody who signs with the principal's own key and token."""
+        files = self.house.principal(principal)
+        token = load_token(files.token).encode()
+        return SimulatedCaller(principal, load_signing_key(files.key), token)
+
+    async def trail(self) -> Trail:
+        """The audit trail, as an auditor reads it, once every intent has its outcome."""
+        connection = await connect_as(self.furnished, "auditor", self.gateway.url)
+        try:
+            return await read_settled_trail(connection, EVENT_S)
+        finally:
+            await connection.close()
+
+    async def refused(self, code: str, subject: str) -> None:
+        """Wait until the trail holds a refusal with this code of a command on this subject."""
+        connection = await connect_as(self.furnished, "auditor", self.gateway.url)
+        try:
+            async with asyncio.timeout(EVENT_S):
+                while not _has(await read_trail(connection), code, subject):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(LOOK_S)
+        finally:
+            await connection.close()
+
+    async def kill(self, place: str, number: signal.Signals) -> int:
+        """Send a signal to the worker in this place; returns its process id."""
+        pid = self.workers[place]
+        os.kill(pid, number)
+        return pid
+
+    async def replaced(self, pid: int) -> WorkerLost:
+        """Wait until this worker's end was announced and another stands in its place."""
+        await until(f"the end of {pid}", lambda: any(loss.pid == pid for loss in self.losses))
+        loss = next(loss for loss in self.losses if loss.pid == pid)
+        at = self.events.index(loss)
+        await until(
+            f"another worker in {loss.slot}",
+            lambda: any(
+                isinstance(event, WorkerReady) and event.slot == loss.slot
+                for event in self.events[at:]
+            ),
+        )
+        return loss
+
+
+def _has(trail: Trail, code: str, subject: str) -> bool:
+    return any((record.code, record.subject) == (code, subject) for record in trail.records)
+
+
+async def exchange(connection: GatewayConnection, sent: Sent, **changes: Any) -> Answer:
+    """Send a transmission as it is, or with another `subject` or `data`; what the reply says."""
+    return read_answer((await ask(connection, sent, **changes)).data, sent)
+
+
+async def ask(connection: GatewayConnection, sent: Sent, **changes: Any) -> Msg:
+    """As `exchange`; the reply as it came."""
+    subject, data = changes.get("subject", str(sent.subject)), changes.get("data", sent.data)
+    return await connection.request(subject, data, timeout=REPLY_S)  # type: ignore[arg-type]  # any number
+
+
+@asynccontextmanager
+async def running_world(folder: Path, workers: int = 2) -> AsyncIterator[World]:
+    """Start a gateway in `folder` with the policy above, and stop it at the end."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    write_private_text(folder / "policy.yaml", POLICY)
+    furnished = furnish(House(folder), workers)
+    events: list[object] = []
+    gateway = LocalGateway(furnished, port=0, announce=events.append)
+    async with gateway:
+        yield World(furnished, gateway, events)
