@@ -16,7 +16,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench lint types imports check format clean
+.PHONY: help setup demo up test bench lint types imports check docs format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ imports: $(STAMP)  ## the import contracts: who may know whom
 	$(BIN)/lint-imports
 
 check: lint types imports  ## everything that reads the code without running it
+
+docs: $(STAMP)  ## what in the documentation is made from the code
+	$(BIN)/python docs/generate.py
 
 format: $(STAMP)  ## let ruff repair what it can
 	$(RUN) ruff check --fix .

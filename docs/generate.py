@@ -84,7 +84,10 @@ def _fields(kind: type) -> Iterator[tuple[str, Any, str]]:
         texts = _attribute_texts(kind.__doc__ or "")
         for entry in dataclasses.fields(kind):
             missing = entry.default is dataclasses.MISSING
-            yield entry.name, "required" if missing else entry.default, texts.get(entry.name, "")
+            name = entry.metadata.get("variable", entry.name)
+            unit = entry.metadata.get("unit")
+            text = texts.get(entry.name, "") + (f" ({unit})" if unit else "")
+            yield name, "required" if missing else entry.default, text
 
 
 def _attribute_texts(doc: str) -> dict[str, str]:

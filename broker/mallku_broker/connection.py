@@ -160,6 +160,7 @@ class GatewayConnection(Client):
         self._sids: dict[Subscription, int] = {}
         self._established = False
         self._give_up_at = math.inf
+        self._why = ""
         self._up = asyncio.Event()
         self._kick: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._kick.set_result(None)
@@ -343,10 +344,14 @@ class GatewayConnection(Client):
         await self._on_error(error)
         await self._process_op_err(error)
 
+    async def _process_op_err(self, e: Exception) -> None:
+        self._why = str(e) or type(e).__name__
+        await super()._process_op_err(e)
+
     async def _attempt_reconnect(self) -> None:
         self._up.clear()
         self._wire.abort()
-        self._tell(EventKind.DISCONNECTED, str(self.last_error or ""))
+        self._tell(EventKind.DISCONNECTED, self._why)
         await super()._attempt_reconnect()
 
     async def _connect_to_server(self, s: Srv) -> None:

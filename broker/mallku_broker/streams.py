@@ -58,6 +58,15 @@ class StreamSettings:
     """How much may be kept, bytes on disk; the server sets these aside when a stream is made.
 
     A full audit stream refuses: nothing is executed any more until there is room.
+
+    Attributes:
+        audit_bytes: The audit trail, bytes.
+        checkpoint_bytes: The workers' checkpoints, bytes.
+        job_bytes: Jobs that wait, bytes; a full stream refuses new ones.
+        dead_bytes: Jobs that could not be done, bytes.
+        result_bytes: Results of jobs, bytes.
+        bucket_bytes: Policy, keys and flags, each, bytes.
+        replicas: On how many servers each of them is kept.
     """
 
     audit_bytes: int = 4_096 * MIB

@@ -16,7 +16,7 @@ class AbortableTransport(TcpTransport):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # nats-py leaves it untyped
         self._aborted = False
 
     def abort(self) -> None:
@@ -48,7 +48,7 @@ class AbortableTransport(TcpTransport):
     async def wait_closed(self) -> None:
         """Return when the connection is closed; at once when it was dropped."""
         if not self._aborted:
-            await super().wait_closed()
+            await super().wait_closed()  # type: ignore[no-untyped-call]  # as above
 
     def __bool__(self) -> bool:
         """True, lest nats-py take one of its own before there is a socket."""

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import ConnectionEvent, EventKind
@@ -31,10 +33,16 @@ async def _stream(world: World) -> dict[str, int]:
     return state
 
 
-async def test_a_captured_command(
-    world: World, raw: GatewayConnection, caller: SimulatedCaller
-) -> None:
+@pytest_asyncio.fixture(loop_scope="session")
+async def copier(world: World) -> AsyncIterator[GatewayConnection]:
+    """A connection of somebody whose refusals are too many to be recorded one by one."""
+    async with world.connection("copier") as connection:
+        yield connection
+
+
+async def test_a_captured_command(world: World, copier: GatewayConnection) -> None:
     """The same bytes again, until both workers have had them: always `replayed`, one effect."""
+    raw, caller = copier, world.caller("copier")
     for operation, arguments in (
         ("insert", {"document": {"kind": "captured"}}),
         ("get", {"document": "captured"}),
@@ -57,8 +65,9 @@ async def test_a_captured_command(
     assert found.result == 1
 
 
-async def test_copies_at_the_same_moment(raw: GatewayConnection, caller: SimulatedCaller) -> None:
+async def test_copies_at_the_same_moment(world: World, copier: GatewayConnection) -> None:
     """Twenty copies at once, to whichever worker: one is executed."""
+    raw, caller = copier, world.caller("copier")
     for number in range(10):
         sent = caller.seal("insert", {"document": {"kind": f"copied-{number}"}})
         answers = await asyncio.gather(*(exchange(raw, sent) for _ in range(20)))
@@ -81,16 +90,16 @@ async def test_copies_at_the_same_moment(raw: GatewayConnection, caller: Simulat
         "",
     ],
 )
-async def test_a_reply_that_is_asked_for_elsewhere(
-    world: World, caller: SimulatedCaller, reply: str
-) -> None:
-    """With the principal's own credentials and a good signature, or with junk: the refusal is
-    recorded, nothing is executed, and the stream still stands with all its records.
+async def test_a_reply_that_is_asked_for_elsewhere(world: World, reply: str) -> None:
+    """By the principal itself, signed or junk: refused and recorded, and the stream still stands.
+
+    Nothing is executed, and nothing is published where the reply was asked for.
     """
-    async with world.connection() as raw:
+    caller = world.caller("thief")
+    async with world.connection("thief") as raw:
         for data in (caller.seal("insert", {"document": {"kind": "foreign"}}).data, b"junk"):
             before = await _stream(world)
-            subject = str(CommandSubject("mallku", "mallku", "memory_anchors", "insert"))
+            subject = str(CommandSubject("thief", "mallku", "memory_anchors", "insert"))
             raw.post(subject, data, reply=reply)
             await raw.flush()
             await world.refused("foreign_reply_inbox", subject)
@@ -177,9 +186,7 @@ async def test_where_the_broker_is_wider_the_worker_is_not(world: World) -> None
 async def test_a_subject_that_is_no_text(
     world: World, raw: GatewayConnection, caller: SimulatedCaller
 ) -> None:
-    """Bytes that are no UTF-8, which a broker takes for a token: refused like every other name,
-    and both workers go on answering.
-    """
+    """Bytes that are no UTF-8 are a token to a broker: refused, and both workers go on."""
     before = world.workers
     for _ in range(20):
         line = (
@@ -194,18 +201,13 @@ async def test_a_subject_that_is_no_text(
     assert world.workers == before
 
 
-async def test_a_flood_of_junk_does_not_stop_the_others(
-    world: World, caller: SimulatedCaller
-) -> None:
+async def test_a_flood_of_junk_does_not_stop_the_others(world: World) -> None:
     """Thousands of refusals a second: summed up in the trail, and commands are still answered."""
     before = (await _stream(world))["messages"]
-    async with world.connection() as raw, world.connection("operator") as other:
+    subject = "mallku.v1.cmd.flooder.mallku.memory_anchors.get"
+    async with world.connection("flooder") as raw, world.connection("operator") as other:
         for _ in range(3_000):
-            raw.post(
-                "mallku.v1.cmd.mallku.mallku.memory_anchors.get",
-                b"junk",
-                reply="_INBOX_mallku.mallku.junk",
-            )
+            raw.post(subject, b"junk", reply="_INBOX_mallku.flooder.junk")
         await raw.flush()
         for _ in range(20):
             operator = world.caller("operator")

@@ -50,8 +50,9 @@ async def test_two_workers_share_the_load(
 async def test_the_audit_trail_is_complete(
     world: World, raw: GatewayConnection, caller: SimulatedCaller
 ) -> None:
-    """Every command has one intent and one outcome; the caller's signature holds from the record
-    alone; every receipt is the hash of the record at its sequence.
+    """Every command has one intent and one outcome, and each receipt is its record's hash.
+
+    The caller's signature holds again, from the record alone.
     """
     commands = [caller.seal("insert", {"document": {"n": n}}) for n in range(20)]
     commands += [caller.seal("find", {"filters": {"n": n}}) for n in range(20)]
@@ -161,7 +162,7 @@ async def test_errors_arrive_as_what_they_are(client: SecuredDatabaseInterface) 
 async def test_commands_that_are_too_large(
     client: SecuredDatabaseInterface, raw: GatewayConnection, caller: SimulatedCaller
 ) -> None:
-    """Above 2 MiB the client says so; a worker that gets more says so; above 8 MiB it never does."""
+    """Above 2 MiB client and worker say so; above 8 MiB no worker ever gets it."""
     anchors = client.collection("memory_anchors")
     with pytest.raises(MessageTooLarge):
         await anchors.insert({"text": "x" * MAX_COMMAND_BYTES})
@@ -174,9 +175,7 @@ async def test_commands_that_are_too_large(
 
 
 async def test_replies_near_the_cap(world: World, client: SecuredDatabaseInterface) -> None:
-    """As large as they may be they arrive; larger ones are `result_too_large`, and the worker's
-    connection outlives both.
-    """
+    """Replies arrive up to their limit, then there is `result_too_large`; workers outlive both."""
     before, anchors = world.workers, client.collection("memory_anchors")
     keys: list[str] = []
     for number in range(9):
@@ -200,9 +199,7 @@ async def test_replies_near_the_cap(world: World, client: SecuredDatabaseInterfa
 async def test_a_batch_whose_record_is_larger_than_a_record_may_be(
     world: World, client: SecuredDatabaseInterface
 ) -> None:
-    """10,000 small documents in one command: more to record than a record holds, and yet the
-    outcome stands, shortened.
-    """
+    """10,000 documents in one command: the outcome stands, though all of it would not fit."""
     answers: list[Answer] = []
     await client.collection("khipu_blocks").insert_many(
         [{"n": n} for n in range(10_000)], on_answer=answers.append, timeout=20

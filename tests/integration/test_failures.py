@@ -5,17 +5,13 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Self
 
 import pytest
 
 from mallku_client import Answer, SecuredDatabaseInterface
-from mallku_contracts.errors import (
-    GatewayUnreachable,
-    InternalError,
-    MallkuError,
-)
-from tests.integration.world import World, until
+from mallku_contracts.errors import MallkuError
+from tests.integration.world import EVENT_S, World, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,7 +36,7 @@ class Load:
     stopping: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def __aenter__(self) -> Load:
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._lane(number)) for number in range(LANES)]
         await self.grown()
         return self
@@ -86,8 +82,9 @@ class Load:
 
 
 async def test_a_killed_worker_loses_nothing(own_world: World) -> None:
-    """Kill -9 under load: every acknowledged insert is there, every call succeeds by its retries,
-    each once, and every intent that was executed has one outcome at most.
+    """Kill -9 under load: what was acknowledged is there, every call succeeds, each once.
+
+    No transmission has two intents or two outcomes, and the signatures of all hold.
     """
     async with own_world.client() as client:
         async with Load(client) as load:
@@ -97,10 +94,10 @@ async def test_a_killed_worker_loses_nothing(own_world: World) -> None:
             await load.grown()
         assert "SIGKILL" in loss.reason
         await load.check()
-    connection_trail = await own_world.trail()
-    assert max(connection_trail.ids("intent").values()) == 1
-    assert max(connection_trail.ids("done", "failed").values()) == 1
-    assert connection_trail.forged() == []
+    trail = await own_world.trail()
+    assert max(trail.ids("intent").values()) == 1
+    assert max(trail.ids("done", "failed").values()) == 1
+    assert trail.forged() == []
 
 
 async def test_a_worker_that_is_told_to_stop_drains(own_world: World) -> None:
@@ -142,34 +139,32 @@ async def test_a_worker_that_hung_for_a_moment(own_world: World) -> None:
 
 
 async def test_a_server_that_dies(own_world: World) -> None:
-    """Kill -9 on nats-server: calls end soon with a typed error that says what to do; when it is
-    back they work, and what was acknowledged before is there.
+    """Kill -9 on nats-server: calls end soon with a typed error that may be tried again.
+
+    When it is back they work, what was acknowledged is there, and no worker had to be replaced.
     """
-    async with own_world.client(timeout_s=1.0) as client:
+    async with own_world.client() as client:
         anchors = client.collection("memory_anchors")
         await anchors.insert({"_key": "before"})
         os.kill(own_world.gateway.pids["nats-server"], signal.SIGKILL)
-        begun, told = time.monotonic(), 0
-        while time.monotonic() - begun < 20:
+        errors: list[MallkuError] = []
+        longest, begun = 0.0, time.monotonic()
+        while time.monotonic() - begun < EVENT_S:
             call = time.monotonic()
             try:
                 await anchors.has("before", timeout=0.2)
             except MallkuError as error:
-                told += 1
-                assert not isinstance(error, InternalError)
-                assert isinstance(error, GatewayUnreachable) or error.retryable
-                assert time.monotonic() - call < 1.0
+                errors.append(error)
             else:
-                if told:
+                if errors:
                     break
-        assert told
+            longest = max(longest, time.monotonic() - call)
+        assert errors
+        assert all(error.retryable for error in errors)
+        assert longest < 1.0
         assert await anchors.has("before", timeout=5)
-        assert await _eventually(anchors.insert, {"_key": "after"})
-    assert own_world.losses == [], "the workers did not outlive the server's restart"
-
-
-async def _eventually(call: Any, *arguments: Any) -> Any:
-    return await call(*arguments, timeout=10)
+        assert await anchors.insert({"_key": "after"}, timeout=10)
+    assert own_world.losses == []
 
 
 async def test_workers_end_without_a_server(own_world: World) -> None:

@@ -20,7 +20,7 @@ from mallku_client import ClientSettings, SecuredDatabaseInterface
 from mallku_contracts.subjects import inbox_prefix
 from mallku_deploy.demo.trail import Trail, read_settled_trail, read_trail
 from mallku_deploy.events import WorkerLost, WorkerReady
-from mallku_deploy.furnish import Furnished, furnish
+from mallku_deploy.furnish import Furnished, furnish, make_private_folder
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
 from mallku_deploy.server import connect_as
@@ -43,6 +43,9 @@ roles:
     rules: [{id: look, collections: ["fc_*"], operations: [get]}]
 principals:
   mallku: {roles: [service]}
+  thief: {roles: [service]}
+  copier: {roles: [service]}
+  flooder: {roles: [service]}
   operator: {roles: [operator]}
   mallory: {roles: [narrow]}
   auditor: {kind: auditor}
@@ -175,7 +178,7 @@ async def ask(connection: GatewayConnection, sent: Sent, **changes: Any) -> Msg:
 @asynccontextmanager
 async def running_world(folder: Path, workers: int = 2) -> AsyncIterator[World]:
     """Start a gateway in `folder` with the policy above, and stop it at the end."""
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private_folder(folder)
     write_private_text(folder / "policy.yaml", POLICY)
     furnished = furnish(House(folder), workers)
     events: list[object] = []

@@ -69,7 +69,7 @@ EQUAL = [
 
 @pytest.mark.parametrize("indexed", [False, True])
 async def test_equality_is_arangodbs(people: Caller, indexed: bool) -> None:
-    """Null matches missing, 1 is 1.0 but not true, containers are padded with null; index or not."""
+    """Null matches missing, 1 is 1.0 but not true, containers are padded with null."""
     documents = [{"_key": key, "deep": {"v": value}} for key, value in VALUES.items()]
     await people("insert-many", documents=[*documents, {"_key": "missing"}])
     if indexed:

@@ -1,7 +1,9 @@
-"""Files: closed to others, checked before use, and coded errors when something is wrong with them."""
+"""Files: closed to others, checked before use, and coded errors when something is wrong."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -25,36 +27,46 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def modes(directory: Path) -> dict[str, int]:
+    """The permission bits of each file in a directory."""
+    return {path.name: mode(path) for path in sorted(directory.iterdir())}
+
+
+def move_all(source: Path, target: Path) -> None:
+    """Move the files of a database to another directory."""
+    for path in source.glob("mallku.*"):
+        path.replace(target / path.name)
+
+
 async def test_nobody_else_may_read_the_files(people: Caller, directory: Path) -> None:
     """The directory is 0700, every file in it 0600, the write-ahead log too."""
     await people("insert", document={})
     assert mode(directory) == 0o700
-    modes = {path.name: mode(path) for path in directory.iterdir()}
-    names = ("mallku.sqlite", "mallku.sqlite-shm", "mallku.sqlite-wal", "mallku.turn")
-    assert sorted(modes) == list(names)
-    assert set(modes.values()) == {0o600}
+    found = modes(directory)
+    names = ["mallku.sqlite", "mallku.sqlite-shm", "mallku.sqlite-wal", "mallku.turn"]
+    assert found == dict.fromkeys(names, 0o600)
 
 
-async def test_a_directory_that_others_may_enter_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_others_may_enter_is_refused(tmp_path: Path) -> None:
     """File permissions are the wall, so an open door is an error and not a warning."""
     tmp_path.chmod(0o750)
     with pytest.raises(ConfigurationError, match="chmod 700"):
-        await EmbeddedStore(tmp_path).start()
+        asyncio.run(EmbeddedStore(tmp_path).start())
 
 
-async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     """A file in its place is named in the error."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="file"):
-        await EmbeddedStore(tmp_path / "file").start()
+        asyncio.run(EmbeddedStore(tmp_path / "file").start())
 
 
-async def test_a_file_that_is_no_database_is_refused(directory: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(directory: Path) -> None:
     """Foreign bytes are a store failure and stay as they are."""
     directory.mkdir(mode=0o700)
     (directory / "mallku.sqlite").write_bytes(b"not a database" * 1_000)
     with pytest.raises(StoreFailure):
-        await EmbeddedStore(directory).start()
+        asyncio.run(EmbeddedStore(directory).start())
     assert (directory / "mallku.sqlite").read_bytes().startswith(b"not a database")
 
 
@@ -82,7 +94,7 @@ async def test_databases_are_separate_files(directory: Path) -> None:
     store = EmbeddedStore(directory, databases=("one", "two"))
     await store.start()
     await store.stop()
-    assert {path.name for path in directory.iterdir()} == {"one.sqlite", "two.sqlite"}
+    assert list(modes(directory)) == ["one.sqlite", "two.sqlite"]
 
 
 @pytest.mark.parametrize(
@@ -126,18 +138,14 @@ async def test_a_file_that_vanished_swallows_no_write(
 ) -> None:
     """A removed or replaced file is noticed before anything is acknowledged."""
     await people("insert", document={})
-    for path in list(directory.iterdir()):
-        path.rename(directory.parent / path.name)
+    move_all(directory, directory.parent)
     if replaced:
         sqlite3.connect(directory / "mallku.sqlite").close()
-        (directory / "mallku.sqlite").write_bytes(b"")
     with pytest.raises(ExecutionError):
         await people("insert", document={})
-    for path in list(directory.iterdir()):
-        path.unlink()
-    for name in ("mallku.sqlite", "mallku.sqlite-wal", "mallku.sqlite-shm"):
-        if (directory.parent / name).exists():
-            (directory.parent / name).rename(directory / name)
+    for name in modes(directory):
+        os.unlink(directory / name)
+    move_all(directory.parent, directory)
     await people("insert", document={})
     assert await people("count") == 2
 

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mallku_contracts.errors import (
     StoreFailure,
     Unavailable,
 )
-from mallku_workers.stores.base import Done, Work
+from mallku_workers.stores.base import Done, Store, Work
 from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore, writer
 from mallku_workers.stores.embedded.handlers import SINGLE
 from mallku_workers.stores.embedded.lane import Job
@@ -36,6 +37,7 @@ class Clock:
         self.step = 0
 
     def __call__(self) -> int:
+        """The time; it moves on by `step`."""
         self.now += self.step
         return self.now
 
@@ -43,7 +45,7 @@ class Clock:
 @contextlib.asynccontextmanager
 async def running(
     directory: Path, settings: EmbeddedSettings | None = None, **options: Any
-) -> AsyncIterator[Caller]:
+) -> AsyncGenerator[Caller]:
     """A store with an empty collection `people`."""
     store = EmbeddedStore(directory, settings=settings, **options)
     await store.start()
@@ -56,7 +58,7 @@ async def running(
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Generator[None]:
     """Another process holds the write lock."""
     connection = sqlite3.connect(directory / "mallku.sqlite", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
@@ -72,7 +74,7 @@ def insert(key: str, deadline_ms: int | None = None, **document: Any) -> Work:
     return make_work("insert", "people", arguments, claim=make_claim(), deadline_ms=deadline_ms)
 
 
-async def outcomes(store: EmbeddedStore, works: list[Work]) -> list[str]:
+async def outcomes(store: Store, works: list[Work]) -> list[str]:
     """What becomes of works that are sent at the same moment: `done` or the error's code."""
     answers = await asyncio.gather(*map(store.execute, works), return_exceptions=True)
     codes: list[str] = []
@@ -132,12 +134,11 @@ async def test_a_failing_work_harms_no_other_in_its_group(
     assert [doc["_key"] for doc in (await people("find"))["documents"]] == ["a", "z"]
     assert await people.on("once").document("x") == {"n": 2}
     assert await people.on("made")("count") == 1
+    refused = [works[place] for place in (1, 2, 3, 5, 8, 11, 12)]
     for work in works:
         if work.claim is not None:
             entry = await store.recall(DATABASE, work.claim.key)
-            assert (entry is None) == (
-                work in (works[1:4] + [works[5], works[8], works[11], works[12]])
-            )
+            assert (entry is None) == (work in refused)
 
 
 async def test_a_batch_that_fails_half_way_is_undone_in_its_group(directory: Path) -> None:
@@ -302,6 +303,7 @@ class FailingCommit(sqlite3.Connection):
     before_writing = False
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        """Run a statement; fail instead where it is the commit that has to fail."""
         if sql == "COMMIT" and FailingCommit.failing is not None:
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = FailingCommit.failing
@@ -327,7 +329,7 @@ async def test_a_commit_that_fails_is_told_as_far_as_it_is_known(
     before_writing: bool,
     expected: type[MallkuError],
 ) -> None:
-    """`unavailable` where nothing was written for certain, else `outcome_unknown`; then it goes on."""
+    """`unavailable` where nothing was written for certain, else `outcome_unknown`."""
 
     def connect(path: Path, settings: EmbeddedSettings) -> sqlite3.Connection:
         return sqlite3.connect(
@@ -367,7 +369,7 @@ async def test_expired_entries_are_removed_in_bounded_steps(directory: Path) -> 
             left.append(expired())
         connection.close()
         assert left[0] == 40
-        assert all(0 < before - after <= 7 for before, after in zip(left, left[1:], strict=False))
+        assert all(0 < before - after <= 7 for before, after in pairwise(left))
 
 
 def test_the_turn_belongs_to_one_writer(tmp_path: Path) -> None:

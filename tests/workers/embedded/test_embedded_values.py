@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cmp_to_key
 from itertools import zip_longest
 from pathlib import Path
@@ -44,14 +44,18 @@ def compare(one: Any, other: Any) -> int:
     if ranks[0] != ranks[1]:
         return -1 if ranks[0] < ranks[1] else 1
     if isinstance(one, list):
-        pairs = zip_longest(one, other)
-    elif isinstance(one, dict):
-        pairs = ((one.get(name), other.get(name)) for name in sorted({*one, *other}))
-    elif one is None or isinstance(one, bool):
+        return compare_each(zip_longest(one, other))
+    if isinstance(one, dict):
+        names = sorted({*one, *other})
+        return compare_each((one.get(name), other.get(name)) for name in names)
+    if one is None or isinstance(one, bool):
         return 0
-    else:
-        return (one > other) - (one < other)
-    return next((result for pair in pairs if (result := compare(*pair))), 0)
+    return int(one > other) - int(one < other)
+
+
+def compare_each(pairs: Iterable[tuple[Any, Any]]) -> int:
+    """The first difference among pairs."""
+    return next((result for one, other in pairs if (result := compare(one, other))), 0)
 
 
 def rank(value: Any) -> int:
@@ -159,10 +163,11 @@ def test_find_equals_plain_evaluation(
         if all(not compare(reach(doc, path), value) for path, value in filters.items())
     ]
     assert (found, counted) == (expected, len(expected))
-    places = sorted(
-        range(len(documents)),
-        key=cmp_to_key(lambda i, j: compare(reach(documents[j], sort), reach(documents[i], sort))),
-    )
+
+    def downwards(one: int, other: int) -> int:
+        return compare(reach(documents[other], sort), reach(documents[one], sort))
+
+    places = sorted(range(len(documents)), key=cmp_to_key(downwards))
     assert ordered == [str(place) for place in places]
 
 
