@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mallku_broker.configuration import (
@@ -99,6 +99,7 @@ def test_a_shared_nkey_is_refused_with_both_names() -> None:
         _document(*users)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=30))
 def test_no_name_becomes_syntax(text: str) -> None:
     """Any text in a subject, path or name stays one string, or the whole is refused."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mallku_broker.files import (
@@ -165,6 +165,7 @@ def test_an_nkey_is_new_each_time_and_its_public_half_follows() -> None:
     assert new_nkey(ACCOUNT)[1].startswith("A")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 57), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))
 def test_a_seed_with_a_wrong_letter_is_none(place: int, letter: str) -> None:
     """The checksum is looked at, and the error shows nothing of the seed."""
@@ -205,6 +206,7 @@ NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,20}", fullmatch=True)
 VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), max_size=40)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=8))
 def test_headers_come_back_as_they_went(headers: dict[str, str]) -> None:
     """Any names and printable values survive the way to bytes and back."""
@@ -221,6 +223,7 @@ def test_a_header_cannot_smuggle_another(name: str, value: str) -> None:
         encode_headers({name: value})
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_header_block_can_be_read(block: bytes) -> None:
     """Whatever stands in a block, reading it raises nothing."""

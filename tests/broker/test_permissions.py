@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mallku_broker import permissions as module
@@ -96,6 +96,7 @@ def _granted(policy: Policy) -> set[CommandSubject]:
     return granted
 
 
+@settings(deadline=None, max_examples=50)
 @given(RULES)
 def test_the_broker_is_never_narrower_than_the_worker(rules: list[dict[str, Any]]) -> None:
     """Whatever a worker would grant, as a command or as a job, the broker lets through."""
@@ -107,6 +108,7 @@ def test_the_broker_is_never_narrower_than_the_worker(rules: list[dict[str, Any]
         assert _lets_through(publish, f"mallku.v1.cur.p.{subject.database}.w1.next")
 
 
+@settings(deadline=None, max_examples=50)
 @given(RULES)
 def test_where_no_glob_stands_the_locks_are_the_same(rules: list[dict[str, Any]]) -> None:
     """The broker is wider than the worker only where a widening was reported."""
@@ -119,6 +121,7 @@ def test_where_no_glob_stands_the_locks_are_the_same(rules: list[dict[str, Any]]
             assert _lets_through(wider, str(subject))
 
 
+@settings(deadline=None, max_examples=50)
 @given(RULES)
 def test_collapsing_stays_sound_and_short(rules: list[dict[str, Any]]) -> None:
     """A list that is too long becomes wider, never narrower, and says so."""

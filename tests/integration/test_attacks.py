@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -120,7 +121,7 @@ async def test_a_command_that_is_changed_or_aimed_elsewhere(
     forged = caller.seal("insert", sent.body, key=stranger, kid=caller.key.kid)
     own_token = make_token(stranger, principal="mallku")
     elsewhere = "mallku.v1.cmd.mallku.mallku.khipu_blocks.insert"
-    attacks = [
+    attacks: list[tuple[dict[str, Any], str]] = [
         ({"data": replace(envelope, body=flipped).join()}, "209"),
         ({"data": replace(envelope, signature=b"").join()}, "209"),
         ({"data": replace(envelope, token=own_token).join()}, "206"),
@@ -183,22 +184,18 @@ async def test_where_the_broker_is_wider_the_worker_is_not(world: World) -> None
     assert answer.error.details["missing"]["collection"] == "memory_anchors"
 
 
-async def test_a_subject_that_is_no_text(
-    world: World, raw: GatewayConnection, caller: SimulatedCaller
-) -> None:
+async def test_a_subject_that_is_no_text(own_world: World) -> None:
     """Bytes that are no UTF-8 are a token to a broker: refused, and both workers go on."""
-    before = world.workers
-    for _ in range(20):
-        line = (
-            b"PUB mallku.v1.cmd.mallku.mallku.\xff\xfe.insert _INBOX_mallku.mallku.\xff 1\r\nx\r\n"
-        )
-        await raw._send_command(line)
-    await raw.flush()
-    workers: set[str] = set()
-    for _ in range(60):
-        workers.add((await exchange(raw, caller.seal("count", {}))).reply.header.worker)
+    before, caller = own_world.workers, own_world.caller()
+    async with own_world.connection() as raw:
+        for _ in range(20):
+            subject = b"mallku.v1.cmd.mallku.mallku.\xff\xfe.insert"
+            await raw._send_command(b"PUB " + subject + b" _INBOX_mallku.mallku.\xff 1\r\nx\r\n")
+        await raw.flush()
+        asked = [caller.seal("count", {}) for _ in range(60)]
+        workers = {(await exchange(raw, one)).reply.header.worker for one in asked}
     assert len(workers) == 2
-    assert world.workers == before
+    assert own_world.workers == before
 
 
 async def test_a_flood_of_junk_does_not_stop_the_others(world: World) -> None:

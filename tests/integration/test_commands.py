@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from nats.errors import MaxPayloadError
@@ -39,7 +40,8 @@ async def test_two_workers_share_the_load(
     world: World, raw: GatewayConnection, caller: SimulatedCaller
 ) -> None:
     """Reads and writes reach both, each command one of them."""
-    for operation, arguments in (("insert", {"document": {}}), ("count", {})):
+    asked: tuple[tuple[str, dict[str, Any]], ...] = (("insert", {"document": {}}), ("count", {}))
+    for operation, arguments in asked:
         sent = [caller.seal(operation, arguments, "khipu_blocks") for _ in range(60)]
         answers = await asyncio.gather(*(exchange(raw, one) for one in sent))
         assert len({answer.reply.header.worker for answer in answers}) == 2
@@ -202,7 +204,7 @@ async def test_a_batch_whose_record_is_larger_than_a_record_may_be(
     """10,000 documents in one command: the outcome stands, though all of it would not fit."""
     answers: list[Answer] = []
     await client.collection("khipu_blocks").insert_many(
-        [{"n": n} for n in range(10_000)], on_answer=answers.append, timeout=20
+        [{"n": n, "text": "x" * 100} for n in range(10_000)], on_answer=answers.append, timeout=20
     )
     (answer,) = answers
     assert answer.receipt is not None

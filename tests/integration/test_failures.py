@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import pytest
 
 from mallku_client import Answer, SecuredDatabaseInterface
 from mallku_contracts.errors import MallkuError
+from mallku_deploy.life import WorkerLife
 from tests.integration.world import EVENT_S, World, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -94,7 +95,7 @@ async def test_a_killed_worker_loses_nothing(own_world: World) -> None:
             await load.grown()
         assert "SIGKILL" in loss.reason
         await load.check()
-    trail = await own_world.trail()
+    trail = await own_world.trail(settle_s=0)
     assert max(trail.ids("intent").values()) == 1
     assert max(trail.ids("done", "failed").values()) == 1
     assert trail.forged() == []
@@ -180,3 +181,22 @@ async def test_workers_end_without_a_server(own_world: World) -> None:
         os.kill(server, signal.SIGCONT)
     assert own_world.losses[0].reason == "ended with 0"
     await own_world.replaced(pid)
+
+
+async def test_the_heart_beats_while_a_worker_drains(own_world: World) -> None:
+    """A drain that takes seconds does not look like a hang: the beats go on until it is over."""
+    spec = own_world.gateway._worker_specs()[0]
+    patient = replace(spec, environment={**spec.environment, "MALLKU_WORKER_DRAIN_S": "2.5"})
+    life = await WorkerLife.start(patient)
+    server = own_world.gateway.pids["nats-server"]
+    try:
+        async with asyncio.timeout(EVENT_S):
+            assert (await life._heartbeat.readline()).startswith(b"ready ")
+            os.kill(server, signal.SIGSTOP)
+            life.ask_to_end()
+            lines = (await life._heartbeat.read()).split()
+    finally:
+        os.kill(server, signal.SIGCONT)
+        await life.kill()
+    assert lines[lines.index(b"draining") :].count(b"beat") >= 2
+    assert life._process.returncode == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,7 +94,7 @@ class World:
     @asynccontextmanager
     async def client(
         self, principal: str = "mallku", **changes: Any
-    ) -> AsyncIterator[SecuredDatabaseInterface]:
+    ) -> AsyncGenerator[SecuredDatabaseInterface]:
         """A real client."""
         settings = self.client_settings(principal, **changes)
         async with await SecuredDatabaseInterface.connect(settings=settings) as client:
@@ -103,7 +103,7 @@ class World:
     @asynccontextmanager
     async def connection(
         self, principal: str = "mallku", on_event: Watcher | None = None
-    ) -> AsyncIterator[GatewayConnection]:
+    ) -> AsyncGenerator[GatewayConnection]:
         """A bare connection to the broker with the principal's own credentials."""
         settings = Settings(
             url=self.gateway.url, credentials=self.house.principal(principal).credentials
@@ -121,11 +121,14 @@ class World:
         token = load_token(files.token).encode()
         return SimulatedCaller(principal, load_signing_key(files.key), token)
 
-    async def trail(self) -> Trail:
-        """The audit trail, as an auditor reads it, once every intent has its outcome."""
+    async def trail(self, *, settle_s: float = EVENT_S) -> Trail:
+        """The audit trail, as an auditor reads it, once every intent has its outcome.
+
+        Where a worker was killed some never will; there `settle_s` is 0.
+        """
         connection = await connect_as(self.furnished, "auditor", self.gateway.url)
         try:
-            return await read_settled_trail(connection, EVENT_S)
+            return await read_settled_trail(connection, settle_s)
         finally:
             await connection.close()
 
@@ -172,11 +175,11 @@ async def exchange(connection: GatewayConnection, sent: Sent, **changes: Any) ->
 async def ask(connection: GatewayConnection, sent: Sent, **changes: Any) -> Msg:
     """As `exchange`; the reply as it came."""
     subject, data = changes.get("subject", str(sent.subject)), changes.get("data", sent.data)
-    return await connection.request(subject, data, timeout=REPLY_S)  # type: ignore[arg-type]  # any number
+    return await connection.request(subject, data, timeout=REPLY_S)
 
 
 @asynccontextmanager
-async def running_world(folder: Path, workers: int = 2) -> AsyncIterator[World]:
+async def running_world(folder: Path, workers: int = 2) -> AsyncGenerator[World]:
     """Start a gateway in `folder` with the policy above, and stop it at the end."""
     make_private_folder(folder)
     write_private_text(folder / "policy.yaml", POLICY)

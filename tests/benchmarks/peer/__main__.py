@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 
@@ -12,6 +13,9 @@ from mallku_contracts.policy import CompiledPolicy, read_policy
 from tests.benchmarks.peer.app import Gateway, create_app
 from tests.benchmarks.peer.identity import Tokens
 from tests.benchmarks.peer.store import Store
+
+KEEP_ALIVE_S: Final = 600
+"""How long an idle connection is kept, seconds."""
 
 
 def main(policy: str, database: str, public_key: str, remember: str) -> None:
@@ -23,7 +27,10 @@ def main(policy: str, database: str, public_key: str, remember: str) -> None:
     )
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     # uvicorn takes uvloop and httptools by itself where they are installed.
-    config = uvicorn.Config(create_app(gateway), access_log=False, log_level="warning")
+    # Connections are kept between the turns of a benchmark, which are further apart than 5 s.
+    config = uvicorn.Config(
+        create_app(gateway), access_log=False, log_level="warning", timeout_keep_alive=KEEP_ALIVE_S
+    )
     print(f"ready {listener.getsockname()[1]}", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
 

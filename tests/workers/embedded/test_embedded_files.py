@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -30,6 +29,12 @@ def mode(path: Path) -> int:
 def modes(directory: Path) -> dict[str, int]:
     """The permission bits of each file in a directory."""
     return {path.name: mode(path) for path in sorted(directory.iterdir())}
+
+
+def remove_all(directory: Path) -> None:
+    """Remove the files of a directory."""
+    for name in modes(directory):
+        (directory / name).unlink()
 
 
 def move_all(source: Path, target: Path) -> None:
@@ -143,8 +148,7 @@ async def test_a_file_that_vanished_swallows_no_write(
         sqlite3.connect(directory / "mallku.sqlite").close()
     with pytest.raises(ExecutionError):
         await people("insert", document={})
-    for name in modes(directory):
-        os.unlink(directory / name)
+    remove_all(directory)
     move_all(directory.parent, directory)
     await people("insert", document={})
     assert await people("count") == 2

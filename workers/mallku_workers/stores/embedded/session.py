@@ -68,6 +68,7 @@ class Session:
         self._numeric: set[int] = set()
         self._tables: dict[int, Collection] = {}
         self._calls = 0
+        self._written = False
 
     # Numbers
 
@@ -103,6 +104,8 @@ class Session:
         self._undo.clear()
         if savepoint:
             self.flush()
+        self._written = False
+        if savepoint:
             self.connection.execute("SAVEPOINT work")
 
     def keep_work(self, *, savepoint: bool) -> None:
@@ -115,7 +118,13 @@ class Session:
                 self._counts[place] += 1 if effect.old_rev is None else -1
 
     def undo_work(self, *, savepoint: bool) -> None:
-        """The work failed: nothing that it did stays."""
+        """The work failed: nothing that it did stays.
+
+        Raises:
+            RuntimeError: it wrote a row and has no savepoint, so that all has to be rolled back.
+        """
+        if self._written and not savepoint:
+            raise RuntimeError("a single write failed after it had written")
         for place, row, pending in reversed(self._undo):
             if row is _UNKNOWN:
                 self._seen.pop(place, None)
@@ -205,6 +214,7 @@ class Session:
         self._write_later(collection, place, (fresh, None), before)
         if collection.unique:
             self.flush()
+            self._written = True
         self._seen[place] = None
         self.effects.append(Effect(collection.name, key, old["_rev"], None, None))
 
@@ -236,6 +246,7 @@ class Session:
             self.connection.execute(collection.put_sql(1, fresh=fresh), columns)
         except sqlite3.IntegrityError as error:
             raise unique_violation(collection, error) from None
+        self._written = True
 
     # The transaction as a whole
 

@@ -100,6 +100,8 @@ class EmbeddedStore:
             ConfigurationError: the directory is open to others, or a file is of another version.
             Unavailable, StoreFailure: a file cannot be used.
         """
+        if self._databases:
+            raise ConfigurationError("the store is running already")
         levels = await asyncio.to_thread(self._prepare)
         self._durability = min(levels)
         for name in self._names:
