@@ -42,10 +42,11 @@ async def test_generated_keys_ascend_and_are_decimal(people: Caller) -> None:
 async def test_a_generated_key_never_meets_one_that_a_caller_chose(people: Caller) -> None:
     """Keys of digits that callers took are passed over."""
     first = int((await people("insert", document={}))["_key"])
-    taken = {str(number) for number in range(first + 1, first + 60)}
-    for key in taken:
-        await people("insert", document={"_key": key, "mine": True})
-    made = {(await people("insert", document={}))["_key"] for _ in range(40)}
+    taken = {str(number) for number in range(first + 300, first + 500)}
+    await people("insert-many", documents=[{"_key": key, "mine": True} for key in taken])
+    made = {(await people("insert", document={}))["_key"] for _ in range(200)}
+    assert min(map(int, made)) < first + 300
+    assert max(map(int, made)) > first + 500
     assert not made & taken
     assert await people("count", filters={"mine": True}) == len(taken)
 

@@ -102,7 +102,7 @@ class Executor:
         async def carry_out(left_s: float) -> Done:
             if isinstance(arguments, Outcome):
                 return await outcome(self._store, subject, arguments)
-            ends_ms = self._clock() + int(left_s * _MS_PER_S)
+            ends_ms = min(self._clock() + int(left_s * _MS_PER_S), deadline.ends_ms)
             place = (subject.database, subject.collection)
             return await self._store.execute(Work(operation, *place, arguments, ends_ms, claim))
 

@@ -359,6 +359,26 @@ async def test_a_commit_that_fails_is_told_as_far_as_it_is_known(
         assert await outcomes(people.store, works) == ["done"] * 2
 
 
+async def test_an_entry_that_expired_frees_its_key(directory: Path) -> None:
+    """It cannot be recalled, and another command under the same key is a first one."""
+    clock = Clock()
+    async with running(directory, clock=clock) as people:
+        old = make_claim("k", expires_ms=clock.now + 1_000)
+        document = {"document": {}}
+        await people.store.execute(make_work("insert", "people", document, claim=old))
+        assert await people.store.recall(DATABASE, old.key) is not None
+        clock.now += 1_001
+        for settled in (False, True):
+            assert await people.store.recall(DATABASE, old.key, settled=settled) is None
+        assert await people.store.recall_transmission(DATABASE, old.id) is None
+        new = make_claim("k", fingerprint="other")
+        done = await people.store.execute(make_work("insert", "people", document, claim=new))
+        assert done.replayed is None
+        entry = await people.store.recall(DATABASE, new.key)
+        assert entry is not None
+        assert entry.id == new.id
+
+
 async def test_expired_entries_are_removed_in_bounded_steps(directory: Path) -> None:
     """Each commit removes a few; in the end none is left, and what has not expired stays."""
     clock = Clock()

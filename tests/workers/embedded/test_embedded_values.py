@@ -66,7 +66,7 @@ def rank(value: Any) -> int:
     return 3 + next(place for place, kind in enumerate(kinds) if isinstance(value, kind))  # type: ignore[arg-type]
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, VALUES)
 def test_keys_compare_as_the_values_do(one: Any, other: Any) -> None:
     """Less, equal and greater, upwards and inverted."""
@@ -77,7 +77,7 @@ def test_keys_compare_as_the_values_do(one: Any, other: Any) -> None:
     assert (down[0] < down[1]) - (down[0] > down[1]) == expected
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, VALUES, VALUES)
 def test_joined_keys_compare_field_by_field(one: Any, other: Any, next_one: Any) -> None:
     """No key is a prefix of another, and what continues a key lies below its upper bound."""
@@ -122,7 +122,9 @@ DOCUMENTS = st.lists(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(DOCUMENTS, st.data())
 def test_find_equals_plain_evaluation(

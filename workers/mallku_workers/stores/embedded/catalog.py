@@ -1,8 +1,8 @@
 """What collections and indexes a database has, and the SQL over their tables.
 
-This is the only module that puts a name into SQL, and every such name is a letter before a number
-that the store counted itself: `c1003` is a table, `x1007` an index column. What callers call their
-collections and attributes travels as bound parameters alone.
+Every name in SQL comes from this module, and each is made of letters and numbers that the store
+counted itself: `c1003` is a table, `x1007` a column of it, `i1003_1007` the index over that. What
+callers call their collections, attributes and indexes travels as bound parameters alone.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import msgpack
@@ -18,6 +19,7 @@ import msgpack
 from mallku_contracts.codec import pack_trusted
 from mallku_workers.stores.base import LedgerClaim, LedgerEntry
 from mallku_workers.stores.embedded.documents import to_text
+from mallku_workers.stores.embedded.rows import portions
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 
 _COLUMNS: Final = "key, fingerprint, id, result"
@@ -33,18 +35,15 @@ _SWEEP: Final = (
 )
 _BODIES: Final = frozenset({"new", "old"})
 _WIDTH: Final = 6
-_ROWS_AT_ONCE: Final = (64, 16, 4, 1)
 
 
+@cache
 def _put_sql(rows: int) -> str:
     values = ",".join([f"({','.join('?' * _WIDTH)})"] * rows)
     return (
         "INSERT INTO mallku_ledger (digest, key, fingerprint, id, expires_ms, result)"  # noqa: S608 - marks
         f" VALUES {values}"
     )
-
-
-_PUTS: Final = {rows: _put_sql(rows) for rows in _ROWS_AT_ONCE}
 
 
 def _digest(key: str) -> int:
@@ -80,7 +79,7 @@ class Ledger:
         self._settings = settings
         self._known: dict[str, StoredEntry] = {}
         self._digests: dict[str, int] = {}
-        self._added: list[Any] = []
+        self._added: list[tuple[Any, ...]] = []
 
     def prefetch(self, keys: Iterable[str], now_ms: int) -> None:
         """Read what there is under `keys`; entries that have expired are removed."""
@@ -108,17 +107,17 @@ class Ledger:
             packed = pack_trusted(_without_bodies(result))
         self._known[claim.key] = StoredEntry(claim.key, claim.fingerprint, claim.id, packed)
         digest = self._digests[claim.key]
-        entry = (digest, claim.key, claim.fingerprint, claim.id, claim.expires_ms, packed)
-        self._added += entry
+        self._added.append(
+            (digest, claim.key, claim.fingerprint, claim.id, claim.expires_ms, packed)
+        )
 
     def flush(self, now_ms: int) -> None:
         """Bring the additions into the transaction, and remove some of what has expired."""
-        place, end = 0, len(self._added)
-        for rows in _ROWS_AT_ONCE:
-            while end - place >= rows * _WIDTH:
-                self._connection.execute(_PUTS[rows], self._added[place : place + rows * _WIDTH])
-                place += rows * _WIDTH
-        bound = 2 * (end // _WIDTH) + self._settings.ledger_sweep_entries
+        for some in portions(len(self._added)):
+            rows = self._added[some]
+            values = [value for row in rows for value in row]
+            self._connection.execute(_put_sql(len(rows)), values)
+        bound = 2 * len(self._added) + self._settings.ledger_sweep_entries
         self._connection.execute(_SWEEP, (now_ms, bound))
         self._added.clear()
 

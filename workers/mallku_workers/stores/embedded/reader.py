@@ -6,7 +6,8 @@ A read is one snapshot of the database; it never waits for a writer.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,12 +138,14 @@ class Reader:
         except sqlite3.OperationalError as error:
             if not is_gone(error):
                 raise
-            self._catalog = _reload(connection)
-            self._look_up_in(connection, self._catalog.collection(name), jobs)
+            with _snapshot(connection):
+                self._catalog = load_catalog(connection)
+                self._look_up_in(connection, self._catalog.collection(name), jobs)
 
     def _known(self, connection: sqlite3.Connection, name: str) -> Collection:
         if name not in self._catalog.collections:
-            self._catalog = _reload(connection)
+            with _snapshot(connection):
+                self._catalog = load_catalog(connection)
         return self._catalog.collection(name)
 
     def _look_up_in(
@@ -184,17 +187,15 @@ class Reader:
         connection.set_progress_handler(
             lambda: self._clock() > task.deadline_ms, STEPS_BETWEEN_LOOKS
         )
-        connection.execute("BEGIN")
         try:
-            if catalog_version(connection) != self._catalog.version:
-                self._catalog = load_catalog(connection)
-            check()
-            snapshot = Snapshot(connection, self._settings, check)
-            job.result = Done(read(snapshot, self._catalog, task.collection, task.arguments))
+            with _snapshot(connection):
+                if catalog_version(connection) != self._catalog.version:
+                    self._catalog = load_catalog(connection)
+                check()
+                snapshot = Snapshot(connection, self._settings, check)
+                job.result = Done(read(snapshot, self._catalog, task.collection, task.arguments))
         finally:
             connection.set_progress_handler(None, 0)
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
 
     def _recall(self, connection: sqlite3.Connection, task: Recall) -> Any:
         if task.key is not None:
@@ -212,9 +213,12 @@ def _check_deadline(work: Work, now_ms: int) -> None:
         raise DeadlineExceeded("the caller's time was over before the read began")
 
 
-def _reload(connection: sqlite3.Connection) -> Catalog:
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Generator[None]:
+    """Let several statements see the same state of the database."""
     connection.execute("BEGIN")
     try:
-        return load_catalog(connection)
+        yield
     finally:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

@@ -6,12 +6,23 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mallku_contracts.arguments import Document
 from mallku_contracts.errors import StoreFailure
 from mallku_workers.stores.embedded.catalog import ALONE_BYTES, Collection
 from mallku_workers.stores.embedded.documents import to_text
+
+_PORTIONS: Final = (64, 16, 4, 1)
+
+
+def portions(count: int) -> Iterator[slice]:
+    """Cut `count` rows into few sizes, so that few different statements store any number."""
+    start = 0
+    for size in _PORTIONS:
+        while count - start >= size:
+            yield slice(start, start + size)
+            start += size
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ PAGE_BYTES: Final = 4_096
 STATEMENTS: Final = 512
 """Prepared statements that a connection remembers, count."""
 
-_LEAST_SQLITE: Final = (3, 37, 0)
+_LEAST_SQLITE: Final = (3, 38, 0)
 _ANYBODY_ELSE: Final = stat.S_IRWXG | stat.S_IRWXO
 _FULL: Final = 2
 _BYTES_PER_KIB: Final = 1_024
@@ -97,7 +97,6 @@ def prepare_file(path: Path, settings: EmbeddedSettings) -> None:
 
 
 def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {60_000}")
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version not in (0, FORMAT):

@@ -18,23 +18,16 @@ from mallku_contracts.errors import DeadlineExceeded, InvalidDocument, UniqueVio
 from mallku_workers.stores.base import Effect
 from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_catalog
 from mallku_workers.stores.embedded.documents import is_key, to_text
+from mallku_workers.stores.embedded.pending import Pending, PendingRows, Place
 from mallku_workers.stores.embedded.revisions import revision
 from mallku_workers.stores.embedded.rows import Row, gather_keys, read_document
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 
-_ROWS_AT_ONCE: Final = (64, 16, 4, 1)
 _CHECK_EVERY: Final = 64
 _GATHER_KEYS: Final = 256
-_UNKNOWN: Final = Row("", 0, None)
 
 STEPS_BETWEEN_LOOKS: Final = 1_000_000
 """Instructions of SQLite between two looks at the clock, some tens of milliseconds."""
-
-Place = tuple[int, str]
-"""A collection's number and a document's key."""
-
-Pending = tuple[bool, list[Any] | None]
-"""Whether the row is new to the database, and its columns; None where it is to be removed."""
 
 
 class Session:
@@ -60,13 +53,12 @@ class Session:
         self.bytes = 0
         self.deadline_ms = 0
         self._clock = clock
-        self._tick = tick
+        self._tick = self._first_tick = tick
         self._seen: dict[Place, Row | None] = {}
-        self._pending: dict[Place, Pending] = {}
+        self._pending = PendingRows(connection)
         self._undo: list[tuple[Place, Row | None, Pending | None]] = []
         self._counts: Counter[int] = Counter()
         self._numeric: set[int] = set()
-        self._tables: dict[int, Collection] = {}
         self._calls = 0
         self._written = False
 
@@ -126,14 +118,8 @@ class Session:
         if self._written and not savepoint:
             raise RuntimeError("a single write failed after it had written")
         for place, row, pending in reversed(self._undo):
-            if row is _UNKNOWN:
-                self._seen.pop(place, None)
-            else:
-                self._seen[place] = row
-            if pending is None:
-                self._pending.pop(place, None)
-            else:
-                self._pending[place] = pending
+            self._seen[place] = row
+            self._pending.restore(place, pending)
         if savepoint:
             self.connection.execute("ROLLBACK TO work")
             self.connection.execute("RELEASE work")
@@ -196,11 +182,11 @@ class Session:
         key: str = columns[0]
         place = (collection.id, key)
         before = self._pending.get(place)
-        fresh = before[0] if before is not None else old is None
+        fresh = before.fresh if before is not None else old is None
         if collection.unique:
             self._write_now(collection, columns, fresh=fresh)
         else:
-            self._write_later(collection, place, (fresh, columns), before)
+            self._write_later(collection, place, Pending(fresh, columns), before)
         self._seen[place] = Row(key, 0, new)
         old_rev = None if old is None else old["_rev"]
         self.effects.append(Effect(collection.name, key, old_rev, new["_rev"], new))
@@ -210,8 +196,8 @@ class Session:
         key: str = old["_key"]
         place = (collection.id, key)
         before = self._pending.get(place)
-        fresh = before is not None and before[0]
-        self._write_later(collection, place, (fresh, None), before)
+        fresh = before is not None and before.fresh
+        self._write_later(collection, place, Pending(fresh, None), before)
         if collection.unique:
             self.flush()
             self._written = True
@@ -235,13 +221,12 @@ class Session:
     def _write_later(
         self, collection: Collection, place: Place, row: Pending, before: Pending | None
     ) -> None:
-        self._undo.append((place, self._seen.get(place, _UNKNOWN), before))
-        self._pending[place] = row
-        self._tables[collection.id] = collection
+        self._undo.append((place, self._seen.get(place), before))
+        self._pending.put(collection, place, row)
 
     def _write_now(self, collection: Collection, columns: list[Any], *, fresh: bool) -> None:
         place = (collection.id, columns[0])
-        self._undo.append((place, self._seen.get(place, _UNKNOWN), None))
+        self._undo.append((place, self._seen.get(place), None))
         try:
             self.connection.execute(collection.put_sql(1, fresh=fresh), columns)
         except sqlite3.IntegrityError as error:
@@ -252,8 +237,7 @@ class Session:
 
     def flush(self) -> None:
         """Bring everything that waits into the database, in few statements."""
-        if self._pending:
-            self._flush_rows()
+        self._pending.flush()
         for table, change in self._counts.items():
             self.connection.execute(
                 "UPDATE mallku_collections SET documents = documents + ? WHERE id = ?",
@@ -261,27 +245,10 @@ class Session:
             )
         self._counts.clear()
 
-    def _flush_rows(self) -> None:
-        puts: dict[tuple[int, bool], list[list[Any]]] = {}
-        gone: dict[int, list[str]] = {}
-        for (table, key), (fresh, columns) in self._pending.items():
-            if columns is not None:
-                puts.setdefault((table, fresh), []).append(columns)
-            elif not fresh:
-                gone.setdefault(table, []).append(key)
-        for table, keys in gone.items():
-            self.connection.execute(self._tables[table].delete_sql, (to_text(keys),))
-        for (table, fresh), rows in puts.items():
-            self._put_rows(self._tables[table], rows, fresh=fresh)
-        self._pending.clear()
-
-    def _put_rows(self, collection: Collection, rows: list[list[Any]], *, fresh: bool) -> None:
-        place, end = 0, len(rows)
-        for count in _ROWS_AT_ONCE:
-            while end - place >= count:
-                values = [value for row in rows[place : place + count] for value in row]
-                self.connection.execute(collection.put_sql(count, fresh=fresh), values)
-                place += count
+    @property
+    def touched(self) -> bool:
+        """Whether anything was written: whatever writes takes a number."""
+        return self._tick != self._first_tick
 
     def finish(self) -> bool:
         """Write what is left; whether the catalog changed with it."""

@@ -41,7 +41,7 @@ class EmbeddedSettings(BaseModel):
         description="Page cache of each connection; there are three for a database, bytes.",
     )
     wal_pages: int = Field(
-        default=2_000,
+        default=4_000,
         ge=1,
         description="Pages in the write-ahead log at which a commit moves them into the file.",
     )

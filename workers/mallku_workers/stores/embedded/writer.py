@@ -131,6 +131,9 @@ class Writer:
                 left = jobs[place:]
                 break
             self._run(session, ledger, job)
+        if not session.touched:
+            connection.execute("ROLLBACK")
+            return left
         ledger.flush(self._clock())
         changed = session.finish()
         self._commit(connection)
@@ -155,13 +158,11 @@ class Writer:
         if isinstance(job.task, SettledRecall):
             job.result = self._recall(session, ledger, job.task)
             return
-        savepoint = needs_savepoint(session, job.task)
-        try:
-            self._check_deadline(job.task)
-            session.begin_work(job.task.deadline_ms, savepoint=savepoint)
-        except DeadlineExceeded as late:
-            job.error = late
+        if self._clock() > job.task.deadline_ms:
+            job.error = DeadlineExceeded("the caller's time was over before the work began")
             return
+        savepoint = needs_savepoint(session, job.task)
+        session.begin_work(job.task.deadline_ms, savepoint=savepoint)
         try:
             job.result = _carry_out_once(session, ledger, job.task)
         except MallkuError as refusal:
@@ -183,10 +184,6 @@ class Writer:
         if found is not None:
             return found.opened()
         return recall(session.connection, task.key, self._clock())
-
-    def _check_deadline(self, work: Work) -> None:
-        if self._clock() > work.deadline_ms:
-            raise DeadlineExceeded("the caller's time was over before the work began")
 
     # The lock and the commit
 
