@@ -271,7 +271,10 @@ class GatewayConnection(Client):
         if listener is None:
             await super()._process_msg(sid, subject, reply, data, headers)
         else:
-            listener(subject.decode(), reply.decode(), data, headers)
+            # The server lets a token through that is no text; an error here would end the reader.
+            listener(
+                subject.decode("utf-8", "replace"), reply.decode("utf-8", "replace"), data, headers
+            )
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(future or asyncio.get_running_loop().create_future())

@@ -18,8 +18,8 @@ from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.limits import (
     AUDIT_DUPLICATE_WINDOW_S,
     KIB,
-    MAX_AUDIT_OVERHEAD_BYTES,
     MAX_COMMAND_BYTES,
+    MAX_RECORD_BYTES,
     MIB,
 )
 from mallku_contracts.subjects import PREFIX
@@ -29,6 +29,9 @@ API_TIMEOUT_S: Final = 5.0
 
 MAX_HEADER_BYTES: Final = 16 * KIB
 """What headers may add to a stored message, bytes."""
+
+MAX_CHECKPOINT_BYTES: Final = 64 * KIB
+"""One checkpoint, bytes."""
 
 MAX_CONSUMERS: Final = 256
 """Consumers of one stream: nobody may exhaust the server with them."""
@@ -106,7 +109,6 @@ class Drift:
 
 def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
     """Every stream and bucket that the gateway needs."""
-    audit_size = MAX_COMMAND_BYTES + MAX_AUDIT_OVERHEAD_BYTES + MAX_HEADER_BYTES
     command_size = MAX_COMMAND_BYTES + MAX_HEADER_BYTES
     trail = {
         "deny_delete": True,
@@ -120,7 +122,7 @@ def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
             AUDIT,
             f"{PREFIX}.audit.>",
             max_bytes=settings.audit_bytes,
-            max_msg_size=audit_size,
+            max_msg_size=MAX_RECORD_BYTES + MAX_HEADER_BYTES,
             **trail,
         ),
         _stream(
@@ -128,7 +130,7 @@ def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
             CHECKPOINTS,
             f"{PREFIX}.checkpoint.*",
             max_bytes=settings.checkpoint_bytes,
-            max_msg_size=MAX_AUDIT_OVERHEAD_BYTES,
+            max_msg_size=MAX_CHECKPOINT_BYTES,
             **trail,
         ),
         _stream(
@@ -146,7 +148,7 @@ def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
             DEAD,
             f"{PREFIX}.dead.>",
             max_bytes=settings.dead_bytes,
-            max_msg_size=audit_size,
+            max_msg_size=MAX_RECORD_BYTES + MAX_HEADER_BYTES,
         ),
         _bucket(settings, POLICY, history=64),
         _bucket(settings, KEYS, history=64),

@@ -17,6 +17,7 @@ from mallku_contracts.errors import (
     MallkuError,
     OutcomePending,
     OutcomeUnknown,
+    Replayed,
     ResultTooLarge,
     UnverifiedReply,
 )
@@ -24,8 +25,14 @@ from mallku_contracts.limits import MAX_COMMAND_LIFE_MS
 
 Failure = MallkuError | TransportError
 
-_SAYS_NOTHING = (OutcomeUnknown, UnverifiedReply, InternalError)
-"""Answers to a mutation after which it may or may not have had its effect."""
+_SAYS_NOTHING = (OutcomeUnknown, UnverifiedReply, InternalError, Replayed)
+"""Answers to a mutation after which it may or may not have had its effect.
+
+`Replayed` says that our own bytes were there before: somebody else sent them first, and the answer
+to them may still be on its way.
+"""
+
+_WORTH_ANOTHER = (OutcomeUnknown, UnverifiedReply, Replayed)
 
 _MIN_ATTEMPT_S = 0.001
 
@@ -147,4 +154,4 @@ def _says_done(failure: Failure) -> bool:
 def _may_help(failure: Failure, *, mutates: bool) -> bool:
     if isinstance(failure, TransportError):
         return True
-    return failure.retryable or (mutates and isinstance(failure, OutcomeUnknown | UnverifiedReply))
+    return failure.retryable or (mutates and isinstance(failure, _WORTH_ANOTHER))

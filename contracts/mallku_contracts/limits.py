@@ -20,8 +20,11 @@ MAX_COMMAND_BYTES: Final = 2 * MIB
 MAX_REPLY_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * KIB
 """A whole reply message body, bytes; the rest is left for headers and a margin."""
 
-MAX_AUDIT_OVERHEAD_BYTES: Final = 64 * KIB
-"""What an audit record may add to the command that it holds, bytes."""
+MAX_EFFECT_BYTES: Final = 2 * MIB
+"""The new versions of all documents that one mutation touches, bytes of JSON text."""
+
+MAX_RECORD_BYTES: Final = 6 * MIB
+"""A whole audit record, bytes: effects as msgpack and what stands around each of them."""
 
 MAX_PROTECTED_BYTES: Final = 2 * KIB
 """The protected part of a command or a reply, bytes."""

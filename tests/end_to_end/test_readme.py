@@ -82,7 +82,8 @@ def test_every_page_that_the_readme_names_is_there(target: str) -> None:
 
 def test_the_code_map_names_modules_that_exist() -> None:
     """The path of a command can be followed with a finger."""
-    packages = [README.parent / folder for folder in re.findall(r"^\| `(\w+/\w+)`", TEXT, re.M)]
+    folders = re.findall(r"^\| `(\w+/\w+)`", TEXT, re.MULTILINE)
+    packages = [README.parent / folder for folder in folders]
     named = set(re.findall(r"`((?:[a-z_]+/)*(?:[a-z_]+\.py|[a-z_]+/))`", TEXT))
     assert len(packages) == 5
     assert len(named) > 8

@@ -18,6 +18,7 @@ from mallku_contracts.errors import (
     StoreFailure,
     Unavailable,
 )
+from mallku_contracts.limits import MAX_RECORD_BYTES
 from mallku_workers.stores.base import Done
 from tests.support.simulated_caller import SimulatedCaller, now_ms
 from tests.support.simulated_store import SimulatedStore
@@ -306,7 +307,7 @@ async def test_a_record_that_does_not_fit_is_shortened(
     worker: Worker, caller: SimulatedCaller, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Effects that are larger than a record may be never leave an intent without its outcome."""
-    body = {"_key": "k", "text": "x" * (3_000_000 // number)}
+    body = {"_key": "k", "text": "x" * (7_000_000 // number)}
 
     async def many(_self: SimulatedStore, _work: object) -> Done:
         from mallku_workers.stores.base import Effect
@@ -316,7 +317,7 @@ async def test_a_record_that_does_not_fit_is_shortened(
 
     monkeypatch.setattr(SimulatedStore, "execute", many)
     assert (await worker.take(caller.seal("insert", INSERT))).result is True
-    assert len(worker.trail.stream[-1].data) < 2 * 1024 * 1024 + 64 * 1024
+    assert len(worker.trail.stream[-1].data) <= MAX_RECORD_BYTES
     effects = worker.trail.records("done")[0].effects
     assert [effect["key"] for effect in effects] == [str(n) for n in range(number)]
     assert all(effect["omitted"] is True and effect["new"] is None for effect in effects)

@@ -71,7 +71,7 @@ class WorkerIdentity:
 class Replies:
     """Seals and sends replies in this worker's name; `clock` is Unix milliseconds.
 
-    Replies to mutations are always signed, those to reads when `sign_reads`.
+    Replies to mutations and errors are always signed, the results of reads when `sign_reads`.
     """
 
     def __init__(
@@ -108,11 +108,12 @@ class Replies:
             await self._bus.relief()
 
     def _post(self, case: Case, body: bytes, error: MallkuError | None) -> None:
-        self._bus.post(case.message.reply, self._seal(case, body), header=_header(error))
+        data = self._seal(case, body, signs=case.mutates or self._sign_reads or error is not None)
+        self._bus.post(case.message.reply, data, header=_header(error))
 
-    def _seal(self, case: Case, body: bytes) -> bytes:
+    def _seal(self, case: Case, body: bytes, *, signs: bool) -> bytes:
         command_id, digest = _question(case)
-        signs = bool(digest) and (case.mutates or self._sign_reads)
+        signs = signs and bool(digest)
         worker = self._identity
         token = worker.token() if signs else b""
         header = ReplyHeader(

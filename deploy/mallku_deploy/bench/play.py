@@ -112,12 +112,13 @@ def show(figures: Mapping[str, Figures], plan: Plan) -> None:
     """Draw the table."""
     caption = (
         f"{plan.load.in_flight} in flight, documents of {plan.size} bytes; medians of "
-        f"{plan.rounds} rounds; latencies in ms; CPU in s for 1,000 commands"
+        f"{plan.rounds} rounds; latencies in ms; "
+        "client, workers, nats-server: CPU s for 1,000 commands"
     )
     table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left")
     parts = [part for part in _PARTS if all(part in one.cpu_s_per_1000 for one in figures.values())]
-    table.add_column("", style="bold")
-    for head in ("per s", "±", "p50", "p95", "p99", *(f"CPU {part}" for part in parts)):
+    table.add_column("", style="bold", no_wrap=True)
+    for head in ("per s", "±", "p50", "p95", "p99", *parts):
         table.add_column(head, justify="right", no_wrap=True)
     for operation, one in figures.items():
         table.add_row(operation, *_row(one, parts))

@@ -8,13 +8,10 @@ from typing import Any, Final
 
 from mallku_contracts.audit import Record
 from mallku_contracts.errors import MallkuError
-from mallku_contracts.limits import MAX_AUDIT_OVERHEAD_BYTES, MAX_COMMAND_BYTES
+from mallku_contracts.limits import MAX_RECORD_BYTES
 from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
 from mallku_workers.message import Case
 from mallku_workers.stores.base import Done, Effect
-
-MAX_RECORD_BYTES: Final = MAX_COMMAND_BYTES + MAX_AUDIT_OVERHEAD_BYTES
-"""One record: what the stream takes, bytes."""
 
 UNREADABLE: Final = CommandSubject("unknown", "unknown", NO_COLLECTION, "unknown")
 """Stands in the audit subject of a refusal whose own subject could not be read."""
@@ -80,8 +77,9 @@ def _effects(effects: Iterable[Effect]) -> Iterable[dict[str, Any]]:
 def pack_fitting(record: Record) -> bytes:
     """The record's bytes, with less about its effects where all of it would not fit.
 
-    A record that the stream cannot take would leave its intent open for ever. First the new
-    versions are left out (`"omitted": true` in their place), then all but how many there were.
+    Stores refuse what would not fit before they commit; should one fail to, a record that the
+    stream cannot take would leave its intent open for ever. So first the new versions are left out
+    (`"omitted": true` in their place), then all but how many there were.
     """
     data = record.pack()
     for shorten in (_without_versions, _counted):

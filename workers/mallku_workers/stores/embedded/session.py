@@ -14,7 +14,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from mallku_contracts.arguments import Document
-from mallku_contracts.errors import DeadlineExceeded, InvalidDocument, UniqueViolation
+from mallku_contracts.errors import (
+    DeadlineExceeded,
+    InvalidDocument,
+    ResultTooLarge,
+    UniqueViolation,
+)
+from mallku_contracts.limits import MAX_EFFECT_BYTES
 from mallku_workers.stores.base import Effect
 from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_catalog
 from mallku_workers.stores.embedded.documents import is_key, to_text
@@ -51,6 +57,7 @@ class Session:
         self.settings = settings
         self.effects: list[Effect] = []
         self.bytes = 0
+        self._effect_bytes = 0
         self.deadline_ms = 0
         self._clock = clock
         self._tick = self._first_tick = tick
@@ -92,6 +99,7 @@ class Session:
     def begin_work(self, deadline_ms: int, *, savepoint: bool) -> None:
         """Start a work; with `savepoint` it may also write rows and tables at once."""
         self.effects = []
+        self._effect_bytes = 0
         self.deadline_ms = deadline_ms
         self._undo.clear()
         if savepoint:
@@ -177,6 +185,7 @@ class Session:
 
         Raises:
             UniqueViolation, InvalidDocument: nothing was stored.
+            ResultTooLarge: the work's record would not hold all that it changes.
         """
         columns = self._columns(collection, new)
         key: str = columns[0]
@@ -213,10 +222,19 @@ class Session:
         if size > self.settings.max_document_bytes:
             limit = self.settings.max_document_bytes
             raise InvalidDocument(f"the document has {size} bytes, more than the {limit} allowed")
-        self.bytes += size
+        self._weigh(size)
         columns: list[Any] = [document["_key"], size, body]
         columns += [index.key(document) for index in collection.indexes]
         return columns
+
+    def _weigh(self, size: int) -> None:
+        if self._effect_bytes + size > MAX_EFFECT_BYTES:
+            raise ResultTooLarge(
+                f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
+                "record of the trail; change fewer documents at a time"
+            )
+        self._effect_bytes += size
+        self.bytes += size
 
     def _write_later(
         self, collection: Collection, place: Place, row: Pending, before: Pending | None

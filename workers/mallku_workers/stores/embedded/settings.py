@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mallku_contracts.limits import KIB, MIB
+from mallku_contracts.limits import KIB, MAX_EFFECT_BYTES, MIB
 
 
 class EmbeddedSettings(BaseModel):
@@ -46,7 +46,10 @@ class EmbeddedSettings(BaseModel):
         description="Pages in the write-ahead log at which a commit moves them into the file.",
     )
     max_document_bytes: int = Field(
-        default=6 * MIB, ge=KIB, description="One document as JSON text, bytes."
+        default=MAX_EFFECT_BYTES,
+        ge=KIB,
+        le=MAX_EFFECT_BYTES,
+        description="One document as JSON text, bytes.",
     )
     max_result_bytes: int = Field(
         default=3 * MIB,
