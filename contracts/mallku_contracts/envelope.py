@@ -289,8 +289,11 @@ def reply_signing_input(protected: bytes, body: bytes) -> bytes:
     return REPLY_CONTEXT + _length_prefixed(protected, body)
 
 
+_length: Final = struct.Struct(">I").pack
+
+
 def _length_prefixed(*parts: bytes) -> bytes:
-    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+    return b"".join([piece for part in parts for piece in (_length(len(part)), part)])
 
 
 def command_hash(subject: str, protected: bytes, body: bytes) -> bytes:

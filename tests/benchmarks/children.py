@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Final
@@ -73,7 +73,7 @@ class Child:
 
 
 @asynccontextmanager
-async def child(name: str, module: str, *arguments: str) -> AsyncIterator[tuple[Child, str]]:
+async def child(name: str, module: str, *arguments: str) -> AsyncGenerator[tuple[Child, str]]:
     """A child that is ready, and what it said after the word."""
     command = [sys.executable, "-m", module, *arguments]
     process = await asyncio.create_subprocess_exec(
@@ -93,14 +93,14 @@ async def child(name: str, module: str, *arguments: str) -> AsyncIterator[tuple[
 
 
 @asynccontextmanager
-async def server(module: str, *arguments: str) -> AsyncIterator[tuple[Child, str]]:
+async def server(module: str, *arguments: str) -> AsyncGenerator[tuple[Child, str]]:
     """A server that is ready, and what it said after the word."""
     async with child(module, module, *arguments) as running:
         yield running
 
 
 @asynccontextmanager
-async def load_generator(name: str, setting: dict[str, Any]) -> AsyncIterator[Child]:
+async def load_generator(name: str, setting: dict[str, Any]) -> AsyncGenerator[Child]:
     """A load generator that waits for orders."""
     module = "tests.benchmarks.loads"
     async with child(name, module, json.dumps(setting)) as (running, _):

@@ -9,7 +9,7 @@ import sys
 import time
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -98,7 +98,7 @@ class Stage:
 
     @classmethod
     @asynccontextmanager
-    async def set_up(cls, directory: Path) -> AsyncIterator[Self]:
+    async def set_up(cls, directory: Path) -> AsyncGenerator[Self]:
         """Start everything below `directory`; all of it is gone at the end."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
@@ -125,7 +125,7 @@ def sealed_insert(house: House, size: int) -> bytes:
 
 
 @asynccontextmanager
-async def _house(root: Path, *, sign_reads: bool) -> AsyncIterator[HouseOnStage]:
+async def _house(root: Path, *, sign_reads: bool) -> AsyncGenerator[HouseOnStage]:
     house = House(root)
     gateway = LocalGateway(furnish(house, workers=1), port=0, announce=_say)
     with _environment(MALLKU_WORKER_SIGN_READ_REPLIES=str(sign_reads).lower()):
@@ -141,7 +141,7 @@ def _say(event: Event) -> None:
 
 
 @contextmanager
-def _environment(**values: str) -> Iterator[None]:
+def _environment(**values: str) -> Generator[None]:
     """Set variables for the processes that are started meanwhile."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -156,7 +156,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _echo() -> AsyncIterator[EchoOnStage]:
+async def _echo() -> AsyncGenerator[EchoOnStage]:
     port = _free_port()
     url = f"nats://127.0.0.1:{port}"
     command = [str(find_server()), "--addr", "127.0.0.1", "--port", str(port)]
@@ -185,7 +185,9 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def open_peer(house: House, directory: Path, *, remember: bool) -> AsyncIterator[PeerOnStage]:
+async def open_peer(
+    house: House, directory: Path, *, remember: bool
+) -> AsyncGenerator[PeerOnStage]:
     """A peer under the policy of `house`, with a token of its own issuer."""
     word = "yes" if remember else "no"
     key = SigningKey(secrets.token_bytes(SEED_BYTES))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,7 @@ def _starts(rounds: int) -> tuple[dict[str, list[float]], list[float]]:
 
 
 @contextmanager
-def _up(folder: Path) -> Iterator[tuple[int, float]]:
+def _up(folder: Path) -> Generator[tuple[int, float]]:
     """A running `up` and how long it took to be ready, which its environment file says."""
     env_file = folder / "env"
     env_file.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -431,6 +432,7 @@ async def test_reads_have_neither_effects_nor_position(people: Caller) -> None:
 async def test_a_document_handed_out_is_the_callers_own(people: Caller) -> None:
     """What one reader does to its copy reaches neither another reader nor the store."""
     await people("insert", document={"_key": "a", "deep": {"x": 1}})
-    first = await people("get", document="a")
+    first, second = await asyncio.gather(*(people("get", document="a") for _ in range(2)))
     first["deep"]["x"] = 99
+    assert plain(second) == {"deep": {"x": 1}}
     assert await people.document("a") == {"deep": {"x": 1}}

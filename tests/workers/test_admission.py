@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,43 +27,46 @@ def test_slots_never_leak(steps: list[str | int]) -> None:
     What is given back can be taken again, by the same principal and by others.
     """
     slots = Slots(5, _limits, 0.1)
-    held: list[tuple[str, ExitStack]] = []
+    held: list[tuple[str, Case]] = []
     for step in steps:
         if isinstance(step, int):
             if held:
-                held.pop(step % len(held))[1].close()
+                slots.give_back(held.pop(step % len(held))[1])
             continue
         mine = sum(name == step for name, _ in held)
         bound = UNKNOWN_IN_FLIGHT if step == "stranger" else 3
-        stack = ExitStack()
+        case = _case()
         if mine < bound and len(held) < 5:
-            stack.enter_context(slots.take(_case(), step))
-            held.append((step, stack))
+            slots.take(case, step)
+            held.append((step, case))
         else:
             with pytest.raises(Busy):
-                stack.enter_context(slots.take(_case(), step))
+                slots.take(case, step)
         assert slots.in_flight == len(held)
-    for _, stack in held:
-        stack.close()
+    for _, case in held:
+        slots.give_back(case)
     assert slots.in_flight == 0
     assert slots._taken == {}
 
 
-def test_a_slot_is_given_back_whatever_happens() -> None:
-    """An exception, and even the end of the task, gives the slot back."""
-    slots = Slots(1, _limits, 0.1)
-    for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), slots.take(_case(), "a"):
-            raise error
-        assert slots.in_flight == 0
+def test_a_slot_is_given_back_once() -> None:
+    """Who holds none gives none back, and nobody gives one back twice."""
+    slots = Slots(2, _limits, 0.1)
+    first, second, idle = _case(), _case(), _case()
+    slots.take(first, "a")
+    slots.take(second, "a")
+    for case in (first, first, idle):
+        slots.give_back(case)
+    assert slots.in_flight == 1
+    assert slots._taken == {"a": 1}
 
 
 def test_those_who_are_turned_away_are_counted() -> None:
     """`Busy` says when to come back, and the worker knows how many it told so."""
     slots = Slots(1, _limits, 0.1)
-    with slots.take(_case(), "a"):
-        for _ in range(3):
-            with pytest.raises(Busy) as refusal, slots.take(_case(), "b"):
-                pass
-            assert refusal.value.retry_after == 0.1
+    slots.take(_case(), "a")
+    for _ in range(3):
+        with pytest.raises(Busy) as refusal:
+            slots.take(_case(), "b")
+        assert refusal.value.retry_after == 0.1
     assert slots.turned_away == 3

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from mallku_contracts.errors import Busy, ForeignReplyInbox, InvalidSubject, MessageTooLarge
@@ -78,9 +77,8 @@ class Slots:
         self.in_flight = 0
         self.turned_away = 0
 
-    @contextmanager
-    def take(self, case: Case, principal: str) -> Generator[None]:
-        """Hold a slot while the command is under way; `Busy` when there is none."""
+    def take(self, case: Case, principal: str) -> None:
+        """Hold a slot until it is given back; `Busy` when there is none."""
         limits = self._limits(principal)
         bound = UNKNOWN_IN_FLIGHT if limits is None else limits.in_flight
         if self._taken[principal] >= bound:
@@ -89,14 +87,17 @@ class Slots:
             raise self._busy("this worker has no free slot")
         self._taken[principal] += 1
         self.in_flight += 1
-        case.admitted = True
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            self._taken[principal] -= 1
-            if not self._taken[principal]:
-                del self._taken[principal]
+        case.slot = principal
+
+    def give_back(self, case: Case) -> None:
+        """Free the slot that the case holds, if it holds one."""
+        principal, case.slot = case.slot, None
+        if principal is None:
+            return
+        self.in_flight -= 1
+        self._taken[principal] -= 1
+        if not self._taken[principal]:
+            del self._taken[principal]
 
     def _busy(self, message: str) -> Busy:
         self.turned_away += 1

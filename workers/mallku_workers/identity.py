@@ -39,6 +39,7 @@ def open_command(
     case.header = header = CommandHeader.read(envelope.protected)
     header.check_times(case.message.received_ms, skew_ms=skew_ms)
     header.check_subject(subject)
+    case.signed = command_signing_input(str(subject), envelope.protected, envelope.body)
     return envelope, header
 
 
@@ -82,8 +83,7 @@ class Identifier:
         for name in (identity.key.kid, identity.principal):
             if self._is_revoked(name):
                 raise Revoked(f"{name} was revoked")
-        signed = command_signing_input(str(subject), envelope.protected, envelope.body)
-        if not identity.key.verify(signed, envelope.signature):
+        if not identity.key.verify(case.signed, envelope.signature):
             raise InvalidSignature("the signature does not hold for these bytes and this subject")
         case.identity = identity
         return identity

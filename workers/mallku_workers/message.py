@@ -61,7 +61,8 @@ class Case:
 
     Attributes:
         may_reply: The reply was asked for at the principal's own inbox.
-        admitted: A slot is held.
+        slot: In whose name a slot is held.
+        signed: The bytes that the signature has to cover, once they could be read.
         announced: The intent was sent, and may stand in the trail although nobody said so.
         intended: The intent stands in the trail.
         concluded: An outcome was written, and will be repeated until it stands.
@@ -72,9 +73,10 @@ class Case:
     subject: CommandSubject | None = None
     operation: Operation | None = None
     may_reply: bool = False
-    admitted: bool = False
+    slot: str | None = None
     envelope: Envelope | None = None
     header: CommandHeader | None = None
+    signed: bytes = b""
     identity: Identity | None = None
     grant: Grant | None = None
     announced: bool = False

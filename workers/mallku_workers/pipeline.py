@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import structlog
@@ -55,11 +54,11 @@ class Pipeline:
         """
         case = Case(message)
         answer: MallkuError | None = None
-        with ExitStack() as held:
+        try:
             try:
                 # 1. admit: size, subject, inbox, a free slot
                 subject, operation = admit(case)
-                held.enter_context(self.slots.take(case, subject.principal))
+                self.slots.take(case, subject.principal)
                 case.passed("admit")
 
                 # 2. open: shape, times, subject = signed subject
@@ -114,6 +113,8 @@ class Pipeline:
 
             # 11. reply: signed, to the caller's own inbox and nowhere else
             await self.replies.send(case, reply, answer)
+        finally:
+            self.slots.give_back(case)
 
     async def _record(self, case: Case, error: MallkuError) -> None:
         """Put a refusal or a failure on the trail.

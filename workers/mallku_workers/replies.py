@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, Protocol
 
 import structlog
@@ -102,7 +103,7 @@ class Replies:
 
     async def _relief(self, case: Case) -> None:
         """Wait while the bus takes nothing; only who holds a slot may, so that few do."""
-        if not case.admitted:
+        if case.slot is None:
             raise TimeoutError("the bus takes nothing now")
         async with asyncio.timeout(RELIEF_WAIT_S):
             await self._bus.relief()
@@ -130,6 +131,8 @@ class Replies:
 
 def _question(case: Case) -> tuple[str, bytes]:
     """The id and the hash of the command that is answered; both empty when it is unreadable."""
+    if case.header is not None and case.signed:
+        return case.header.id, sha256(case.signed).digest()
     try:
         envelope = case.envelope or Envelope.split(case.message.data)
         header = case.header or CommandHeader.read(envelope.protected)

@@ -86,7 +86,8 @@ class WorkerSettings(BaseSettings):
         default=50, ge=1, le=60_000, description="Advice to callers turned away, milliseconds"
     )
     sign_read_replies: bool = Field(
-        default=True, description="Sign the results of reads too; replies to mutations and errors always are"
+        default=True,
+        description="Sign the results of reads too; replies to mutations and errors always are",
     )
     drain_s: float = Field(
         default=10.0, gt=0, le=300, description="To finish what is under way at the end, seconds"

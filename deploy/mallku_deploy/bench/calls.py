@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ class Calls:
 @asynccontextmanager
 async def open_calls(
     settings: ClientSettings, *, collection: str, size: int, documents: int = DEFAULT_DOCUMENTS
-) -> AsyncIterator[Calls]:
+) -> AsyncGenerator[Calls]:
     """Connect a client, make the collection where it is missing, and put documents there to read.
 
     Raises:

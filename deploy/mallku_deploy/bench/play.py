@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,13 +55,13 @@ class Plan:
 
 
 @asynccontextmanager
-async def given(settings: ClientSettings) -> AsyncIterator[Target]:
+async def given(settings: ClientSettings) -> AsyncGenerator[Target]:
     """A gateway that somebody else runs."""
     yield Target(settings, dict)
 
 
 @asynccontextmanager
-async def embedded(workers: int) -> AsyncIterator[Target]:
+async def embedded(workers: int) -> AsyncGenerator[Target]:
     """A gateway of our own in a temporary folder, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="mallku-bench-") as folder:
         house = House(Path(folder))

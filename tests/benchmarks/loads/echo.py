@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ _TIMEOUT_S: Final = 10.0
 
 
 @asynccontextmanager
-async def echo(setting: dict[str, Any]) -> AsyncIterator[Call]:
+async def echo(setting: dict[str, Any]) -> AsyncGenerator[Call]:
     """Requests with `setting["payload"]` (hexadecimal) to the echo at `setting["url"]`."""
     payload = bytes.fromhex(setting["payload"])
     subject = f"{SUBJECT}.{setting['loop']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ COLLECTION: Final = "anchors"
 
 
 @asynccontextmanager
-async def gateway(setting: dict[str, Any]) -> AsyncIterator[Call]:
+async def gateway(setting: dict[str, Any]) -> AsyncGenerator[Call]:
     """Calls of `setting["operation"]` against the house that `setting["environment"]` names."""
     settings = ClientSettings.from_environment(setting["environment"])
     async with open_calls(

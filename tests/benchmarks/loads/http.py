@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -69,7 +69,7 @@ def _content_length(head: bytes) -> int:
 
 
 @asynccontextmanager
-async def connections(port: int, count: int) -> AsyncIterator[deque[Connection]]:
+async def connections(port: int, count: int) -> AsyncGenerator[deque[Connection]]:
     """As many open connections to the peer, closed at the end."""
     loop = asyncio.get_running_loop()
     pool = deque[Connection]()
@@ -117,7 +117,7 @@ class Requests:
 
 
 @asynccontextmanager
-async def peer(setting: dict[str, Any]) -> AsyncIterator[Call]:
+async def peer(setting: dict[str, Any]) -> AsyncGenerator[Call]:
     """Calls of `setting["operation"]` against the peer on `setting["port"]`."""
     size = setting["size"]
     async with connections(setting["port"], setting["in_flight"]) as pool:

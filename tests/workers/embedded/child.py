@@ -1,6 +1,6 @@
 """A process of its own on the store's files, for the tests that need several of them.
 
-Usage: `python -m tests.workers.embedded.child DIRECTORY race|flood …`
+Usage: `python -m tests.workers.embedded.child DIRECTORY race|flood|forget …`
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import asyncio
 import json
 import random
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from mallku_contracts.errors import Unavailable
 from mallku_workers.stores.base import Done
 from mallku_workers.stores.embedded import EmbeddedStore
-from tests.stores.calling import make_claim, make_work
+from tests.stores.calling import DATABASE, make_claim, make_work
 
 
 async def race(store: EmbeddedStore, keys: int, in_flight: int) -> None:
@@ -47,6 +48,12 @@ async def flood(store: EmbeddedStore, start: int, in_flight: int) -> None:
     await asyncio.gather(*(insert_some(lane) for lane in range(in_flight)))
 
 
+async def forget(store: EmbeddedStore) -> None:
+    """Leave without stopping the store."""
+    await store.recall(DATABASE, "nothing")
+    sys.exit(0)
+
+
 async def _insert(store: EmbeddedStore, name: str, document: dict[str, object]) -> Done:
     while True:
         try:
@@ -61,7 +68,9 @@ async def main(directory: str, what: str, *numbers: str) -> None:
     """Open the store and do what was asked."""
     store = EmbeddedStore(Path(directory))
     await store.start()
-    await {"race": race, "flood": flood}[what](store, *map(int, numbers))
+    tasks: dict[str, Callable[..., Awaitable[None]]]
+    tasks = {"race": race, "flood": flood, "forget": forget}
+    await tasks[what](store, *map(int, numbers))
     await store.stop()
 
 

@@ -99,7 +99,7 @@ async def test_databases_are_separate_files(directory: Path) -> None:
     store = EmbeddedStore(directory, databases=("one", "two"))
     await store.start()
     await store.stop()
-    assert list(modes(directory)) == ["one.sqlite", "two.sqlite"]
+    assert list(modes(directory)) == ["one.sqlite", "one.turn", "two.sqlite", "two.turn"]
 
 
 @pytest.mark.parametrize(

@@ -364,7 +364,7 @@ async def test_an_entry_that_expired_frees_its_key(directory: Path) -> None:
     clock = Clock()
     async with running(directory, clock=clock) as people:
         old = make_claim("k", expires_ms=clock.now + 1_000)
-        document = {"document": {}}
+        document: dict[str, Any] = {"document": {}}
         await people.store.execute(make_work("insert", "people", document, claim=old))
         assert await people.store.recall(DATABASE, old.key) is not None
         clock.now += 1_001
@@ -397,12 +397,41 @@ async def test_expired_entries_are_removed_in_bounded_steps(directory: Path) -> 
 
         clock.now += 2_000
         left = [expired()]
-        while left[-1]:
-            await people("insert", document={})
+        for size in (10, 1, 1, 1):
+            works = [insert(f"{len(left)}-{number}") for number in range(size)]
+            assert await outcomes(people.store, works) == ["done"] * size
             left.append(expired())
         connection.close()
-        assert left[0] == 40
-        assert all(0 < before - after <= 7 for before, after in pairwise(left))
+        # Twice what the commit adds, and five.
+        assert left == [40, 15, 8, 1, 0]
+
+
+async def test_works_of_a_group_see_what_went_before_them(
+    people: Caller, store: EmbeddedStore
+) -> None:
+    """Written, changed, searched, emptied and made again within one commit."""
+    await people("insert", document={"_key": "old", "n": 0})
+    works = [
+        make_work("update", "people", {"document": {"_key": "old", "n": 1}}),
+        insert("a", n=1),
+        make_work("update-match", "people", {"filters": {"n": 1}, "body": {"m": 1}}),
+        make_work("delete", "people", {"document": "a"}),
+        insert("a", n=2),
+        make_work("upsert", "people", {"filters": {"m": 1}, "insert": {}, "update": {"m": 2}}),
+        make_work("truncate", "people", {}),
+        insert("old", n=3),
+        make_work("delete", "people", {"document": "a", "ignore_missing": True}),
+        make_work("drop-collection", "people", {}),
+        make_work("create-collection", "people", {}),
+        insert("old", n=4),
+    ]
+    answers = await asyncio.gather(*map(store.execute, works))
+    results = [answer.result for answer in answers]
+    assert (results[2], results[5]["type"], results[6], results[8]) == (2, "update", 2, False)
+    positions = [answer.position or 0 for answer in answers]
+    assert positions == sorted(set(positions))
+    assert await people.document("old") == {"n": 4}
+    assert await people("count") == 1
 
 
 def test_the_turn_belongs_to_one_writer(tmp_path: Path) -> None:

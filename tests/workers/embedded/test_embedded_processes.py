@@ -76,6 +76,10 @@ async def test_nothing_acknowledged_is_lost_when_a_process_is_killed(
 
 async def test_processes_may_start_at_the_same_moment_on_nothing(directory: Path) -> None:
     """Whoever comes first makes the file; nobody fails."""
+    for number in range(20):
+        fresh = [EmbeddedStore(directory.with_name(f"fresh{number}")) for _ in range(6)]
+        await asyncio.gather(*(store.start() for store in fresh))
+        await asyncio.gather(*(store.stop() for store in fresh))
     stores = [EmbeddedStore(directory) for _ in range(6)]
     await asyncio.gather(*(store.start() for store in stores))
     await Caller(stores[0])("create-collection")
@@ -83,6 +87,12 @@ async def test_processes_may_start_at_the_same_moment_on_nothing(directory: Path
         await Caller(store)("insert", document={})
     assert await Caller(stores[0])("count") == 6
     await asyncio.gather(*(store.stop() for store in stores))
+
+
+async def test_a_process_that_forgot_to_stop_its_store_ends_all_the_same(directory: Path) -> None:
+    """Threads are no daemons, but they notice that the main thread is gone."""
+    child = await spawn(directory, "forget")
+    assert await asyncio.wait_for(child.wait(), 30) == 0
 
 
 async def test_what_one_process_changes_the_others_see(people: Caller, directory: Path) -> None:

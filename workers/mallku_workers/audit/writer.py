@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -29,8 +30,6 @@ from mallku_workers.audit.records import (
 )
 from mallku_workers.message import Case
 from mallku_workers.stores.base import Done
-
-"""The stream that every record goes to."""
 
 MINUTE_S: Final = 60.0
 """After this long a flood of refusals is summed up, seconds."""
@@ -81,7 +80,8 @@ class AuditWriter:
         self._limits = limits
         self._clock = clock
         self._number = 0
-        self._pending: set[asyncio.Future[Ack]] = set()
+        self._pending: set[int] = set()
+        self._drained: asyncio.Future[None] | None = None
         self._floods = RefusalFloods(limits.refusals_per_minute)
         self._minute: asyncio.TimerHandle | None = None
         self._answers = True
@@ -164,48 +164,54 @@ class AuditWriter:
             self._minute = None
         self._sum_up()
         if self._pending:
-            await asyncio.wait(set(self._pending), timeout=timeout_s)
+            self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._drained,), timeout=timeout_s)
         return len(self._pending)
 
     async def _outcome(self, case: Case, record: Record) -> Receipt | None:
         data = pack_fitting(record)
-        writing = self._write_until_acknowledged(subject_of(case), record, data)
+        first_try = self._write_until_acknowledged(subject_of(case), record, data)
         if not case.mutates:
             return None
-        await asyncio.wait((writing,), timeout=self._limits.wait_s)
-        if not writing.done():
+        try:
+            stands = await first_try
+        except PublishFailed:
             raise OutcomePending(
                 "the command was carried out; its record is not acknowledged yet",
                 details={"id": record.id},
-            )
-        stands = writing.result()
+            ) from None
         return {"stream": stands.stream, "sequence": stands.sequence, "hash": record_hash(data)}
 
     def _write_until_acknowledged(
         self, subject: CommandSubject, record: Record, data: bytes
     ) -> asyncio.Future[Ack]:
-        """Publish, and again after each failure, until the stream has the record."""
-        writing: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        self._pending.add(writing)
-        writing.add_done_callback(self._pending.discard)
+        """Publish, and again after each failure, until the stream has it; the first try's end.
 
-        def settle(published: asyncio.Future[Ack]) -> None:
-            if published.cancelled():
-                writing.cancel()
-                return
-            error = published.exception()
-            self._heard(error)
-            if error is None:
-                writing.set_result(published.result())
-            else:
-                loop = asyncio.get_running_loop()
-                loop.call_later(self._limits.retry_s, publish)
+        Whoever waits for the first try may be cancelled, and the try with it; the record is not.
+        """
+        self._pending.add(record.number)
+        return self._try(subject, record, data)
 
-        def publish() -> None:
-            self._publish(subject, record, data).add_done_callback(settle)
+    def _try(self, subject: CommandSubject, record: Record, data: bytes) -> asyncio.Future[Ack]:
+        published = self._publish(subject, record, data)
+        published.add_done_callback(partial(self._settle, subject, record, data))
+        return published
 
-        publish()
-        return writing
+    def _settle(
+        self, subject: CommandSubject, record: Record, data: bytes, published: asyncio.Future[Ack]
+    ) -> None:
+        error = None if published.cancelled() else published.exception()
+        self._heard(error)
+        if published.cancelled() or error is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._limits.retry_s, self._try, subject, record, data)
+        else:
+            self._written(record.number)
+
+    def _written(self, number: int) -> None:
+        self._pending.discard(number)
+        if self._drained is not None and not self._pending and not self._drained.done():
+            self._drained.set_result(None)
 
     @property
     def _has_room(self) -> bool:

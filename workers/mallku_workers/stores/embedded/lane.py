@@ -18,6 +18,9 @@ from mallku_contracts.errors import MallkuError, Unavailable
 RETRY_AFTER_S: Final = 0.05
 """Advice to callers who meet a full queue, seconds."""
 
+ORPHAN_CHECK_S: Final = 1.0
+"""How often an idle thread looks whether the process is about to end, seconds."""
+
 
 class Job:
     """Something to be done in the thread, and where the answer goes."""
@@ -114,12 +117,13 @@ class Lane:
         """Add all that waits, or wait for it; whether more can come."""
         try:
             while more:
-                jobs = self._inbox.get(block=not waiting)
+                jobs = self._inbox.get(block=not waiting, timeout=ORPHAN_CHECK_S)
                 if jobs is None:
                     return False
                 waiting.extend(jobs)
         except queue.Empty:
-            pass
+            # Whoever forgot to stop us is not to hang at the end of the process.
+            return more and threading.main_thread().is_alive()
         return more
 
     def _settle(self, jobs: list[Job]) -> None:

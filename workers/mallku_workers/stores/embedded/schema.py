@@ -17,6 +17,7 @@ from mallku_workers.stores.base import Durability
 from mallku_workers.stores.embedded.faults import translate
 from mallku_workers.stores.embedded.revisions import FIRST_TICK
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
+from mallku_workers.stores.embedded.turn import Turn
 
 FORMAT: Final = 1
 """The layout of the file, kept in `user_version`."""
@@ -87,13 +88,15 @@ def prepare_file(path: Path, settings: EmbeddedSettings) -> None:
         path.chmod(0o600)
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror}") from None
-    connection = connect(path, settings)
-    try:
-        _create_tables(connection, path)
-    except sqlite3.Error as error:
-        raise translate(error) from None
-    finally:
-        connection.close()
+    # One process at a time: changing a new file to WAL does not wait for others, it fails.
+    with Turn(path).taken(settings.busy_timeout_ms / 1_000):
+        connection = connect(path, settings)
+        try:
+            _create_tables(connection, path)
+        except sqlite3.Error as error:
+            raise translate(error) from None
+        finally:
+            connection.close()
 
 
 def _create_tables(connection: sqlite3.Connection, path: Path) -> None:

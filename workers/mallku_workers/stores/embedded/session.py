@@ -60,7 +60,7 @@ class Session:
         self._effect_bytes = 0
         self.deadline_ms = 0
         self._clock = clock
-        self._tick = self._first_tick = tick
+        self._tick = tick
         self._seen: dict[Place, Row | None] = {}
         self._pending = PendingRows(connection)
         self._undo: list[tuple[Place, Row | None, Pending | None]] = []
@@ -262,11 +262,6 @@ class Session:
                 (change, table),
             )
         self._counts.clear()
-
-    @property
-    def touched(self) -> bool:
-        """Whether anything was written: whatever writes takes a number."""
-        return self._tick != self._first_tick
 
     def finish(self) -> bool:
         """Write what is left; whether the catalog changed with it."""

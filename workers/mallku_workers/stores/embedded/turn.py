@@ -10,9 +10,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mallku_contracts.errors import Unavailable
+
+BETWEEN_TRIES_S: Final = 0.001
+"""Between two tries for the turn at the start of a store, seconds."""
 
 
 class Turn:
@@ -33,6 +40,23 @@ class Turn:
         except OSError as error:
             raise Unavailable(f"{self._path.name}: {error.strerror}") from None
         return True
+
+    @contextmanager
+    def taken(self, timeout_s: float) -> Generator[None]:
+        """Have the turn for a while, and close the file afterwards.
+
+        Raises:
+            Unavailable: others had it for longer than `timeout_s`.
+        """
+        give_up = time.monotonic() + timeout_s
+        try:
+            while not self.try_take():
+                if time.monotonic() > give_up:
+                    raise Unavailable(f"{self._path.name}: others are busy with the database")
+                time.sleep(BETWEEN_TRIES_S)
+            yield
+        finally:
+            self.close()
 
     def give_back(self) -> None:
         """Let the next one try."""

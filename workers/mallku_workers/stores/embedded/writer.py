@@ -131,9 +131,6 @@ class Writer:
                 left = jobs[place:]
                 break
             self._run(session, ledger, job)
-        if not session.touched:
-            connection.execute("ROLLBACK")
-            return left
         ledger.flush(self._clock())
         changed = session.finish()
         self._commit(connection)
