@@ -59,6 +59,7 @@ def test_a_ratio_is_taken_between_runs_of_the_same_round() -> None:
     theirs = [Run(400, 1.0, 1, 1, 1), Run(800, 1.0, 1, 1, 1), Run(200, 1.0, 1, 1, 1)]
     goal = Goal("ours", "theirs", "throughput", wanted=0.25)
     ratio = Results([{"ours": ours, "theirs": theirs}]).ratio(goal)
+    assert ratio is not None
     assert ratio == Spread(0.25, 0.25, 0.25)
     assert goal.reached(ratio)
     assert not Goal("ours", "theirs", "throughput", wanted=0.3).reached(ratio)

@@ -92,7 +92,11 @@ async def test_processes_may_start_at_the_same_moment_on_nothing(directory: Path
 async def test_a_process_that_forgot_to_stop_its_store_ends_all_the_same(directory: Path) -> None:
     """Threads are no daemons, but they notice that the main thread is gone."""
     child = await spawn(directory, "forget")
-    assert await asyncio.wait_for(child.wait(), 30) == 0
+    try:
+        assert await asyncio.wait_for(child.wait(), 30) == 0
+    finally:
+        if child.returncode is None:
+            child.kill()
 
 
 async def test_what_one_process_changes_the_others_see(people: Caller, directory: Path) -> None:
