@@ -9,7 +9,8 @@ It is nats-py's client with these differences, each of which has a test:
   `flush` says nothing about a subscription or its end;
 * a ping whose waiter is gone does no harm, where nats-py's reader ends;
 * with TLS asked for, a server that offers none is refused, where nats-py goes on in the clear;
-* `post` and `listen` carry a message without a task, a queue or a timer of its own.
+* `post` and `listen` carry a message without a task, a queue or a timer of its own;
+* a burst begins to leave while it is made, where nats-py waits until the loop comes round.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import math
 import random
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import PING_PROTO, Client, Server, Srv
@@ -48,6 +49,9 @@ Listener = Callable[[str, str, bytes, bytes | None], None]
 """Gets subject, reply, body and header block of each message; must neither wait nor raise."""
 
 Watcher = Callable[[ConnectionEvent], None]
+
+BURST_MESSAGES: Final = 16
+"""Messages after which a burst begins to leave, while whoever makes it is still busy with it."""
 
 
 async def connect(
@@ -193,9 +197,11 @@ class GatewayConnection(Client):
             line = command.pub_cmd(subject, reply, body)
         self._pending.append(line)
         self._pending_data_size += len(line)
-        queue = self._flush_queue
-        if queue is not None and queue.empty():
-            queue.put_nowait(self._kick)
+        if len(self._pending) >= BURST_MESSAGES and self._wire.idle:
+            self._wire.writelines(self._pending)  # type: ignore[no-untyped-call]  # nats-py
+            self._pending, self._pending_data_size = [], 0
+        elif self._flush_queue is not None and self._flush_queue.empty():
+            self._flush_queue.put_nowait(self._kick)
 
     async def relief(self) -> None:
         """Return when what waits to be sent was handed to the operating system.

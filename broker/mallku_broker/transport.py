@@ -25,6 +25,14 @@ class AbortableTransport(TcpTransport):
         if self._io_writer is not None:
             self._io_writer.transport.abort()
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything written so far has been taken by the operating system."""
+        writer = self._io_writer
+        if writer is None or writer.transport.is_closing():
+            return False
+        return writer.transport.get_write_buffer_size() == 0
+
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         """Open another socket; the former one is dropped."""
         self.abort()

@@ -64,7 +64,7 @@ async def test_a_seen_id_is_flagged_with_its_first_sequence(house: NatsHouse) ->
 async def test_an_error_reaches_the_one_who_published(house: NatsHouse) -> None:
     """Of three messages the middle one is too large for the stream; only its future fails."""
     async with _multiplexer(house) as publisher:
-        bodies = [b"a", b"x" * (3 * MIB), b"c"]
+        bodies = [b"a", b"x" * (7 * MIB), b"c"]
         results = await asyncio.gather(
             *(
                 publisher.publish(SUBJECT, body, message_id=str(uuid4()), timeout=10)

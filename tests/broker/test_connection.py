@@ -340,3 +340,35 @@ async def test_nothing_is_heard_on_ones_own(house: NatsHouse) -> None:
         records.post("mallku.v1.dead.x", b"", reply=f"{prefix}.one")
         await records.flush()
         assert records.options["no_echo"]
+
+
+async def test_a_burst_leaves_in_order_while_it_is_made(house: NatsHouse) -> None:
+    """Whatever leaves at once and whatever waits, large and small: order is kept, all arrives."""
+    async with house.connection(WORKER_BUS) as worker, house.connection("mallku") as caller:
+        heard: list[int] = []
+        await worker.listen(PATTERN, lambda _s, _r, b, _h: heard.append(int(b[:6])), queue=QUEUE)
+        await worker.flush()
+        for number in range(3_000):
+            filler = b"x" * (100_000 if number % 500 == 0 else 10)
+            caller.post(GET, f"{number:06}".encode() + filler)
+        assert len(caller._pending) < 3_000, "nothing left before the loop came round"
+        await caller.flush()
+        await worker.flush()
+        assert heard == list(range(3_000))
+
+
+async def test_a_burst_against_a_frozen_peer_is_kept_within_bounds(house: NatsHouse) -> None:
+    """What the operating system does not take waits here, where `congested` counts it."""
+    async with house.connection("mallku", pending_bytes=MIB) as caller:
+        await house.freeze()
+        try:
+            sent = 0
+            while not caller.congested:
+                caller.post(GET, b"x" * 10_000)
+                sent += 1
+                assert sent < 5_000
+            assert caller._wire.idle is False
+        finally:
+            house.thaw()
+        async with asyncio.timeout(10):
+            await caller.relief()
