@@ -132,7 +132,7 @@ async def test_a_worker_that_hung_for_a_moment(own_world: World) -> None:
     async with own_world.client() as client:
         async with Load(client) as load:
             pid = await own_world.kill("worker-2", signal.SIGSTOP)
-            await load.grown(50)
+            await load.grown(5)
             os.kill(pid, signal.SIGCONT)
             await load.grown()
         await load.check()
