@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from mallku_contracts.errors import InvalidSubject
@@ -80,14 +81,22 @@ class CommandSubject:
     @classmethod
     def parse(cls, subject: str) -> CommandSubject:
         """Read a command's or a job's subject; `InvalidSubject` when it is not one."""
-        tokens = subject.split(".", _COMMAND_TOKENS)
-        if len(tokens) != _COMMAND_TOKENS or not subject.startswith(_PREFIX_DOT):
-            raise InvalidSubject(f"{subject[:120]!r} is not the subject of a command")
-        _, _, channel, principal, database, collection, operation = tokens
-        return cls(principal, database, collection, operation, channel)
+        return _parse(subject)
 
 
 _PREFIX_DOT: Final = PREFIX + "."
+
+MAX_REMEMBERED_SUBJECTS: Final = 4_096
+"""Subjects of commands that are not read a second time."""
+
+
+@lru_cache(MAX_REMEMBERED_SUBJECTS)
+def _parse(subject: str) -> CommandSubject:
+    tokens = subject.split(".", _COMMAND_TOKENS)
+    if len(tokens) != _COMMAND_TOKENS or not subject.startswith(_PREFIX_DOT):
+        raise InvalidSubject(f"{subject[:120]!r} is not the subject of a command")
+    _, _, channel, principal, database, collection, operation = tokens
+    return CommandSubject(principal, database, collection, operation, channel)
 
 
 def command_pattern(operation: str) -> str:
