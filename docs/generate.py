@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -91,20 +92,21 @@ def _fields(kind: type) -> Iterator[tuple[str, Any, str]]:
 
 
 def _attribute_texts(doc: str) -> dict[str, str]:
-    _, _, attributes = doc.partition("Attributes:")
-    pairs = re.findall(r"^ +(\w+): (.+(?:\n {12,}.+)*)", attributes, re.MULTILINE)
+    _, _, attributes = inspect.cleandoc(doc).partition("Attributes:")
+    pairs = re.findall(r"^ {4}(\w+): (.+(?:\n {8,}.+)*)", attributes, re.MULTILINE)
     return {name: re.sub(r"\s+", " ", text) for name, text in pairs}
 
 
 def _constants(path: Path) -> Iterator[tuple[str, Any, str]]:
-    """Numbers with a name in capitals and a docstring behind them."""
+    """Numbers with a public name in capitals and a docstring behind them."""
     body = ast.parse(path.read_text()).body
     module: Any = None
     for node, following in pairwise(body):
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             continue
         documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-        if not (node.target.id.isupper() and documented):
+        public = node.target.id.isupper() and not node.target.id.startswith("_")
+        if not (public and documented):
             continue
         module = module or importlib.import_module(_module_name(path))
         value = getattr(module, node.target.id)

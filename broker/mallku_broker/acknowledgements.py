@@ -25,7 +25,7 @@ from mallku_broker.events import (
     PublishFailed,
     PublishRefused,
 )
-from mallku_broker.headers import status
+from mallku_broker.headers import nobody_listens
 from mallku_broker.pending import Pending
 from mallku_contracts.errors import MessageTooLarge
 
@@ -35,7 +35,6 @@ MAX_UNACKNOWLEDGED: Final = 4_096
 MAX_BATCH_MESSAGES: Final = 1_000
 """Messages in one atomic batch; the server's own limit."""
 
-_NO_RESPONDERS: Final = 503
 _INSTANCE_BYTES: Final = 12
 _NOT_SENT: Final = (ConnectionLost, MessageTooLarge, NotPublished)
 
@@ -188,7 +187,7 @@ class AcknowledgementMultiplexer:
         waiting = self._pending.take(subject[len(self._inbox) :])
         if waiting is None:
             return
-        if status(header) == _NO_RESPONDERS and not body:
+        if nobody_listens(header, body):
             waiting.future.set_exception(NotPublished(f"no stream takes {waiting.subject}"))
             return
         outcome = _read(body, self._stream)

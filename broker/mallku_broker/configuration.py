@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from mallku_broker.streams import AUDIT, CHECKPOINTS
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MAX_PAYLOAD_BYTES, MIB
 from mallku_contracts.subjects import PREFIX
@@ -33,10 +34,11 @@ MAX_OUTBOUND_BYTES: Final = 64 * MIB
 AUDITOR_PREFIX: Final = "AUD.API"
 """Where auditors find the part of the JetStream API that they may use."""
 
-AUDITED_STREAMS: Final = ("MALLKU_AUDIT", "MALLKU_CHECKPOINTS")
+AUDITED_STREAMS: Final = (AUDIT, CHECKPOINTS)
 """The streams that auditors read."""
 
 JOBS: Final = f"{PREFIX}.job.>"
+"""Where callers put durable jobs: a service that RECORDS exports to MALLKU."""
 
 
 class Account(StrEnum):
@@ -190,7 +192,7 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
                 {"service": JOBS, "accounts": [str(Account.MALLKU)]},
                 *(
                     {"service": f"$JS.API.{call}", "accounts": [auditors]} | response
-                    for call, response in _audit_calls()
+                    for call, response in audit_calls()
                 ),
             ],
         },
@@ -201,15 +203,15 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
                     "service": {"account": records, "subject": f"$JS.API.{call}"},
                     "to": f"{AUDITOR_PREFIX}.{call}",
                 }
-                for call, _ in _audit_calls()
+                for call, _ in audit_calls()
             ],
         },
         Account.SYS: {"users": members[Account.SYS]},
     }
 
 
-def _audit_calls() -> list[tuple[str, dict[str, str]]]:
-    """The JetStream API that auditors reach, and how the server answers it."""
+def audit_calls() -> list[tuple[str, dict[str, str]]]:
+    """The calls of the JetStream API that auditors reach, and how the server answers them."""
     streamed = {"response_type": "stream"}
     return [
         call

@@ -1,4 +1,4 @@
-"""Files with secrets and settings in them: refused when missing, too large or open to others."""
+"""Files and folders with secrets and settings in them: refused when missing or open to others."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ MAX_FILE_BYTES: Final = 4 * MIB
 """A key, token, trust or policy file, bytes."""
 
 PRIVATE_MODE: Final = 0o600
+PRIVATE_FOLDER_MODE: Final = 0o700
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -47,6 +48,20 @@ def write_private_text(path: Path, text: str) -> None:
         _replace(path, text)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
+def make_private_folder(folder: Path, what: str = "folder") -> None:
+    """Make a folder that only its owner can enter (0700), with its parents, or find it closed.
+
+    Raises:
+        ConfigurationError: it cannot be made, or group or others may do anything with it.
+    """
+    try:
+        folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError as error:
+        raise ConfigurationError(f"{what} {folder}: {error.strerror}") from error
+    _refuse_open(status, folder, what, PRIVATE_FOLDER_MODE)
 
 
 def load_signing_key(path: Path) -> SigningKey:
@@ -101,10 +116,15 @@ def _open_at_once(path: str, flags: int) -> int:
 def _check(status: os.stat_result, path: Path, what: str, *, private: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ConfigurationError(f"{what} {path}: not a regular file")
+    if private:
+        _refuse_open(status, path, what, PRIVATE_MODE)
+
+
+def _refuse_open(status: os.stat_result, path: Path, what: str, wanted: int) -> None:
     mode = stat.S_IMODE(status.st_mode)
-    if private and mode & _OTHERS:
+    if mode & _OTHERS:
         raise ConfigurationError(
-            f"{what} {path}: others may use it (mode {mode:04o}); run: chmod 600 {path}"
+            f"{what} {path}: others may use it (mode {mode:04o}); run: chmod {wanted:o} {path}"
         )
 
 

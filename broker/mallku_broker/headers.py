@@ -13,6 +13,8 @@ _VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
 
 NO_HEADERS: Final = b""
 
+_NO_RESPONDERS: Final = 503
+
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
     """The header block of a message, from `NATS/1.0` to the empty line; nothing for no headers.
@@ -48,3 +50,8 @@ def status(block: bytes | None) -> int:
         return 0
     digits = block[9:12]
     return int(digits) if digits.isdigit() else 0
+
+
+def nobody_listens(block: bytes | None, body: bytes) -> bool:
+    """Whether a message is the server's own word that nobody listens where we published."""
+    return status(block) == _NO_RESPONDERS and not body

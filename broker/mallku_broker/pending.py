@@ -13,11 +13,10 @@ T = TypeVar("T")
 
 
 class Waiting(NamedTuple, Generic[T]):
-    """What waits behind one token; `tag` is whatever the owner wants to know again."""
+    """What waits behind one token, and the tick at which it has waited too long."""
 
     subject: str
     future: asyncio.Future[T]
-    tag: str
     tick: int
 
 
@@ -47,13 +46,13 @@ class Pending(Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def open(self, subject: str, timeout: float, tag: str = "") -> tuple[str, asyncio.Future[T]]:
+    def open(self, subject: str, timeout: float) -> tuple[str, asyncio.Future[T]]:
         """Wait for an answer for `timeout` seconds; the token is a number in decimal."""
         self._count += 1
         token = str(self._count)
         tick = int((self._loop.time() + timeout) / TICK_S) + 1
         future: asyncio.Future[T] = self._loop.create_future()
-        self._entries[token] = Waiting(subject, future, tag, tick)
+        self._entries[token] = Waiting(subject, future, tick)
         bucket = self._buckets.get(tick)
         if bucket is None:
             self._buckets[tick] = {token: None}

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from mallku_broker.configuration import (
-    AUDITED_STREAMS,
     AUDITOR_PREFIX,
     JOBS,
     Account,
     Permissions,
     User,
+    audit_calls,
 )
 from mallku_broker.streams import (
     AUDIT,
@@ -30,7 +30,13 @@ from mallku_broker.streams import (
 from mallku_broker.streams import JOBS as JOB_STREAM
 from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.policy import Policy, Principal
-from mallku_contracts.subjects import NO_COLLECTION, PREFIX, command_pattern, inbox_prefix
+from mallku_contracts.subjects import (
+    INBOX_ROOT,
+    NO_COLLECTION,
+    PREFIX,
+    command_pattern,
+    inbox_prefix,
+)
 
 READ_QUEUE: Final = "mallku.read"
 WRITE_QUEUE: Final = "mallku.write"
@@ -115,7 +121,7 @@ def worker_bus() -> Permissions:
         for name, operation in OPERATIONS.items()
     )
     return Permissions(
-        publish=("_INBOX_mallku.>",),
+        publish=(f"{INBOX_ROOT}.>",),
         subscribe=(*commands, f"{PREFIX}.cur.*.*.*.next", *_discovery()),
     )
 
@@ -220,7 +226,7 @@ def _subject(channel: str, principal: str, target: _Target) -> str:
 
 def _inspector() -> Permissions:
     """Sees commands and replies, and takes none: a member of a queue group would."""
-    seen = (f"{PREFIX}.cmd.>", f"{PREFIX}.cur.>", JOBS, "_INBOX_mallku.>")
+    seen = (f"{PREFIX}.cmd.>", f"{PREFIX}.cur.>", JOBS, f"{INBOX_ROOT}.>")
     return Permissions(
         publish=tuple(_discovery()),
         subscribe=(*seen, *_discovery()),
@@ -230,16 +236,7 @@ def _inspector() -> Permissions:
 
 def _auditor(name: str) -> Permissions:
     """Reads the trail, through the calls that AUDITORS imports."""
-    calls = (
-        f"{AUDITOR_PREFIX}.{call}"
-        for stream in AUDITED_STREAMS
-        for call in (
-            f"STREAM.INFO.{stream}",
-            f"CONSUMER.CREATE.{stream}.>",
-            f"CONSUMER.INFO.{stream}.*",
-            f"CONSUMER.MSG.NEXT.{stream}.*",
-        )
-    )
+    calls = (f"{AUDITOR_PREFIX}.{call}" for call, _ in audit_calls())
     return Permissions(publish=tuple(calls), subscribe=(f"{inbox_prefix(name)}.>",))
 
 

@@ -19,13 +19,12 @@ from mallku_broker.events import (
     NoResponders,
     RefusedByBroker,
 )
-from mallku_broker.headers import NO_HEADERS, decode_headers, encode_headers, status
+from mallku_broker.headers import NO_HEADERS, decode_headers, encode_headers, nobody_listens
 from mallku_broker.pending import Pending
 
 MAX_IN_FLIGHT: Final = 4_096
 """Requests of one multiplexer that wait for their answer; more wait for their turn."""
 
-_NO_RESPONDERS: Final = 503
 _INSTANCE_BYTES: Final = 12
 
 
@@ -147,7 +146,7 @@ class RequestMultiplexer:
         waiting = self._pending.take(subject[len(self._inbox) :])
         if waiting is None:
             return
-        if status(header) == _NO_RESPONDERS and not body:
+        if nobody_listens(header, body):
             waiting.future.set_exception(NoResponders(f"nobody listens on {waiting.subject} now"))
         else:
             waiting.future.set_result(Response(body, header))

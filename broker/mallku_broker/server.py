@@ -34,7 +34,10 @@ RELOAD_TIMEOUT_S: Final = 5.0
 """From the request to reload until the server has said whether it did, seconds."""
 
 POLL_INTERVAL_S: Final = 0.01
+"""Between two looks at the process or at what it has written, seconds."""
+
 MAX_COMPLAINT_CHARS: Final = 2 * KIB
+"""What an error repeats of the server's log, characters."""
 
 _COMPLAINT = re.compile(r"^.*\[(?:FTL|ERR)\]\s*(.*)$|^nats-server: (.*)$", re.MULTILINE)
 _RELOADED = re.compile(r"Reloaded server configuration|Failed to reload server configuration: (.*)")
@@ -103,8 +106,8 @@ class EmbeddedServer:
     @property
     def pid(self) -> int | None:
         """The process id while the server runs."""
-        running = self._process is not None and self._process.poll() is None
-        return self._process.pid if running and self._process is not None else None
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
 
     async def start(self, timeout: float = START_TIMEOUT_S) -> None:  # noqa: ASYNC109  # ours, not asyncio's
         """Start the server and return once it answers clients.

@@ -29,7 +29,15 @@ def check_server_version(text: str) -> tuple[int, int, int]:
     major, minor, patch = (int(part) for part in match.groups())
     version = (major, minor, patch)
     if version < MINIMUM_IN_OLDER_LINES.get((major, minor), MINIMUM):
+        older = "".join(
+            f", or {_dotted(least)} or later of {_dotted(line)}"
+            for line, least in MINIMUM_IN_OLDER_LINES.items()
+        )
         raise ConfigurationError(
-            f"nats-server {match[0]} is too old: use 2.14.3 or later, or 2.12.12 or later of 2.12"
+            f"nats-server {match[0]} is too old: use {_dotted(MINIMUM)} or later{older}"
         )
     return version
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

@@ -31,6 +31,7 @@ GATEWAY_TIME: Final = "gateway_time_ms"
 """In the details of a refusal for the clock's sake: the worker's time, Unix milliseconds."""
 
 _CLOCK_REFUSALS = (StaleCommand, CommandFromFuture)
+_OUT_OF_TIME = "the worker's token is not valid at this machine's time"
 
 
 class Caller:
@@ -105,7 +106,7 @@ class Caller:
         if isinstance(content, MallkuError):
             raise _with_time(content, reply)
         if reply.clock_only:
-            raise UnverifiedReply("the worker's token is not valid at this machine's time")
+            raise UnverifiedReply(_OUT_OF_TIME)
         return Answer(
             content["result"],
             sealed.id,
@@ -136,5 +137,5 @@ def _with_time(error: MallkuError, reply: VerifiedReply) -> MallkuError:
         if reply.gateway_ms is not None:
             error.details[GATEWAY_TIME] = reply.gateway_ms
     elif reply.clock_only:
-        return UnverifiedReply("the worker's token is not valid at this machine's time")
+        return UnverifiedReply(_OUT_OF_TIME)
     return error

@@ -74,7 +74,7 @@ class Commands:
         first_id = self._caller.signer.new_id()
         return Command(
             CommandSubject.build(self.principal, self.database, collection, name),
-            _pack(arguments),
+            pack_arguments(arguments),
             first_id,
             first_id if key is None else _checked_key(key),
             operation.mutates,
@@ -92,7 +92,8 @@ class Commands:
         return operation
 
 
-def _pack(arguments: Mapping[str, Any]) -> bytes:
+def pack_arguments(arguments: Mapping[str, Any]) -> bytes:
+    """The body of a command; `InvalidArguments` names the path of a value that cannot be sent."""
     try:
         return codec.pack(dict(arguments))
     except codec.CodecError as error:

@@ -65,12 +65,7 @@ async def _open_to_own_gateway(settings: ClientSettings) -> Connection:
 
 async def _open_commands(settings: ClientSettings, transport: Transport | None) -> Commands:
     clock = Clock()
-    identity = ClientIdentity.load(
-        settings.principal,
-        settings.require("key_file", "the key that commands are signed with"),
-        settings.require("token_file", "the token that says who this client is"),
-        clock,
-    )
+    identity = load_identity(settings, clock)
     trust = TrustFile(settings.require("trust_file", "whose workers' replies are believed"))
     caller = Caller(
         await _open_nats(settings, identity.principal) if transport is None else transport,
@@ -81,6 +76,20 @@ async def _open_commands(settings: ClientSettings, transport: Transport | None) 
         mirror_headers=settings.mirror_headers,
     )
     return Commands(caller, identity.principal, settings.database, settings.timeout_s)
+
+
+def load_identity(settings: ClientSettings, clock: Clock) -> ClientIdentity:
+    """Who signs commands, out of the files that the settings name.
+
+    Raises:
+        ConfigurationError: naming the setting or the file, and what is wrong with it.
+    """
+    return ClientIdentity.load(
+        settings.principal,
+        settings.require("key_file", "the key that commands are signed with"),
+        settings.require("token_file", "the token that says who this client is"),
+        clock,
+    )
 
 
 async def _open_nats(settings: ClientSettings, principal: str) -> Transport:

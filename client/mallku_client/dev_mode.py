@@ -22,13 +22,14 @@ from mallku_client.settings import ClientSettings
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 
 COMMAND: Final = "mallku-gateway"
+
 POLL_S: Final = 0.05
 """How often the env file is looked for, seconds."""
 
 STOP_TIMEOUT_S: Final = 5.0
 """From the signal to stop until the gateway is killed, seconds."""
 
-_TOLD_BYTES: Final = 2_000
+_TOLD_BYTES: Final = 2_000  # the end of the log, in an error
 _LOG = logging.getLogger(__name__)
 
 

@@ -29,8 +29,6 @@ class Blocking(Generic[P, R]):
     """
 
     def __init__(self, method: Callable[Concatenate[Any, P], Awaitable[R]]) -> None:
-        self._name = method.__name__
-
         @functools.wraps(method)
         def call(facade: Facade, /, *args: P.args, **kwargs: P.kwargs) -> R:
             return portal.current().call(run(facade, *args, **kwargs))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -66,7 +65,7 @@ def _claims(text: str, where: str) -> dict[str, Any]:
     try:
         payload = text.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError, binascii.Error):
+    except (IndexError, ValueError, RecursionError):
         raise ConfigurationError(f"{where}: this is not a token") from None
     if not isinstance(claims, dict):
         raise ConfigurationError(f"{where}: the token holds no claims")

@@ -11,7 +11,7 @@ from mallku_broker.events import ConnectionEvent, ConnectionLost, NoResponders, 
 from mallku_broker.requests import RequestMultiplexer
 from mallku_client.transport import NoAnswer, NotDelivered
 from mallku_contracts.errors import PermissionDenied
-from mallku_contracts.subjects import inbox_prefix
+from mallku_contracts.subjects import CommandSubject, inbox_prefix
 
 CONNECTION_NAME: Final = "mallku-client"
 
@@ -38,7 +38,11 @@ class NatsTransport:
             settings, name=f"{CONNECTION_NAME}.{principal}", inbox_prefix=prefix, on_event=_observe
         )
         requests = RequestMultiplexer(connection, prefix)
-        await requests.start()
+        try:
+            await requests.start()
+        except BaseException:
+            await connection.close()
+            raise
         return cls(connection, requests)
 
     async def request(
@@ -58,10 +62,7 @@ class NatsTransport:
         except TimeoutError:
             raise NoAnswer(f"no reply within {timeout_s:.3g} s") from None
         except RefusedByBroker:
-            raise PermissionDenied(
-                f"no rule of the policy lets this principal publish {subject}: the broker refused",
-                details={"subject": subject},
-            ) from None
+            raise _refused(subject) from None
         except NoResponders as error:
             raise NotDelivered(str(error)) from None
         except ConnectionLost as error:
@@ -76,3 +77,12 @@ class NatsTransport:
 
 def _observe(event: ConnectionEvent) -> None:
     _LOG.info("%s: %s %s", event.connection, event.kind, event.detail)
+
+
+def _refused(subject: str) -> PermissionDenied:
+    asked = CommandSubject.parse(subject)
+    return PermissionDenied(
+        f"no rule lets {asked.principal!r} {asked.operation} "
+        f"{asked.database}/{asked.collection}: the broker refused it",
+        details={"subject": subject},
+    )

@@ -20,10 +20,6 @@ MAX_TIMEOUT_S: Final = 3_600.0
 """Any timeout of a client, seconds."""
 
 
-def _text(value: str) -> str:
-    return value
-
-
 def _name(value: str) -> str:
     try:
         return check_name(value, "name")
@@ -83,7 +79,7 @@ class ClientSettings:
         production: Refuse `dev_mode`.
     """
 
-    url: str | None = field(default=None, metadata=_env("MALLKU_API_GATEWAY_URL", _text))
+    url: str | None = field(default=None, metadata=_env("MALLKU_API_GATEWAY_URL", str))
     principal: str | None = field(default=None, metadata=_env("MALLKU_PRINCIPAL", _name))
     database: str = field(default="mallku", metadata=_env("MALLKU_DATABASE", _name))
     key_file: Path | None = field(default=None, metadata=_env("MALLKU_KEY_FILE", Path))
@@ -153,7 +149,8 @@ class ClientSettings:
         if value is None:
             raise ConfigurationError(
                 f"{variable_of(name)} is not set: {purpose}; set it, or pass {name}= to connect() "
-                "(mallku-gateway up --env-file FILE writes all of them)"
+                "(mallku-gateway up --env-file FILE writes all of them; without a gateway, "
+                "MALLKU_DEV_MODE=true starts one)"
             )
         return value
 

@@ -28,7 +28,7 @@ class Record:
     """One record. Times are Unix milliseconds of the worker's clock.
 
     Attributes:
-        kind: One of `subjects.OUTCOMES`.
+        kind: `intent`, `done`, `failed`, `denied` or `resolved`.
         worker: Instance id of the worker that wrote it.
         number: Counts this worker's records from 1, without gaps.
         time: When it was written.

@@ -37,9 +37,26 @@ def pack_trusted(value: object) -> bytes:
     """Encode values that our own code made of plain ones, without looking at each again."""
     try:
         packed: bytes = msgpack.packb(value, use_bin_type=True)
+    except UnicodeEncodeError:
+        where = join_path(_path_of_bad_text(value) or ())
+        raise CodecError(f"{where}: a string that is not Unicode (a lone surrogate)") from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CodecError(f"cannot be encoded: {error}") from None
     return packed
+
+
+def _path_of_bad_text(value: Any, path: tuple[str | int, ...] = ()) -> tuple[str | int, ...] | None:
+    """Where the first string is that UTF-8 has no bytes for; a key counts as its place."""
+    if isinstance(value, str):
+        return path if any("\ud800" <= char <= "\udfff" for char in value) else None
+    if not isinstance(value, dict | list | tuple):
+        return None
+    for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(step, str) and _path_of_bad_text(step) is not None:
+            return path
+        if (found := _path_of_bad_text(item, (*path, step))) is not None:
+            return found
+    return None
 
 
 def unpack(data: bytes, *, allow_bytes: bool = False) -> Any:

@@ -229,8 +229,6 @@ _REPLY_FIELDS: Final[dict[str, type]] = {
     "worker": str,
     "ath": bytes,
 }
-
-
 _REPLY_RANGES: Final = (("time", 0, MAX_TIME_MS),)
 
 

@@ -1,7 +1,7 @@
 """Every size, wait and count that the wire itself fixes, by name and with its unit.
 
-What an operator may tune lives in the settings classes of `workers` and `client`; what is written
-here is part of the protocol, and changing it changes `docs/wire.md`.
+What an operator may tune lives in the settings classes of the other packages; what is written here
+is part of the protocol, and changing it changes `docs/wire.md`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one table of operations: everything else that knows them is derived from it.
 
-The client's methods, the subjects, the permissions, the handlers, the labels of metrics and the
-documentation all take the verb, its class, its arguments and its result from `OPERATIONS`.
+Subjects, permissions, queue groups, validation and the documentation take the verb, its class, its
+arguments and its result from `OPERATIONS`; the client's methods and the handlers use its names.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeGuard
 
 from mallku_contracts.errors import InvalidSubject
 from mallku_contracts.limits import MAX_NAME_CHARS
@@ -21,19 +21,27 @@ NO_COLLECTION: Final = "@"
 OUTCOMES: Final = ("intent", "done", "failed", "denied", "resolved")
 """The last token of an audit subject."""
 
+INBOX_ROOT: Final = "_INBOX_mallku"
+"""What every caller's inbox begins with; a dot, the principal, and more tokens follow."""
+
+MAX_REMEMBERED_SUBJECTS: Final = 4_096
+"""Subjects of commands that are not read a second time."""
+
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
+_INBOX_REST = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern}){{0,3}}")
+_PREFIX_DOT: Final = PREFIX + "."
 _CHANNELS: Final = ("cmd", "job")
 _COMMAND_TOKENS: Final = 7
 
 
-def is_name(value: object) -> bool:
+def is_name(value: object) -> TypeGuard[str]:
     """Whether `value` can be one token of a subject: a principal, a database, and so on."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def check_name(value: object, what: str) -> str:
     """Return `value` when it is a name, else raise `InvalidSubject` naming `what`."""
-    if isinstance(value, str) and _NAME.fullmatch(value):
+    if is_name(value):
         return value
     shown = "an empty name" if value == "" else repr(value)[: MAX_NAME_CHARS + 8]
     raise InvalidSubject(
@@ -84,12 +92,6 @@ class CommandSubject:
         return _parse(subject)
 
 
-_PREFIX_DOT: Final = PREFIX + "."
-
-MAX_REMEMBERED_SUBJECTS: Final = 4_096
-"""Subjects of commands that are not read a second time."""
-
-
 @lru_cache(MAX_REMEMBERED_SUBJECTS)
 def _parse(subject: str) -> CommandSubject:
     tokens = subject.split(".", _COMMAND_TOKENS)
@@ -116,13 +118,10 @@ def audit_subject(command: CommandSubject, outcome: str) -> str:
 
 def inbox_prefix(principal: str) -> str:
     """The only place where replies for `principal` may go; a dot and a token follow."""
-    return f"_INBOX_mallku.{check_name(principal, 'principal')}"
+    return f"{INBOX_ROOT}.{check_name(principal, 'principal')}"
 
 
 def is_own_inbox(reply: str, principal: str) -> bool:
     """Whether `reply` lies below the principal's own inbox prefix and is a plain subject."""
-    rest = reply.removeprefix(f"_INBOX_mallku.{principal}.")
+    rest = reply.removeprefix(f"{INBOX_ROOT}.{principal}.")
     return rest != reply and _INBOX_REST.fullmatch(rest) is not None
-
-
-_INBOX_REST = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}")

@@ -5,7 +5,8 @@ Exit codes: 0 it worked, 1 it was refused or failed (with a coded error), 2 it w
 
 from __future__ import annotations
 
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -13,7 +14,7 @@ from typer.core import TyperGroup
 from mallku_contracts.errors import MallkuError
 from mallku_deploy.commands import bench, call, decode, demo, keys, policy, sign, token, up, worker
 from mallku_deploy.examples import add_command
-from mallku_deploy.terminal import REFUSED, show_error
+from mallku_deploy.terminal import REFUSED, out, show_error
 
 
 class CodedErrors(TyperGroup):
@@ -38,6 +39,28 @@ app = typer.Typer(
     help="One audited door to Mallku's database: signed commands over NATS, executed by workers.",
     epilog="Start with [bold]mallku-gateway demo[/], then [bold]mallku-gateway up[/].",
 )
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        out.print(f"mallku-gateway {version('mallku-gateway')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def gateway(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda wanted: _show_version(wanted=wanted),
+            is_eager=True,
+            help="Show the version and stop.",
+        ),
+    ] = False,
+) -> None:
+    """One audited door to Mallku's database: signed commands over NATS, executed by workers."""
+
 
 _GATEWAY, _CALLER, _ADMIN = "Run a gateway", "Speak to a gateway", "Keys, tokens, policy"
 add_command(app, "up", up.up, panel=_GATEWAY)

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     try:
         description = describe(data, options)
     except MallkuError as error:
-        print(f"{error.number} {error.code}: {error.message}", file=sys.stderr)  # noqa: T201 - the quick path draws nothing
+        print(f"{error.code} {error.number}  {error.message}", file=sys.stderr)  # noqa: T201 - the quick path draws nothing
         return 1
     _print(json.dumps(description, ensure_ascii=False, indent=None if options.json else 2))
     return 0

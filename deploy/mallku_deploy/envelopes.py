@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 
 from mallku_client.clock import Clock
-from mallku_client.identity import ClientIdentity
+from mallku_client.commands import pack_arguments
+from mallku_client.composition import load_identity
 from mallku_client.settings import ClientSettings
 from mallku_client.signer import Command, SealedCommand, Signer
-from mallku_contracts import codec
-from mallku_contracts.subjects import inbox_prefix
+from mallku_contracts.subjects import CommandSubject, inbox_prefix
 from mallku_deploy.asking import Asked
 
 
@@ -20,19 +20,15 @@ def seal(speaker: ClientSettings, asked: Asked, *, timeout_s: float) -> SealedCo
     Raises:
         ConfigurationError: naming the file that cannot be used.
         TokenExpired: naming the token file.
+        InvalidArguments: a value cannot be sent; names its path.
     """
     clock = Clock()
-    identity = ClientIdentity.load(
-        speaker.principal,
-        speaker.require("key_file", "commands are signed with it"),
-        speaker.require("token_file", "it says who signs"),
-        clock,
-    )
+    identity = load_identity(speaker, clock)
     signer = Signer(identity, clock)
     first = signer.new_id()
     command = Command(
         subject=asked.subject(identity.principal, speaker.database),
-        body=codec.pack(asked.arguments),
+        body=pack_arguments(asked.arguments),
         first_id=first,
         idempotency_key=first,
         mutates=asked.operation.mutates,
@@ -44,7 +40,7 @@ def nats_request(
     speaker: ClientSettings, sealed: SealedCommand, file: Path | None, *, as_text: bool
 ) -> str:
     """The command line that sends an envelope from `file`, or from a file to be named."""
-    principal = sealed.subject.split(".")[3]
+    principal = CommandSubject.parse(sealed.subject).principal
     words = [
         "nats",
         "req",

@@ -32,8 +32,6 @@ def read_env_file(path: Path) -> dict[str, str]:
         return parse(text)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error.message}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"environment file {path}: {error}") from None
 
 
 def _quote(name: str, value: str) -> str:

@@ -9,6 +9,8 @@ from typing import Final
 import typer
 from rich.markup import escape
 
+from mallku_contracts.operations import OPERATIONS
+
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "up": (
         "mallku-gateway up",
@@ -25,6 +27,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "call": (
         "mallku-gateway call create-collection memory_anchors --as mallku",
         """mallku-gateway call insert memory_anchors '{"document": {"kind": "khipu"}}'""",
+        """mallku-gateway call get memory_anchors '{"document": "k1"}'""",
         """mallku-gateway call find memory_anchors '{"filters": {"kind": "khipu"}}' --json""",
         "mallku-gateway call truncate memory_anchors --as operator",
     ),
@@ -45,6 +48,13 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "token inspect": ("mallku-gateway token inspect alice.jwt --trust-file trust.json",),
     "policy check": ("mallku-gateway policy check policy.yaml",),
+}
+
+NOTES: Final[Mapping[str, tuple[str, ...]]] = {
+    "call": (
+        f"[bold]Verbs[/] {', '.join(OPERATIONS)}",
+        "Each verb's arguments are in docs/wire.md; a wrong one is named before anything is sent.",
+    ),
 }
 
 
@@ -69,4 +79,4 @@ def prose(function: Callable[..., None]) -> str:
 def epilog(command: str) -> str:
     """What stands below the help of `command`."""
     lines = (f"[cyan]{escape(line.strip())}[/]" for line in EXAMPLES[command])
-    return "\n\n".join(("[bold]Examples[/]", *lines))
+    return "\n\n".join(("[bold]Examples[/]", *lines, *NOTES.get(command, ())))

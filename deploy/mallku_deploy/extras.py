@@ -7,23 +7,23 @@ from typing import Final
 
 from mallku_contracts.errors import ConfigurationError
 
-_WORKERS: Final = ("arango", "prometheus_client", "pybreaker")
+_WORKERS: Final = ("pybreaker", "uvloop")
+"""What workers import of their extra."""
 
 
 def require_workers() -> None:
     """`ConfigurationError` naming the extra, when this installation cannot run workers."""
-    missing = [name for name in _WORKERS if find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            f"running workers needs {', '.join(missing)}: pip install 'mallku-gateway[workers]'"
-        )
+    _require("running workers", "workers")
 
 
 def require_gateway() -> None:
-    """As `require_workers`, for a whole gateway: its NATS server is looked for as well."""
+    """As `require_workers`, for a whole gateway; who starts its NATS server looks for that one."""
+    _require("a gateway of your own", "workers,embedded")
+
+
+def _require(what: str, extras: str) -> None:
     missing = [name for name in _WORKERS if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"a gateway of your own needs {', '.join(missing)}:"
-            " pip install 'mallku-gateway[workers,embedded]'"
+            f"{what} needs {', '.join(missing)}: pip install 'mallku-gateway[{extras}]'"
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from mallku_broker.files import (
     load_signing_key,
     load_trust,
+    make_private_folder,
     read_private_text,
     read_text,
     write_private_text,
@@ -24,8 +25,6 @@ from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
 from mallku_deploy.house import ISSUER, House, WorkerFiles
 from mallku_deploy.issuer import Issuer, TokenFile
 from mallku_deploy.reading import parse_policy
-
-_PRIVATE = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +71,6 @@ def _make_folders(house: House) -> None:
     )
     for folder in folders:
         make_private_folder(folder)
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder (0700) with its parents; refuse one that others may write into or read."""
-    try:
-        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-        mode = folder.stat().st_mode & 0o777
-    except OSError as error:
-        raise ConfigurationError(f"cannot make the folder {folder}: {error.strerror}") from None
-    if mode & ~_PRIVATE:
-        raise ConfigurationError(
-            f"{folder}: others may use it (mode {mode:04o}); run: chmod 700 {folder}"
-        )
 
 
 def _furnish_trust(house: House, issuer: Issuer) -> None:

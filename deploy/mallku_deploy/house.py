@@ -26,9 +26,7 @@ DATABASE: Final = "mallku"
 
 
 @dataclass(frozen=True, slots=True)
-class PrincipalFiles:
-    """Where one principal's secrets lie. Those who send no commands have the last alone."""
-
+class _SignerFiles:
     folder: Path
 
     @property
@@ -40,6 +38,12 @@ class PrincipalFiles:
     def token(self) -> Path:
         """The token, renewed by `up` while it runs."""
         return self.folder / "token.jwt"
+
+
+class PrincipalFiles(_SignerFiles):
+    """Where one principal's secrets lie. Those who send no commands have the last alone."""
+
+    __slots__ = ()
 
     @property
     def credentials(self) -> Path:
@@ -47,26 +51,15 @@ class PrincipalFiles:
         return self.folder / "nats.nk"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerFiles:
+class WorkerFiles(_SignerFiles):
     """Where one worker's secrets lie."""
 
-    folder: Path
+    __slots__ = ()
 
     @property
     def slot(self) -> str:
         """The worker's place, which is its principal as well."""
         return self.folder.name
-
-    @property
-    def key(self) -> Path:
-        """The signing key, PEM."""
-        return self.folder / "key.pem"
-
-    @property
-    def token(self) -> Path:
-        """The token, renewed by `up` while it runs."""
-        return self.folder / "token.jwt"
 
     @property
     def bus(self) -> Path:

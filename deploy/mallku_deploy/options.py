@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+MAX_WORKERS: Final = 64
+"""Worker processes of one gateway on one machine."""
 
 Operation = Annotated[str, typer.Argument(help="The verb, such as insert, get, find, count.")]
 Collection = Annotated[str, typer.Argument(help="The collection; @ where a verb has none.")]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -25,15 +28,14 @@ _CLIENT = """\
 def show_ready(house: House, url: str, workers: int, env_file: Path | None, took_s: float) -> None:
     """The gateway answers; here is how to use it."""
     title = f"[bold green]Mallku gateway[/], {workers} workers, ready after {took_s:.1f} s"
-    out.print(Panel(_how(house, url, env_file), title=title, title_align="left", expand=False))
+    _show_how(house, url, env_file, title)
     out.print("[bold]Ctrl-C[/] stops it.")
 
 
 def show_attached(house: House, running: Running, env_file: Path | None) -> None:
     """Another `up` runs the gateway; here is how to use it."""
     title = f"[bold green]Mallku gateway[/], already running (pid {running.pid})"
-    panel = Panel(_how(house, running.url, env_file), title=title, title_align="left", expand=False)
-    out.print(panel)
+    _show_how(house, running.url, env_file, title)
 
 
 def show_leaving() -> None:
@@ -48,32 +50,43 @@ def announce(event: Event) -> None:
     err.print(f"[dim]{clock}[/] [{style}]{escape(str(event))}[/]", soft_wrap=True)
 
 
-def _how(house: House, url: str, env_file: Path | None) -> Table:
+def _show_how(house: House, url: str, env_file: Path | None, title: str) -> None:
+    """What to read in a box; what to copy below it, each line whole."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("url", url)
     table.add_row("data", escape(str(house.root)))
-    table.add_row("shell", _shell(env_file))
-    table.add_row("client", _CLIENT)
-    table.add_row("or", "mallku-gateway call list-collections" + _as(house, env_file))
-    table.add_row("nats", escape(_nats(house, url)))
-    return table
-
-
-def _shell(env_file: Path | None) -> str:
     if env_file is None:
-        return "[dim]--env-file FILE writes what a client needs[/]"
-    return f"set -a; . {escape(str(env_file))}; set +a"
+        table.add_row("env", "[dim]--env-file FILE writes what a client needs[/]")
+    table.add_row("client", _CLIENT)
+    out.print(Panel(table, title=title, title_align="left", expand=False))
+    if env_file is not None:
+        _show_line(f"set -a; . {shlex.quote(str(env_file))}; set +a")
+    _show_line(f"{_command()} call list-collections{_as(house, env_file)}")
+    _show_line(_nats(house, url))
+
+
+def _show_line(command: str) -> None:
+    out.print(escape(command), soft_wrap=True, highlight=False)
+
+
+def _command() -> str:
+    """The command as this shell finds it, else where it lies."""
+    name = "mallku-gateway"
+    if shutil.which(name):
+        return name
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else name
 
 
 def _as(house: House, env_file: Path | None) -> str:
-    return "" if env_file else f" --as mallku --data {escape(str(house.root))}"
+    return "" if env_file else f" --as mallku --data {shlex.quote(str(house.root))}"
 
 
 def _nats(house: House, url: str) -> str:
     seed = house.principal("inspector").credentials
     return (
         f"nats sub 'mallku.v1.cmd.>' --server {url} --nkey {seed}"
-        f" --inbox-prefix {inbox_prefix('inspector')} --translate 'mallku-gateway decode'"
+        f" --inbox-prefix {inbox_prefix('inspector')} --translate '{_command()} decode'"
     )

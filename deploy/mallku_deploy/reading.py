@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mallku_broker.files import load_trust, read_text
-from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.errors import ConfigurationError, MallkuError
 from mallku_contracts.keys import KeyFormatError, PublicKey
 from mallku_contracts.trust import Trust
 
@@ -36,18 +36,22 @@ def parse_policy(text: str, path: Path) -> Policy:
         raise ConfigurationError(str(error)) from None
 
 
-def read_json(text: str | None, what: str) -> dict[str, Any]:
-    """A JSON object typed on the command line; none is an empty one."""
+def read_json(
+    text: str | None, what: str, error_class: type[MallkuError] = ConfigurationError
+) -> dict[str, Any]:
+    """A JSON object that somebody wrote; none is an empty one. Raises `error_class`."""
     import json
 
     try:
         value = json.loads(text or "{}")
     except json.JSONDecodeError as error:
-        raise ConfigurationError(
+        raise error_class(
             f"{what}: not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         ) from None
+    except RecursionError:
+        raise error_class(f"{what}: nested too deeply") from None
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{what}: expected a JSON object, not {type(value).__name__}")
+        raise error_class(f"{what}: expected a JSON object, not {type(value).__name__}")
     return value
 
 

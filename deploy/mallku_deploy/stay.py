@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mallku_broker.files import make_private_folder
 from mallku_contracts.errors import ConfigurationError
 from mallku_deploy.environment import write_env_file
-from mallku_deploy.furnish import furnish, make_private_folder
+from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
 from mallku_deploy.interruption import ASKING
@@ -21,7 +22,10 @@ from mallku_deploy.speaker import CALLER
 from mallku_deploy.tenancy import HouseTaken, Running, meet, tell, tenancy
 
 DEFAULT_WORKERS: Final = 2
+"""Worker processes when nobody says how many."""
+
 DEFAULT_PORT: Final = 4222
+"""Where NATS servers usually listen."""
 
 
 @dataclass(frozen=True, slots=True)

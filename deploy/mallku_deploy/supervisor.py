@@ -20,7 +20,6 @@ class Supervisor:
     """Runs one worker in each place until `stop`."""
 
     def __init__(self, specs: Iterable[WorkerSpec], announce: Announce) -> None:
-        self._announce = announce
         self._places = [_Place(spec, announce) for spec in specs]
         self._tasks: list[asyncio.Task[None]] = []
 

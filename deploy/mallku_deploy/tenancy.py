@@ -18,7 +18,7 @@ from mallku_deploy.house import House
 WAIT_FOR_OTHER_S: Final = 10.0
 """How long a second `up` waits for the first to become ready, seconds."""
 
-_LOOK_S: Final = 0.1
+_LOOK_S: Final = 0.1  # between two looks at what the first wrote down
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,10 @@ def tenancy(house: House) -> Generator[None]:
         except BlockingIOError:
             raise HouseTaken from None
         house.running.unlink(missing_ok=True)
-        yield
-        house.running.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            house.running.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 
@@ -76,7 +78,10 @@ def meet(house: House, wait_s: float = WAIT_FOR_OTHER_S) -> Running:
 
 
 def find(house: House) -> Running | None:
-    """What the `up` that lives here wrote down; None when it wrote nothing, or is gone."""
+    """What the `up` that lives here wrote down, and takes away when it leaves; else None.
+
+    One that was killed leaves it behind until the next one moves in.
+    """
     try:
         return Running(**json.loads(read_private_text(house.running, "running file")))
     except (ConfigurationError, TypeError, ValueError):

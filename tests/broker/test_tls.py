@@ -31,6 +31,21 @@ class Pair:
     secret: ec.EllipticCurvePrivateKey
 
 
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    """What a certificate is for; Python 3.13 believes no authority that does not say so."""
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 def _make(folder: Path, name: str, issuer: Pair | None = None) -> Pair:
     """A certificate for 127.0.0.1, by `issuer`, or an authority of its own."""
     secret = ec.generate_private_key(ec.SECP256R1())
@@ -48,6 +63,7 @@ def _make(folder: Path, name: str, issuer: Pair | None = None) -> Pair:
         .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(_usage(authority=issuer is None), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )

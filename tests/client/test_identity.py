@@ -94,7 +94,9 @@ async def test_a_token_for_another_key_is_refused(world: World, tmp_path: Path) 
         await world.connect()
 
 
-@pytest.mark.parametrize("text", ["", "abc", "a.b.c", "e30.e30.e30", "e30.W10.e30"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "a.b.c", "e30.e30.e30", "e30.W10.e30", f"e30.{'W1tb' * 1_500}.e30"]
+)
 async def test_what_is_no_token_is_told(world: World, text: str) -> None:
     """Rubbish in the token file is an error that names the file and holds none of its text."""
     world.write_token(text)

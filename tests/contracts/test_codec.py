@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tracemalloc
 from typing import Any
 
@@ -192,3 +193,17 @@ def test_more_than_a_message_can_hold_is_refused() -> None:
 def test_a_path_reads_as_people_write_it(path: tuple[str | int, ...], text: str) -> None:
     """Steps into maps and lists become the usual notation."""
     assert codec.join_path(path) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        ({"document": {"a": ["x", "\ud800"]}}, "document.a[1]"),
+        ({"document": {"\udfff": 1}}, "document"),
+        ("\ud800", "value"),
+    ],
+)
+def test_a_lone_surrogate_is_refused_by_its_path(value: object, where: str) -> None:
+    """UTF-8 has no bytes for it, so it cannot travel; the error says where it stands."""
+    with pytest.raises(codec.CodecError, match=rf"^{re.escape(where)}: .*not Unicode"):
+        codec.pack(value)

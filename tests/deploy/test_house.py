@@ -178,6 +178,11 @@ def test_a_foreign_trust_file_is_refused(tmp_path: Path) -> None:
         furnish(house, 2)
 
 
+def _tell_and_fall(house: House, running: Running) -> None:
+    tell(house, running)
+    raise HouseTaken
+
+
 def test_a_house_has_one_tenant(tmp_path: Path) -> None:
     """Who comes second learns who is there; what the first wrote down goes with it."""
     house = furnish(House(tmp_path / "house"), 1).house
@@ -188,8 +193,9 @@ def test_a_house_has_one_tenant(tmp_path: Path) -> None:
             pass
         assert find(house) == running
     assert find(house) is None
-    with tenancy(house):
-        pass
+    with pytest.raises(HouseTaken), tenancy(house):
+        _tell_and_fall(house, running)
+    assert find(house) is None
 
 
 def test_the_default_house_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,12 +15,17 @@ from nats.aio.msg import Msg
 
 from mallku_broker.connection import ConnectionSettings as Settings
 from mallku_broker.connection import GatewayConnection, Watcher, connect
-from mallku_broker.files import load_signing_key, load_token, write_private_text
+from mallku_broker.files import (
+    load_signing_key,
+    load_token,
+    make_private_folder,
+    write_private_text,
+)
 from mallku_client import ClientSettings, SecuredDatabaseInterface
 from mallku_contracts.subjects import inbox_prefix
 from mallku_deploy.demo.trail import Trail, read_settled_trail, read_trail
 from mallku_deploy.events import WorkerLost, WorkerReady
-from mallku_deploy.furnish import Furnished, furnish, make_private_folder
+from mallku_deploy.furnish import Furnished, furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
 from mallku_deploy.server import connect_as

@@ -10,7 +10,6 @@ from typing import Final
 
 from mallku_contracts.arguments import Outcome
 from mallku_contracts.envelope import CommandHeader, fingerprint
-from mallku_contracts.errors import IdempotencyConflict
 from mallku_contracts.identifiers import is_uuid7
 from mallku_contracts.operations import Operation
 from mallku_contracts.subjects import CommandSubject
@@ -60,11 +59,7 @@ async def remember(store: Store, database: str, claim: LedgerClaim) -> Done | No
         IdempotencyConflict: the key was used for another command.
     """
     entry = await store.recall(database, claim.key)
-    if entry is None:
-        return None
-    if entry.fingerprint != claim.fingerprint:
-        raise IdempotencyConflict("the idempotency key was used for another command")
-    return Done(result=entry.result, replayed=entry.id)
+    return None if entry is None else entry.answer(claim)
 
 
 async def outcome(store: Store, subject: CommandSubject, arguments: Outcome) -> Done:

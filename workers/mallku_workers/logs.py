@@ -1,4 +1,4 @@
-"""One line of JSON for each refusal of the unusual kind and each surprise, on standard error."""
+"""The worker's log: lines of JSON for surprises and turns of its life, none for a mere command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import structlog
 
 
 def configure(level: str, **always: str) -> None:
-    """Write lines of at least `level`; `always` stands in each of them."""
+    """Write lines of at least `level` to standard error; `always` stands in each of them."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -16,7 +16,7 @@ import structlog
 import uvloop
 
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
-from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
+from mallku_broker.connection import ConnectionSettings, GatewayConnection, Watcher, connect
 from mallku_broker.events import ConnectionEvent, EventKind
 from mallku_broker.files import load_signing_key, load_trust, read_text
 from mallku_broker.permissions import WORKER_INBOX_PREFIX
@@ -43,10 +43,11 @@ from mallku_workers.throttle import Throttle
 PARTING_S: Final = 2.0
 """How long the broker may take to say that it has everything, at the end, seconds."""
 
-_INSTANCE_BYTES: Final = 8
-_MS_PER_S: Final = 1_000
 COLLECT_AFTER: Final = (50_000, 20, 50)
 """New containers before a search for cycles, then searches before older ones are searched too."""
+
+_INSTANCE_BYTES: Final = 8
+_MS_PER_S: Final = 1_000
 
 _log = structlog.get_logger("mallku.worker")
 
@@ -159,7 +160,7 @@ def _executor(settings: WorkerSettings, store: Store) -> Executor:
 
 def load_policy(settings: WorkerSettings) -> CompiledPolicy:
     """Read and compile the policy file; `ConfigurationError` names file, line and column."""
-    text = read_text(settings.policy_file, "policy")
+    text = read_text(settings.policy_file, "policy file")
     try:
         return CompiledPolicy(read_policy(text, str(settings.policy_file)))
     except PolicyError as error:
@@ -183,7 +184,7 @@ async def _connect(
         ),
         name=f"mallku-worker-{instance}",
         inbox_prefix=f"{WORKER_INBOX_PREFIX}.{instance}",
-        on_event=_log_event,
+        on_event=_log_events(),
     )
     stack.push_async_callback(connection.close)
     stack.push_async_callback(_part, connection)
@@ -201,10 +202,19 @@ async def _part(connection: GatewayConnection) -> None:
         _log.warning("broker_silent", connection=connection.name, reason=repr(error))
 
 
-def _log_event(event: ConnectionEvent) -> None:
-    quiet = event.kind in {EventKind.RECONNECTED, EventKind.CLOSED}
-    write = _log.info if quiet else _log.warning
-    write(event.kind.value, connection=event.connection, detail=event.detail)
+def _log_events() -> Watcher:
+    """Warn once when a connection is lost, however many tries follow; the rest is information."""
+    down = False
+
+    def log(event: ConnectionEvent) -> None:
+        nonlocal down
+        lost = event.kind is EventKind.DISCONNECTED
+        news = (lost and not down) or event.kind is EventKind.REFUSED
+        write = _log.warning if news else _log.info
+        write(event.kind.value, connection=event.connection, detail=event.detail)
+        down = lost or (down and event.kind is not EventKind.RECONNECTED)
+
+    return log
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""What an operator may tune in a worker: every field a setting with a unit, a default and bounds.
+"""What an operator may tune in a worker: numbers with a unit, a default and bounds.
 
 Each is read from the environment as `MALLKU_WORKER_` and the field's name in capitals.
 """
@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 
 
 class WorkerSettings(BaseSettings):
@@ -62,7 +64,10 @@ class WorkerSettings(BaseSettings):
         default=10_000, ge=1, le=1_000_000, description="Outcomes not yet acknowledged, records"
     )
     clock_skew_ms: int = Field(
-        default=30_000, ge=0, le=30_000, description="Allowed difference of clocks, milliseconds"
+        default=MAX_CLOCK_SKEW_MS,
+        ge=0,
+        le=MAX_CLOCK_SKEW_MS,
+        description="Allowed difference of clocks, milliseconds",
     )
     audit_wait_ms: int = Field(
         default=2_000, ge=10, le=60_000, description="Wait for the trail's answer, milliseconds"

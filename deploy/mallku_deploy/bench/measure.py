@@ -28,8 +28,13 @@ DEFAULT_SECONDS: Final = 2.0
 """Length of one run, seconds."""
 
 MAX_IN_FLIGHT: Final = 4_096
+"""The most callers at once, commands."""
+
 MAX_COUNT: Final = 1_000_000
+"""The most calls of one run, commands."""
+
 MAX_SECONDS: Final = 600.0
+"""The longest run, seconds."""
 
 _MS_PER_S: Final = 1_000
 _PER: Final = 1_000

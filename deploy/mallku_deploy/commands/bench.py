@@ -12,10 +12,12 @@ import typer
 
 from mallku_contracts.limits import KIB
 from mallku_deploy.bench import measure
-from mallku_deploy.options import As, Compact, Data, EnvFile
+from mallku_deploy.options import MAX_WORKERS, As, Compact, Data, EnvFile
 
 OPERATIONS: Final = ("insert", "get", "mixed")
+
 MAX_ROUNDS: Final = 100
+"""Runs of one operation."""
 
 MAX_SIZE: Final = 16 * KIB
 """A document's JSON, bytes."""
@@ -47,7 +49,7 @@ def bench(
         int, typer.Option(help="A document's JSON, bytes, about.", min=1, max=MAX_SIZE)
     ] = 512,
     workers: Annotated[
-        int, typer.Option(help="Workers of a gateway that is started here.", min=1, max=64)
+        int, typer.Option(help="Workers of a gateway that is started here.", min=1, max=MAX_WORKERS)
     ] = 1,
     compact: Compact = False,
 ) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mallku_deploy.options import Compact
+
 
 def decode(
     verify: Annotated[
@@ -14,7 +16,7 @@ def decode(
     redact: Annotated[
         bool, typer.Option("--redact", help="Keep names, hide the values of documents.")
     ] = False,
-    compact: Annotated[bool, typer.Option("--json", help="One line, for machines.")] = False,
+    compact: Compact = False,
     subject: Annotated[
         str | None, typer.Option(help="Where the message was seen; part of what is signed.")
     ] = None,

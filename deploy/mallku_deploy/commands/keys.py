@@ -9,6 +9,7 @@ import typer
 
 from mallku_contracts.errors import ConfigurationError
 from mallku_deploy.examples import add_command
+from mallku_deploy.options import Compact
 
 app = typer.Typer(no_args_is_help=True, help="Make keys.")
 
@@ -23,7 +24,7 @@ def new(
     nats: Annotated[
         bool, typer.Option("--nats", help="An nkey seed for a NATS connection, not a signing key.")
     ] = False,
-    compact: Annotated[bool, typer.Option("--json", help="One line, for machines.")] = False,
+    compact: Compact = False,
 ) -> None:
     """Make a key: the secret half into a file, the public half on standard output.
 

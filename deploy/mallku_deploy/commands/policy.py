@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mallku_deploy.examples import add_command
+from mallku_deploy.options import Compact
 
 app = typer.Typer(no_args_is_help=True, help="Check policies.")
 
@@ -19,7 +20,7 @@ def policy() -> None:
 
 def check(
     file: Annotated[Path, typer.Argument(help="The policy document, YAML.")],
-    compact: Annotated[bool, typer.Option("--json", help="One line, for machines.")] = False,
+    compact: Compact = False,
 ) -> None:
     """Read a policy as workers do; say what is wrong, with file, line and column."""
     from mallku_deploy.reading import read_policy_file

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from mallku_contracts.limits import MAX_COMMAND_LIFE_MS
 from mallku_deploy.options import Arguments, As, Collection, Data, EnvFile, Operation
+
+_MAX_LIFE_S: Final = MAX_COMMAND_LIFE_MS // 1_000
 
 
 def sign(
@@ -24,8 +27,8 @@ def sign(
     ] = None,
     base64: Annotated[bool, typer.Option("--base64", help="As text instead of bytes.")] = False,
     life: Annotated[
-        int, typer.Option(help="How long the command is valid, seconds.", min=1, max=60)
-    ] = 60,
+        int, typer.Option(help="How long the command is valid, seconds.", min=1, max=_MAX_LIFE_S)
+    ] = _MAX_LIFE_S,
 ) -> None:
     """Sign a command without sending it, and say how `nats req` sends it.
 

@@ -9,6 +9,8 @@ import typer
 
 from mallku_contracts.limits import MAX_TOKEN_LIFE_S
 from mallku_deploy.examples import add_command
+from mallku_deploy.house import ISSUER
+from mallku_deploy.options import Compact
 
 app = typer.Typer(no_args_is_help=True, help="Issue and inspect tokens.")
 
@@ -27,7 +29,7 @@ def issue(
     issuer_key: Annotated[
         Path, typer.Option("--issuer-key", help="The issuer's signing key, PEM.")
     ],
-    issuer: Annotated[str, typer.Option(help="The issuer's name in trust files.")] = "mallku-local",
+    issuer: Annotated[str, typer.Option(help="The issuer's name in trust files.")] = ISSUER,
     role: Annotated[
         list[str] | None, typer.Option("--role", help="A role; may be repeated.")
     ] = None,
@@ -71,16 +73,17 @@ def inspect(
         Path | None,
         typer.Option(envvar="MALLKU_TRUST_FILE", help="Judge it by this trust file."),
     ] = None,
-    compact: Annotated[bool, typer.Option("--json", help="One line, for machines.")] = False,
+    compact: Compact = False,
 ) -> None:
     """Show a token's claims, and with a trust file whether it is believed now.
 
-    Exit code 1 when it is not believed: the error names the claim.
+    `believed` is null without a trust file. When it is false, the error names the claim and the
+    exit code is 1.
     """
     import time
 
     from mallku_broker.files import load_token
-    from mallku_contracts.errors import ConfigurationError
+    from mallku_contracts.errors import ConfigurationError, MallkuError
     from mallku_deploy.inspection import believe, read_claims
     from mallku_deploy.reading import read_trust
     from mallku_deploy.terminal import show_json
@@ -89,9 +92,16 @@ def inspect(
         raise ConfigurationError("which token is not said: name a file or set MALLKU_TOKEN_FILE")
     text = load_token(file)
     now_s = time.time()
-    show_json(read_claims(text, now_s), compact=compact)
-    if trust_file is not None:
+    shown = read_claims(text, now_s)
+    if trust_file is None:
+        show_json(shown | {"believed": None}, compact=compact)
+        return
+    try:
         believe(text, read_trust(trust_file), now_s)
+    except MallkuError as error:
+        show_json(shown | {"believed": False}, compact=compact)
+        raise type(error)(f"{file}, by {trust_file}: {error.message}") from None
+    show_json(shown | {"believed": True}, compact=compact)
 
 
 add_command(app, "issue", issue, of="token")

@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from mallku_deploy.options import Data
+from mallku_deploy.options import MAX_WORKERS, Data
 
 
 def up(
     workers: Annotated[
         int | None,
-        typer.Option(help="Worker processes. Default: 2", min=1, max=64, show_default=False),
+        typer.Option(
+            help="Worker processes. Default: 2", min=1, max=MAX_WORKERS, show_default=False
+        ),
     ] = None,
     data: Data = None,
     port: Annotated[

@@ -20,7 +20,7 @@ from mallku_contracts.envelope import (
 from mallku_contracts.errors import InvalidSignature, MallkuError, PrincipalMismatch
 from mallku_contracts.keys import KeyFormatError, PublicKey
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
-from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.subjects import INBOX_ROOT, CommandSubject
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE, Identity, verify_token
 from mallku_contracts.trust import Trust
 from mallku_deploy.decoding.readable import Readable
@@ -58,9 +58,8 @@ def _prove_command(
 
 
 def _own_subject(header: CommandHeader) -> CommandSubject:
-    principal = header.reply.removeprefix("_INBOX_mallku.")
-    collection = None if header.col == "@" else header.col
-    return CommandSubject.build(principal, header.db, collection, header.op)
+    principal = header.reply.removeprefix(f"{INBOX_ROOT}.")
+    return CommandSubject(principal, header.db, header.col, header.op)
 
 
 def _prove_reply(envelope: Envelope, header: ReplyHeader, trust: Trust) -> dict[str, Any]:

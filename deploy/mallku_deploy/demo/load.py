@@ -17,6 +17,8 @@ from mallku_deploy.bench.measure import summarize
 from mallku_deploy.terminal import out
 
 COMMANDS: Final = 2_000
+"""Commands of the load."""
+
 IN_FLIGHT: Final = 64
 """Commands under way at once."""
 

@@ -29,6 +29,8 @@ from mallku_deploy.server import connect_as
 from mallku_deploy.terminal import out
 
 WORKERS: Final = 2
+"""Worker processes of the demo."""
+
 SMALL: Final = StreamSettings(
     audit_bytes=64 * MIB,
     checkpoint_bytes=8 * MIB,

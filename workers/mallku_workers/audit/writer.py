@@ -1,6 +1,7 @@
 """Steps 8 and 10: no execution before the intent is acknowledged, no answer before the outcome.
 
-The trail is a stream; its acknowledgements come back over one multiplexed inbox.
+Nobody waits for the record of a refusal. The trail is a stream; its acknowledgements come back over
+one multiplexed inbox.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from mallku_workers.stores.base import Done
 MINUTE_S: Final = 60.0
 """After this long a flood of refusals is summed up, seconds."""
 
+ROOM_RETRY_S: Final = 1.0
+"""Advice to callers while too many records wait for the trail, seconds."""
+
 _log = structlog.get_logger("mallku.audit")
 
 
@@ -52,9 +56,9 @@ class AuditLimits:
     """What bounds the writing of records.
 
     Attributes:
-        wait_s: How long an intent or a mutation's outcome waits for the stream, seconds.
-        retry_s: Between two tries of an outcome, seconds.
-        max_pending: Records not acknowledged; above it nothing new is executed, and refusals are
+        wait_s: How long one try of a record waits for the stream, seconds.
+        retry_s: Between two tries of an outcome or a refusal, seconds.
+        max_pending: Records not acknowledged; from it on nothing new is executed, and refusals are
             counted until there is room again.
         refusals_per_minute: Refusals of one principal with a record each; the rest are counted.
     """
@@ -88,7 +92,7 @@ class AuditWriter:
 
     @property
     def pending(self) -> int:
-        """Outcomes that the stream has not acknowledged yet."""
+        """Outcomes and refusals that the stream has not acknowledged yet."""
         return len(self._pending)
 
     async def intent(self, case: Case) -> None:
@@ -99,7 +103,7 @@ class AuditWriter:
             Replayed: some worker wrote this transmission's intent before.
         """
         if not self._has_room:
-            raise AuditUnavailable("too many outcomes wait for the trail", retry_after=1.0)
+            raise AuditUnavailable("too many records wait for the trail", retry_after=ROOM_RETRY_S)
         record = self._record("intent", **known(case), **asked(case))
         case.announced = True
         try:
@@ -132,7 +136,7 @@ class AuditWriter:
         return await self._outcome(case, self._record("failed", **known(case), **went_wrong(error)))
 
     def denied(self, case: Case, error: MallkuError) -> None:
-        """Put a refusal on the trail, behind the reply; floods are summed up by the minute.
+        """Put a refusal on the trail; nobody waits for it, and floods are summed up by the minute.
 
         A refusal that ends an intent which may stand in the trail is never summed up: it is what
         says that nothing was executed.

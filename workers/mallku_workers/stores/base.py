@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any, Protocol
 
 from mallku_contracts.arguments import Arguments
+from mallku_contracts.errors import IdempotencyConflict
 from mallku_contracts.operations import Operation
 
 
@@ -53,6 +54,16 @@ class LedgerEntry:
     fingerprint: bytes
     id: str
     result: Any
+
+    def answer(self, claim: LedgerClaim) -> Done:
+        """What is answered to a claim of the same key, in the place of doing it again.
+
+        Raises:
+            IdempotencyConflict: the claim is another command's.
+        """
+        if self.fingerprint != claim.fingerprint:
+            raise IdempotencyConflict("the idempotency key was used for another command")
+        return Done(self.result, replayed=self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,7 @@ class Store(Protocol):
 
     @property
     def name(self) -> str:
-        """The store's kind, as discovery shows it."""
+        """The store's kind."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from typing import Final
 from mallku_contracts import arguments as a
 from mallku_contracts.errors import CollectionExists, InvalidArguments, ReservedName
 from mallku_contracts.limits import MAX_NAME_CHARS
+from mallku_contracts.policy.model import is_reserved
 from mallku_contracts.results import CollectionDescription, CollectionInfo
 from mallku_workers.stores.embedded.catalog import Catalog, Collection
 from mallku_workers.stores.embedded.session import Session
@@ -25,8 +26,8 @@ def create_collection(session: Session, name: str, arguments: a.CreateCollection
     Raises:
         CollectionExists, InvalidArguments, ReservedName
     """
-    if name.startswith(("_", "mallku_")):
-        raise ReservedName(f"{name}: names beginning with _ or mallku_ belong to the gateway")
+    if is_reserved(name):
+        raise ReservedName(f"{name}: names that begin with _ or mallku_ belong to the gateway")
     if not _NAME.fullmatch(name):
         raise InvalidArguments(f"{name!r:.80} cannot be a collection's name: begin with a letter")
     if name in session.catalog.collections:
@@ -64,7 +65,7 @@ def drop_collection(session: Session, name: str, arguments: a.DropCollection) ->
 def truncate(session: Session, name: str, _arguments: a.NoArguments) -> int:
     """Remove every document; how many there were."""
     collection = session.catalog.collection(name)
-    documents = _count(session.connection, collection)
+    documents = count_documents(session.connection, collection)
     session.connection.execute(f"DELETE FROM {collection.table}")  # noqa: S608 - a number
     session.connection.execute(
         "UPDATE mallku_collections SET documents = 0 WHERE id = ?", (collection.id,)
@@ -83,16 +84,12 @@ def describe_collection(
 ) -> CollectionDescription:
     """A collection, its kind and its size."""
     indexes = 1 + int(collection.edge) + len(collection.persistent)
-    count = _count(connection, collection)
+    count = count_documents(connection, collection)
     return {**_info(collection), "count": count, "indexes": indexes}
 
 
 def count_documents(connection: sqlite3.Connection, collection: Collection) -> int:
     """How many documents a collection has, as each commit keeps it up to date."""
-    return _count(connection, collection)
-
-
-def _count(connection: sqlite3.Connection, collection: Collection) -> int:
     row: tuple[int] | None = connection.execute(
         "SELECT documents FROM mallku_collections WHERE id = ?", (collection.id,)
     ).fetchone()

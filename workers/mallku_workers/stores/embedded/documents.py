@@ -93,7 +93,11 @@ def own_key(collection: Collection, document: Document) -> str | None:
             return None
         key = _key_of_id(collection, document["_id"])
     if not is_key(key):
-        raise InvalidKey(f"{key!r:.120} is not a document key", details={"_key": str(key)[:256]})
+        raise InvalidKey(
+            f"_key: {key!r:.120} is not a document key; use 1 to {MAX_KEY_BYTES} of "
+            "A-Z a-z 0-9 _ - : . @ ( ) + , = ; $ ! * ' %",
+            details={"_key": str(key)[:256]},
+        )
     return str(key)
 
 

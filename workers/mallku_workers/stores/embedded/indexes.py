@@ -17,8 +17,8 @@ from mallku_contracts.errors import IndexNotFound, InvalidIndex
 from mallku_contracts.results import IndexInfo
 from mallku_workers.stores.embedded.catalog import EDGE_INDEX_IDS, Collection, Index
 from mallku_workers.stores.embedded.documents import is_storable, to_text
-from mallku_workers.stores.embedded.matching import CHUNK_DOCUMENTS, Plan
-from mallku_workers.stores.embedded.rows import Row, gather
+from mallku_workers.stores.embedded.matching import Plan
+from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather
 from mallku_workers.stores.embedded.session import Session, unique_violation
 
 MAX_INDEXES: Final = 64

@@ -1,8 +1,8 @@
 """The ledger of finished mutations, in the same file and the same commit as their effects.
 
 An entry is `(key, fingerprint, id, expires_ms, result)`; that a key has one entry is decided under
-the write lock. A result whose msgpack
-is larger than `ledger_body_bytes` is kept without its `new` and `old` documents.
+the write lock. A result whose msgpack is larger than `ledger_body_bytes` is kept without its `new`
+and `old` documents.
 """
 
 from __future__ import annotations

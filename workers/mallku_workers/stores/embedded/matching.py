@@ -17,7 +17,7 @@ from mallku_contracts.arguments import Document, Filters
 from mallku_contracts.errors import InvalidDocument
 from mallku_workers.stores.embedded.catalog import Collection, Index, gathering
 from mallku_workers.stores.embedded.documents import is_storable, to_text
-from mallku_workers.stores.embedded.rows import Row, gather
+from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather
 from mallku_workers.stores.embedded.values import (
     AFTER_PREFIX,
     Path,
@@ -25,9 +25,6 @@ from mallku_workers.stores.embedded.values import (
     order_key,
     parse_path,
 )
-
-CHUNK_DOCUMENTS: Final = 256
-"""Documents that a search reads in one step, count."""
 
 _KEY: Final = ("_key",)
 _ID: Final = ("_id",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Document, Filters
@@ -11,13 +11,12 @@ from mallku_contracts.results import UpsertResult
 from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.documents import SYSTEM, patched, whole
 from mallku_workers.stores.embedded.matching import make_plan, search
+from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS
 from mallku_workers.stores.embedded.session import Session
 from mallku_workers.stores.embedded.writes import insert_new
 
 Way = Literal["insert", "update", "replace"]
 """Which way an upsert went."""
-
-_FIRST_CHUNK: Final = 256
 
 
 def update_match(session: Session, collection: Collection, arguments: a.UpdateMatch) -> int:
@@ -86,7 +85,7 @@ def _matches(
     if limit == 0:
         return found
     plan = make_plan(collection, filters)
-    chunk = min(limit or most, most, _FIRST_CHUNK)
+    chunk = min(limit or most, most, CHUNK_DOCUMENTS)
     with session.searching():
         for row in search(session.connection, plan, chunk=chunk, check=session.check_deadline):
             if len(found) == most:

@@ -210,7 +210,7 @@ def _located(collection: Collection, work: Work, now_ms: int) -> str:
 
 def _check_deadline(work: Work, now_ms: int) -> None:
     if now_ms > work.deadline_ms:
-        raise DeadlineExceeded("the caller's time was over before the read began")
+        raise DeadlineExceeded("the caller's time was over before the read was")
 
 
 @contextmanager

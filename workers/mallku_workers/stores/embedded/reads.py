@@ -1,4 +1,4 @@
-"""Reading: by key, by filters, and what collections there are.
+"""Reading documents, by key and by filters.
 
 Each function reads one snapshot and returns the operation's result. The caller of these functions
 holds the transaction.
@@ -18,8 +18,8 @@ from mallku_contracts.results import Page
 from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.collections import count_documents
 from mallku_workers.stores.embedded.documents import check_revision, is_key, locate
-from mallku_workers.stores.embedded.matching import CHUNK_DOCUMENTS, Plan, make_plan, search
-from mallku_workers.stores.embedded.rows import Row, gather_keys, read_document
+from mallku_workers.stores.embedded.matching import Plan, make_plan, search
+from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_document
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from mallku_workers.stores.embedded.values import inverted, lookup, order_key, parse_path
 

@@ -13,6 +13,9 @@ from mallku_contracts.errors import StoreFailure
 from mallku_workers.stores.embedded.catalog import ALONE_BYTES, Collection
 from mallku_workers.stores.embedded.documents import to_text
 
+CHUNK_DOCUMENTS: Final = 256
+"""Documents that are read in one step, count."""
+
 _PORTIONS: Final = (64, 16, 4, 1)
 
 

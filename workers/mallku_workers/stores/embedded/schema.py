@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 from pathlib import Path
 from typing import Final
 
 from mallku_contracts.errors import ConfigurationError, MallkuError, Unavailable
+from mallku_contracts.limits import KIB
 from mallku_workers.stores.base import Durability
 from mallku_workers.stores.embedded.faults import translate
 from mallku_workers.stores.embedded.revisions import FIRST_TICK
@@ -22,7 +22,6 @@ from mallku_workers.stores.embedded.turn import Turn
 FORMAT: Final = 1
 """The layout of the file, kept in `user_version`."""
 
-
 PAGE_BYTES: Final = 4_096
 """Page size of new files, bytes."""
 
@@ -30,9 +29,7 @@ STATEMENTS: Final = 512
 """Prepared statements that a connection remembers, count."""
 
 _LEAST_SQLITE: Final = (3, 38, 0)
-_ANYBODY_ELSE: Final = stat.S_IRWXG | stat.S_IRWXO
-_FULL: Final = 2
-_BYTES_PER_KIB: Final = 1_024
+_FULL: Final = 2  # as `PRAGMA synchronous` says it
 
 _TABLES: Final = (
     """CREATE TABLE mallku_state (
@@ -56,23 +53,6 @@ _TABLES: Final = (
     "CREATE INDEX mallku_ledger_expires_ms ON mallku_ledger(expires_ms)",
     f"PRAGMA user_version = {FORMAT}",
 )
-
-
-def prepare_directory(directory: Path) -> None:
-    """Make the directory, or find it closed to others.
-
-    Raises:
-        ConfigurationError: it is open to other users, or cannot be made.
-    """
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = directory.stat().st_mode
-    except OSError as error:
-        raise ConfigurationError(f"store directory {directory}: {error.strerror}") from None
-    if mode & _ANYBODY_ELSE:
-        raise ConfigurationError(
-            f"store directory {directory}: others may enter it; chmod 700 closes it"
-        )
 
 
 def prepare_file(path: Path, settings: EmbeddedSettings) -> None:
@@ -144,7 +124,7 @@ def _configure(connection: sqlite3.Connection, settings: EmbeddedSettings) -> No
         f"page_size = {PAGE_BYTES}",
         "journal_mode = WAL",
         f"synchronous = {settings.synchronous}",
-        f"cache_size = -{settings.cache_bytes // _BYTES_PER_KIB}",
+        f"cache_size = -{settings.cache_bytes // KIB}",
         f"wal_autocheckpoint = {settings.wal_pages}",
         f"journal_size_limit = {4 * settings.wal_pages * PAGE_BYTES}",
         "temp_store = MEMORY",
@@ -170,9 +150,5 @@ def file_identity(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise _missing(path, error) from None
+        raise Unavailable(f"{path.name}: {error.strerror}") from None
     return status.st_dev, status.st_ino
-
-
-def _missing(path: Path, error: OSError) -> MallkuError:
-    return Unavailable(f"{path.name}: {error.strerror}")

@@ -26,11 +26,11 @@ from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_cat
 from mallku_workers.stores.embedded.documents import is_key, to_text
 from mallku_workers.stores.embedded.pending import Pending, PendingRows, Place
 from mallku_workers.stores.embedded.revisions import revision
-from mallku_workers.stores.embedded.rows import Row, gather_keys, read_document
+from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_document
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 
-_CHECK_EVERY: Final = 64
-_GATHER_KEYS: Final = 256
+CHECK_EVERY: Final = 64
+"""Steps of a work between two looks at the clock, count."""
 
 STEPS_BETWEEN_LOOKS: Final = 1_000_000
 """Instructions of SQLite between two looks at the clock, some tens of milliseconds."""
@@ -78,8 +78,7 @@ class Session:
 
     def next_revision(self) -> str:
         """A revision that was never given before."""
-        self._tick += 1
-        return revision(self._tick)
+        return revision(self.next_tick())
 
     def new_key(self, collection: Collection) -> str:
         """A key that no document has."""
@@ -136,7 +135,7 @@ class Session:
     def check_deadline(self, *, now: bool = False) -> None:
         """Stop the work when its caller's time is over; looks at the clock now and then."""
         self._calls += 1
-        if (now or self._calls % _CHECK_EVERY == 0) and self._clock() > self.deadline_ms:
+        if (now or self._calls % CHECK_EVERY == 0) and self._clock() > self.deadline_ms:
             raise DeadlineExceeded("the caller's time was over before the work was")
 
     @contextmanager
@@ -158,8 +157,8 @@ class Session:
         """Read several documents that are about to be asked for."""
         table = collection.id
         wanted = [key for key in keys if (table, key) not in self._seen and is_key(key)]
-        for start in range(0, len(wanted), _GATHER_KEYS):
-            some = wanted[start : start + _GATHER_KEYS]
+        for start in range(0, len(wanted), CHUNK_DOCUMENTS):
+            some = wanted[start : start + CHUNK_DOCUMENTS]
             rows = gather_keys(self.connection, collection, some)
             for key in some:
                 self._seen[table, key] = rows.get(key)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from mallku_broker.files import make_private_folder
 from mallku_contracts.errors import (
     ConfigurationError,
     DatabaseNotFound,
@@ -25,7 +26,6 @@ from mallku_workers.stores.embedded.lane import Lane
 from mallku_workers.stores.embedded.reader import POINTS, READS, SCANS, Reader, Recall
 from mallku_workers.stores.embedded.schema import (
     connect,
-    prepare_directory,
     prepare_file,
     read_durability,
 )
@@ -160,7 +160,7 @@ class EmbeddedStore:
     def _prepare(self) -> list[Durability]:
         if not self._names:
             raise ConfigurationError("the store was given no database")
-        prepare_directory(self._directory)
+        make_private_folder(self._directory, "store directory")
         levels: list[Durability] = []
         for name in self._names:
             prepare_file(self._path(name), self._settings)

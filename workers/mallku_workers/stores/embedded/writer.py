@@ -24,7 +24,6 @@ import structlog
 from mallku_contracts.errors import (
     DeadlineExceeded,
     ExecutionError,
-    IdempotencyConflict,
     MallkuError,
     StoreFailure,
     Unavailable,
@@ -245,9 +244,7 @@ def _carry_out_once(session: Session, ledger: Ledger, work: Work) -> Done:
     if claim is not None:
         entry = ledger.find(claim.key)
         if entry is not None:
-            if entry.fingerprint != claim.fingerprint:
-                raise IdempotencyConflict("the idempotency key was used for another command")
-            return Done(entry.opened().result, replayed=entry.id)
+            return entry.opened().answer(claim)
     result: Any = carry_out(session, work)
     if claim is not None:
         ledger.add(claim, result)
