@@ -43,6 +43,12 @@ MAX_PAGE_DOCUMENTS: Final = 10_000
 DEFAULT_PAGE_DOCUMENTS: Final = 1_000
 """Documents in one page of `find` when the caller does not say."""
 
+MAX_FILTERS: Final = 64
+"""Filters of one operation."""
+
+MAX_ARGUMENTS: Final = 64
+"""Arguments of one operation, known or not."""
+
 MAX_NAMED_FIELDS: Final = 16
 """Fields that one `InvalidArguments` names."""
 
@@ -64,10 +70,10 @@ def _plain_reference(value: object) -> object:
 Reference = Annotated[str | Document, BeforeValidator(_plain_reference)]
 """A document's key, its id (`collection/key`), or a map with `_key` or `_id`."""
 
-Filters = dict[str, Any]
+FieldPath = Annotated[str, Field(min_length=1, max_length=512)]
+Filters = Annotated[dict[FieldPath, Any], Field(max_length=MAX_FILTERS)]
 """Attribute names, a dot between levels, to the values they must equal."""
 
-FieldPath = Annotated[str, Field(min_length=1, max_length=512)]
 Limit = Annotated[int, Field(ge=0, le=MAX_SKIP)]
 IdempotencyKey = Annotated[str, Field(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS)]
 
@@ -374,6 +380,8 @@ def read_arguments(model: type[A], values: object) -> A:
         InvalidArguments: `details["fields"]` says what is wrong with each field, for the first
             `MAX_NAMED_FIELDS` of them; no value is repeated.
     """
+    if isinstance(values, dict) and len(values) > MAX_ARGUMENTS:
+        raise InvalidArguments(f"arguments: more than {MAX_ARGUMENTS}")
     try:
         return model.model_validate(values)
     except ValidationError as error:

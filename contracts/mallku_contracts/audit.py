@@ -155,16 +155,13 @@ def record_hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def message_id(kind: str, principal: str, command_id: str) -> str:
-    """The `Nats-Msg-Id` of a command's record: one intent and one outcome for each transmission.
+def message_id(record: Record) -> str:
+    """The `Nats-Msg-Id` of a record: one intent for each transmission, else one for each record.
 
-    The principal stands in it because ids are the caller's to choose and the stream's memory of
-    them is shared by everybody.
-
-    Raises:
-        ValueError: for `denied`. A refused replay has the id of the first transmission, and would
-            take the place of its outcome; refusals are told apart by worker and number.
+    The stream's memory of intents tells every worker what any has seen; the principal stands in
+    its ids because they are the caller's to choose. Nothing else may be named by the caller: an
+    outcome under an id that the stream still remembers would be taken for a duplicate and dropped.
     """
-    if kind == "denied":
-        raise ValueError("a refusal has no message id of its own transmission")
-    return f"{'i' if kind == 'intent' else 'o'}.{principal}.{command_id}"
+    if record.kind == "intent":
+        return f"i.{record.principal}.{record.id}"
+    return f"o.{record.worker}.{record.number}"

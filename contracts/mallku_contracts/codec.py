@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 import msgpack
 
 from mallku_contracts.limits import (
+    ITEMS_FOR_EACH,
     MAX_CONTAINER_ITEMS,
     MAX_CONTAINERS,
     MAX_DEPTH,
@@ -198,21 +199,25 @@ class _ContainerCounter:
 
     def __init__(self, most: int) -> None:
         self._most = self._left = most
+        self._items_left = most * ITEMS_FOR_EACH
 
-    def _take(self) -> None:
+    def _take(self, items: int) -> None:
         self._left -= 1
+        self._items_left -= items
         if self._left < 0:
             raise CodecError(f"more than {self._most} arrays and maps")
+        if self._items_left < 0:
+            raise CodecError(f"more than {self._most * ITEMS_FOR_EACH} items altogether")
 
     def map(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-        self._take()
+        self._take(len(pairs))
         value = dict(pairs)
         if len(value) != len(pairs):
             raise CodecError(f"a map has the key {_repeated(pairs)!r:.40} twice")
         return value
 
     def array(self, items: list[Any]) -> list[Any]:
-        self._take()
+        self._take(len(items))
         return items
 
 

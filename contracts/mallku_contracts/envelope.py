@@ -24,7 +24,7 @@ from mallku_contracts.errors import (
     UnsupportedVersion,
     UnverifiedReply,
 )
-from mallku_contracts.identifiers import is_uuid7
+from mallku_contracts.identifiers import is_uuid7, uuid7_ms
 from mallku_contracts.keys import SIGNATURE_BYTES, PublicKey, SigningKey
 from mallku_contracts.limits import (
     MAX_ATTEMPTS,
@@ -43,7 +43,10 @@ VERSION: Final = 1
 COMMAND_CONTEXT: Final = b"mallku-command-v1"
 REPLY_CONTEXT: Final = b"mallku-reply-v1"
 HASH_BYTES: Final = 32
-_PARTS: Final = 4
+_ARRAY_OF_FOUR: Final = b"\x94"
+_LENGTH_WIDTHS: Final = {b"\xc4": 1, b"\xc5": 2, b"\xc6": 4}
+"""Bytes of length behind the marks of bin 8, bin 16 and bin 32 (msgpack's specification)."""
+
 _MAX_FIELDS: Final = 32
 
 
@@ -66,19 +69,14 @@ class Envelope:
         """
         if len(data) > max_bytes:
             raise MessageTooLarge(f"the message has {len(data)} bytes; at most {max_bytes} may be")
-        try:
-            parts = msgpack.unpackb(
-                data, max_array_len=_PARTS, max_map_len=0, max_str_len=0, max_ext_len=0
-            )
-        except (ValueError, TypeError, msgpack.UnpackException):
-            raise MalformedEnvelope(
-                "the message is not a msgpack array of four byte strings"
-            ) from None
-        if type(parts) is not list or len(parts) != _PARTS:
-            raise MalformedEnvelope("the message is not an array of four")
-        for name, part in zip(("protected", "body", "signature", "token"), parts, strict=True):
-            if type(part) is not bytes:
-                raise MalformedEnvelope(f"{name} is not a byte string")
+        if data[:1] != _ARRAY_OF_FOUR:
+            raise MalformedEnvelope("the message is not a msgpack array of four byte strings")
+        parts, place = [], 1
+        for name in ("protected", "body", "signature", "token"):
+            part, place = _byte_string(data, place, name)
+            parts.append(part)
+        if place != len(data):
+            raise MalformedEnvelope("something follows the four byte strings")
         envelope = cls(*parts)
         _check_sizes(envelope)
         return envelope
@@ -86,6 +84,22 @@ class Envelope:
     def join(self) -> bytes:
         """The message body."""
         return codec.pack_trusted([self.protected, self.body, self.signature, self.token])
+
+
+def _byte_string(data: bytes, place: int, name: str) -> tuple[bytes, int]:
+    """The byte string at `place`, and where it ends.
+
+    Read by hand: whoever may publish can send this before anything is proven, and a general reader
+    would build whatever it announces.
+    """
+    width = _LENGTH_WIDTHS.get(data[place : place + 1])
+    if width is None:
+        raise MalformedEnvelope(f"{name} is not a byte string")
+    begin = place + 1 + width
+    end = begin + int.from_bytes(data[place + 1 : begin])
+    if end > len(data):
+        raise MalformedEnvelope(f"{name} is longer than the message")
+    return data[begin:end], end
 
 
 def _check_sizes(envelope: Envelope) -> None:
@@ -146,6 +160,8 @@ class CommandHeader:
             raise StaleCommand(f"the command's exp passed {now_ms - self.exp} ms ago")
         if now_ms < self.iat - skew_ms:
             raise CommandFromFuture(f"the command's iat lies {self.iat - now_ms} ms ahead")
+        if abs(uuid7_ms(self.id) - self.iat) > MAX_COMMAND_LIFE_MS:
+            raise MalformedEnvelope("protected.id was made at another time than iat")
 
     def check_subject(self, subject: CommandSubject) -> None:
         """Refuse a command that came on another subject than the one it was signed for."""

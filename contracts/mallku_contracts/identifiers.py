@@ -29,6 +29,11 @@ def uuid7(now_ms: int, random: int | None = None) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def uuid7_ms(identifier: str) -> int:
+    """The Unix time in a UUIDv7 in canonical text, milliseconds."""
+    return int(identifier[:8] + identifier[9:13], 16)
+
+
 def is_uuid7(text: object) -> bool:
     """Whether `text` is a UUIDv7 in canonical lower-case text."""
     return isinstance(text, str) and _UUID7.fullmatch(text) is not None

@@ -62,6 +62,9 @@ MAX_CONTAINERS: Final = 100_000
 MAX_WRITTEN_CONTAINERS: Final = 1_000_000
 """Arrays and maps together in a reply or an audit record."""
 
+ITEMS_FOR_EACH: Final = 3
+"""Items of all arrays and maps together in one body, for each container that it may have."""
+
 MAX_CONTAINER_ITEMS: Final = 100_000
 """Items of one array or map."""
 

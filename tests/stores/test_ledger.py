@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,8 +126,21 @@ async def test_an_entry_can_be_recalled_by_key_and_by_transmission(
     assert entry is not None
     assert (entry.key, entry.fingerprint, entry.id) == (claim.key, claim.fingerprint, claim.id)
     assert entry.result == done.result
-    assert await people.store.recall_transmission(DATABASE, claim.id) == entry
-    assert await people.store.recall_transmission(DATABASE, "never") is None
+    recall = people.store.recall_transmission
+    assert await recall(DATABASE, claim.id, claim.key[:32]) == entry
+    assert await recall(DATABASE, "never", claim.key[:32]) is None
+
+
+async def test_nobody_stands_in_the_way_of_ones_own_transmission(people: Caller) -> None:
+    """Somebody else who committed under the same transmission id first changes nothing."""
+    theirs = make_claim("theirs")
+    mine = replace(make_claim("mine"), id=theirs.id)
+    await send(people, theirs)
+    await send(people, mine)
+    for claim in (theirs, mine):
+        entry = await people.store.recall_transmission(DATABASE, theirs.id, claim.key[:32])
+        assert entry is not None
+        assert entry.key == claim.key
 
 
 async def test_an_expired_entry_counts_as_absent(people: Caller) -> None:
@@ -134,7 +148,7 @@ async def test_an_expired_entry_counts_as_absent(people: Caller) -> None:
     old = make_claim("k", expires_ms=now_ms() - 1)
     await send(people, old)
     assert await people.store.recall(DATABASE, old.key) is None
-    assert await people.store.recall_transmission(DATABASE, old.id) is None
+    assert await people.store.recall_transmission(DATABASE, old.id, old.key[:32]) is None
     fresh = make_claim("k", fingerprint="other")
     assert (await send(people, fresh)).replayed is None
     entry = await people.store.recall(DATABASE, fresh.key)

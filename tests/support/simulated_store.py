@@ -78,10 +78,13 @@ class SimulatedStore:
             raise self.fault
         return self.ledger.get(key)
 
-    async def recall_transmission(self, database: str, transmission: str) -> LedgerEntry | None:
-        """The entry that this transmission committed."""
+    async def recall_transmission(
+        self, database: str, transmission: str, owner: str
+    ) -> LedgerEntry | None:
+        """The owner's entry that this transmission committed."""
         self.recalls += 1
-        return next((entry for entry in self.ledger.values() if entry.id == transmission), None)
+        own = (entry for entry in self.ledger.values() if entry.key.startswith(owner))
+        return next((entry for entry in own if entry.id == transmission), None)
 
     def _carry_out(self, work: Work) -> Done:
         if time.time_ns() // 1_000_000 > work.deadline_ms:

@@ -81,14 +81,8 @@ def _case(record: Record) -> dict[str, Any]:
     return {
         "name": record.kind,
         "subject": audit_subject(subject, record.kind),
-        "message_id": _message_id(record),
+        "message_id": message_id(record),
         "record": shown({"v": 1, **present}),
         "message": data.hex(),
         "hash": record_hash(data).hex(),
     }
-
-
-def _message_id(record: Record) -> str:
-    if record.kind == "denied":
-        return f"d.{record.worker}.{record.number}"
-    return message_id(record.kind, record.principal, record.id)

@@ -13,7 +13,7 @@ from mallku_contracts.envelope import CommandHeader, fingerprint
 from mallku_contracts.identifiers import is_uuid7
 from mallku_contracts.operations import Operation
 from mallku_contracts.subjects import CommandSubject
-from mallku_workers.stores.base import Done, LedgerClaim, LedgerEntry, Store
+from mallku_workers.stores.base import Done, LedgerClaim, Store
 
 MADE_KEY_LIFE_MS: Final = 15 * 60 * 1_000
 """How long an entry is kept whose key the client library made (a UUIDv7), milliseconds."""
@@ -69,16 +69,9 @@ async def outcome(store: Store, subject: CommandSubject, arguments: Outcome) -> 
             subject.database, ledger_key(subject.principal, arguments.idempotency_key)
         )
     else:
-        entry = await _own_transmission(store, subject, arguments.id or "")
+        entry = await store.recall_transmission(
+            subject.database, arguments.id or "", _owner(subject.principal)
+        )
     if entry is None:
         return Done({"state": "unknown", "id": None, "result": None})
     return Done({"state": "done", "id": entry.id, "result": entry.result})
-
-
-async def _own_transmission(
-    store: Store, subject: CommandSubject, transmission: str
-) -> LedgerEntry | None:
-    entry = await store.recall_transmission(subject.database, transmission)
-    if entry is None or not entry.key.startswith(_owner(subject.principal)):
-        return None
-    return entry

@@ -219,7 +219,7 @@ async def test_an_entry_that_expired_frees_its_key(directory: Path) -> None:
         clock.now += 1_001
         for settled in (False, True):
             assert await people.store.recall(DATABASE, old.key, settled=settled) is None
-        assert await people.store.recall_transmission(DATABASE, old.id) is None
+        assert await people.store.recall_transmission(DATABASE, old.id, old.key[:32]) is None
         new = make_claim("k", fingerprint="other")
         done = await people.store.execute(make_work("insert", "people", document, claim=new))
         assert done.replayed is None

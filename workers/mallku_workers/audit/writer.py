@@ -233,7 +233,7 @@ class AuditWriter:
         return self._acknowledgements.publish(
             audit_subject(subject, record.kind),
             data,
-            message_id=_message_id(record),
+            message_id=message_id(record),
             timeout=self._limits.wait_s,
         )
 
@@ -241,13 +241,3 @@ class AuditWriter:
         self._number += 1
         now = self._clock()
         return Record(kind=kind, worker=self._worker, number=self._number, time=now, **fields)
-
-
-def _message_id(record: Record) -> str:
-    """Refusals are told apart by worker and number.
-
-    Under its transmission's id, a refused replay could take the place of the true outcome.
-    """
-    if record.kind == "denied":
-        return f"d.{record.worker}.{record.number}"
-    return message_id(record.kind, record.principal, record.id)

@@ -149,6 +149,11 @@ class Store(Protocol):
         """
         ...
 
-    async def recall_transmission(self, database: str, transmission: str) -> LedgerEntry | None:
-        """The entry of the mutation that the transmission with this id committed."""
+    async def recall_transmission(
+        self, database: str, transmission: str, owner: str
+    ) -> LedgerEntry | None:
+        """The entry of the mutation that the transmission with this id committed.
+
+        Ids are the callers' to choose, so only entries whose key begins with `owner` are looked at.
+        """
         ...

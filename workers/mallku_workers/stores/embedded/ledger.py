@@ -23,7 +23,10 @@ from mallku_workers.stores.embedded.rows import portions
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 
 _COLUMNS: Final = "key, fingerprint, id, result"
-_FIND_TRANSMISSION: Final = f"SELECT {_COLUMNS} FROM mallku_ledger WHERE id = ? AND expires_ms >= ?"  # noqa: S608 - constant
+_FIND_TRANSMISSION: Final = (
+    f"SELECT {_COLUMNS} FROM mallku_ledger"  # noqa: S608 - constant
+    " WHERE id = ? AND expires_ms >= ? AND substr(key, 1, ?) = ?"
+)
 _FIND: Final = (
     f"SELECT {_COLUMNS}, expires_ms, rowid FROM mallku_ledger"  # noqa: S608 - constant
     " WHERE digest IN (SELECT value FROM json_each(?))"
@@ -139,8 +142,9 @@ def recall(connection: sqlite3.Connection, key: str, now_ms: int) -> LedgerEntry
 
 
 def recall_transmission(
-    connection: sqlite3.Connection, transmission: str, now_ms: int
+    connection: sqlite3.Connection, transmission: str, owner: str, now_ms: int
 ) -> LedgerEntry | None:
-    """The entry of the transmission with this id."""
-    row = connection.execute(_FIND_TRANSMISSION, (transmission, now_ms)).fetchone()
+    """The entry of the transmission with this id under a key that begins with `owner`."""
+    wanted = (transmission, now_ms, len(owner), owner)
+    row = connection.execute(_FIND_TRANSMISSION, wanted).fetchone()
     return None if row is None else StoredEntry(*row).opened()

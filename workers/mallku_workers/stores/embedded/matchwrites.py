@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from mallku_contracts import arguments as a
@@ -87,7 +88,8 @@ def _matches(
     plan = make_plan(collection, filters)
     chunk = min(limit or most, most, CHUNK_DOCUMENTS)
     with session.searching():
-        for row in search(session.connection, plan, chunk=chunk, check=session.check_deadline):
+        check = partial(session.check_deadline, now=True)
+        for row in search(session.connection, plan, chunk=chunk, check=check):
             if len(found) == most:
                 raise ResultTooLarge(f"more than {most} documents match; set a limit")
             found.append(session.note(collection, row))

@@ -47,10 +47,17 @@ SCANS = frozenset({"find", "count"})
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """A look into the ledger, by key or by transmission."""
+    """A look into the ledger by key."""
 
-    key: str | None = None
-    transmission: str | None = None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecallTransmission:
+    """A look into the ledger by transmission, at keys that begin with `owner`."""
+
+    transmission: str
+    owner: str
 
 
 Read = Callable[[Snapshot, Catalog, str, Any], Any]
@@ -174,7 +181,7 @@ class Reader:
     def _answer(self, job: Job) -> None:
         connection = self._opened()
         task = job.task
-        if isinstance(task, Recall):
+        if isinstance(task, Recall | RecallTransmission):
             job.result = self._recall(connection, task)
             return
         read = READS.get(task.operation.name)
@@ -197,10 +204,10 @@ class Reader:
         finally:
             connection.set_progress_handler(None, 0)
 
-    def _recall(self, connection: sqlite3.Connection, task: Recall) -> Any:
-        if task.key is not None:
+    def _recall(self, connection: sqlite3.Connection, task: Recall | RecallTransmission) -> Any:
+        if isinstance(task, Recall):
             return recall(connection, task.key, self._clock())
-        return recall_transmission(connection, task.transmission or "", self._clock())
+        return recall_transmission(connection, task.transmission, task.owner, self._clock())
 
 
 def _located(collection: Collection, work: Work, now_ms: int) -> str:

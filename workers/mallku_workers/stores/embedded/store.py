@@ -23,7 +23,14 @@ from mallku_contracts.subjects import check_name
 from mallku_workers.stores.base import Done, Durability, LedgerEntry, Work
 from mallku_workers.stores.embedded.handlers import CATALOG, SEVERAL, SINGLE
 from mallku_workers.stores.embedded.lane import Lane
-from mallku_workers.stores.embedded.reader import POINTS, READS, SCANS, Reader, Recall
+from mallku_workers.stores.embedded.reader import (
+    POINTS,
+    READS,
+    SCANS,
+    Reader,
+    Recall,
+    RecallTransmission,
+)
 from mallku_workers.stores.embedded.schema import (
     connect,
     prepare_file,
@@ -140,10 +147,12 @@ class EmbeddedStore:
         entry: LedgerEntry | None = await (lanes.writes if settled else lanes.points).submit(task)
         return entry
 
-    async def recall_transmission(self, database: str, transmission: str) -> LedgerEntry | None:
-        """The entry of the mutation that this transmission committed."""
+    async def recall_transmission(
+        self, database: str, transmission: str, owner: str
+    ) -> LedgerEntry | None:
+        """The entry of the owner's mutation that this transmission committed."""
         lane = self._database(database).points
-        entry: LedgerEntry | None = await lane.submit(Recall(transmission=transmission))
+        entry: LedgerEntry | None = await lane.submit(RecallTransmission(transmission, owner))
         return entry
 
     def _database(self, name: str) -> Database:
