@@ -207,3 +207,11 @@ def test_a_lone_surrogate_is_refused_by_its_path(value: object, where: str) -> N
     """UTF-8 has no bytes for it, so it cannot travel; the error says where it stands."""
     with pytest.raises(codec.CodecError, match=rf"^{re.escape(where)}: .*not Unicode"):
         codec.pack(value)
+
+
+def test_items_are_counted_over_all_arrays_and_maps() -> None:
+    """Many full arrays are refused before they stall whoever reads them."""
+    few = [[1] * 99_000] * 3
+    assert len(codec.unpack(codec.pack_trusted(few))) == 3
+    with pytest.raises(codec.CodecError, match="items altogether"):
+        codec.unpack(codec.pack_trusted([*few, [1] * 99_000]))

@@ -29,6 +29,7 @@ from mallku_contracts.errors import (
     StaleCommand,
     UnverifiedReply,
 )
+from mallku_contracts.identifiers import uuid7
 from mallku_contracts.limits import MAX_COMMAND_BYTES, MAX_PROTECTED_BYTES, MAX_REPLY_BYTES
 from mallku_contracts.subjects import CommandSubject
 from tests.contracts.opening import Opening, open_reply
@@ -235,3 +236,46 @@ def test_sealing_is_deterministic() -> None:
     """The same command sealed again is the same bytes; another transmission is another message."""
     assert sealed(INSERT, FIRST, BODY) == MESSAGE
     assert sealed(INSERT, header(INSERT, 8), BODY) != sealed(INSERT, header(INSERT, 9), BODY)
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65_535, 65_536, 1_000_000])
+def test_parts_of_every_width_are_cut_where_they_end(size: int) -> None:
+    """Lengths of one, two and four bytes are read alike, and nothing may follow or be missing."""
+    envelope = Envelope(b"p", b"x" * size, b"s" * 64, b"t")
+    data = envelope.join()
+    assert Envelope.split(data) == envelope
+    for spoilt in (data + b"\xc4\x00", data[:-1]):
+        with pytest.raises(MalformedEnvelope):
+            Envelope.split(spoilt)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x94",
+        b"\x94" * 100_000,
+        b"\x94\xc6\xff\xff\xff\xff",
+        b"\x94\xc4\x05abc",
+        b"\x93\xc4\x00\xc4\x00\xc4\x00",
+        b"\xdc\x00\x04" + b"\xc4\x00" * 4,
+        b"\x94\xc4\x00\xc4\x00\xc4\x00\xa0",
+    ],
+    ids=["empty", "bare", "nested", "endless", "short", "three", "array16", "text"],
+)
+def test_what_is_no_frame_is_refused_without_building_it(data: bytes) -> None:
+    """Before anything is proven, nothing that a message announces is built."""
+    with pytest.raises(MalformedEnvelope):
+        Envelope.split(data)
+
+
+@pytest.mark.parametrize(("off_ms", "holds"), [(0, True), (60_000, True), (60_001, False)])
+def test_an_id_is_as_old_as_its_command(off_ms: int, *, holds: bool) -> None:
+    """An id of another time is refused: it could come back when the trail has forgotten it."""
+    for made_ms in (FIRST.iat - off_ms, FIRST.iat + off_ms):
+        header = replace(FIRST, id=uuid7(made_ms, 7))
+        if holds:
+            header.check_times(FIRST.iat)
+        else:
+            with pytest.raises(MalformedEnvelope, match=r"protected\.id"):
+                header.check_times(FIRST.iat)
