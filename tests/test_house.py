@@ -22,6 +22,7 @@ TEST_MODULES = sorted((ROOT / "tests").rglob("*.py"))
 MAX_LINES = 400
 # A longer module has a reason that can be said aloud.
 LONGER: dict[str, str] = {
+    "contracts/mallku_contracts/arguments.py": "one model after the other, as in the table",
     "contracts/mallku_contracts/errors.py": "one tree, drawn, numbered and listed in one place",
 }
 
