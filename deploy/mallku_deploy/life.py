@@ -93,15 +93,19 @@ class WorkerLife:
 
     def ask_to_end(self) -> None:
         """Send SIGTERM: finish what is in flight, then exit."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        self._signal(signal.SIGTERM)
 
     async def kill(self) -> None:
         """End the process now, if it has not ended, and wait until it is gone."""
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The library's own `kill` looks whether the process has ended, and takes the exit code away
+        # from whoever waits for it.
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        await self._process.wait()
+                os.kill(self._process.pid, number)
 
     async def _line(self, limit: float) -> bytes | None:
         for wait in (limit, GRACE_S):
