@@ -18,6 +18,7 @@ from mallku_contracts.errors import (
     OutcomeUnknown,
     PermissionDenied,
     RateLimited,
+    Replayed,
     ResultTooLarge,
     Unavailable,
     UniqueViolation,
@@ -30,6 +31,7 @@ OPEN: list[Failure] = [
     UnverifiedReply("forged"),
     OutcomeUnknown("?"),
     InternalError("?"),
+    Replayed("somebody else sent our bytes first"),
 ]
 
 
@@ -165,3 +167,8 @@ def test_every_end_is_one_of_three() -> None:
         assert told is not None
         unknown = any(any(failure is lost for lost in OPEN) for failure in row[:seen])
         assert isinstance(told, OutcomeUnknown) == unknown
+
+
+def test_bytes_that_somebody_else_sent_first_are_sent_anew() -> None:
+    """`replayed` is no refusal of the mutation: the next attempt's ledger answer tells."""
+    assert _attempts().wait_after(Replayed("seen before"), now_s=100, jitter=1) > 0

@@ -15,7 +15,7 @@ from mallku_contracts.errors import (
     DeadlineExceeded,
     Unavailable,
 )
-from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore
+from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore, matchwrites
 from mallku_workers.stores.embedded.turn import Turn
 from tests.stores.calling import Caller, now_ms
 from tests.workers.embedded.works import Clock, insert, locked, outcomes, running
@@ -143,3 +143,22 @@ async def test_writers_that_always_have_work_take_turns(directory: Path) -> None
         changes = sum(before is not after for before, after in pairwise(finished))
         assert len(finished) == 800
         assert changes >= 6
+
+
+async def test_a_change_by_filters_ends_with_its_callers_time(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is looked at with every chunk of the search: nobody holds the write lock longer."""
+    clock, plan = Clock(), matchwrites.make_plan
+
+    def late(*arguments: Any) -> Any:
+        clock.now += 3_600_000
+        return plan(*arguments)
+
+    async with running(directory, clock=clock) as people:
+        await people("insert-many", documents=[{"n": n} for n in range(600)])
+        monkeypatch.setattr(matchwrites, "make_plan", late)
+        with pytest.raises(DeadlineExceeded):
+            await people("update-match", filters={"missing": None}, body={"z": 1})
+        clock.now -= 3_600_000
+        assert await people("count", filters={"z": 1}) == 0
