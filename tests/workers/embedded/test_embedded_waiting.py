@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mallku_contracts.errors import (
     DeadlineExceeded,
     Unavailable,
 )
-from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore, matchwrites
+from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore, matching, matchwrites
 from mallku_workers.stores.embedded.turn import Turn
 from tests.stores.calling import Caller, now_ms
 from tests.workers.embedded.works import Clock, insert, locked, outcomes, running
@@ -149,16 +150,18 @@ async def test_a_change_by_filters_ends_with_its_callers_time(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock is looked at with every chunk of the search: nobody holds the write lock longer."""
-    clock, plan = Clock(), matchwrites.make_plan
+    clock, search = Clock(), matching.search
 
-    def late(*arguments: Any) -> Any:
-        clock.now += 3_600_000
-        return plan(*arguments)
+    def late(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for number, row in enumerate(search(*arguments, **options)):
+            clock.now += 3_600_000 if number == 1 else 0
+            yield row
 
     async with running(directory, clock=clock) as people:
-        await people("insert-many", documents=[{"n": n} for n in range(600)])
-        monkeypatch.setattr(matchwrites, "make_plan", late)
+        documents = [{"_key": f"k{n:03}"} | ({"kind": "y"} if n > 1 else {}) for n in range(600)]
+        await people("insert-many", documents=documents)
+        monkeypatch.setattr(matchwrites, "search", late)
         with pytest.raises(DeadlineExceeded):
-            await people("update-match", filters={"missing": None}, body={"z": 1})
+            await people("update-match", filters={"kind": None}, body={"z": 1})
         clock.now -= 3_600_000
         assert await people("count", filters={"z": 1}) == 0
