@@ -166,12 +166,31 @@ def gathering(rows_sql: str) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeDefinition:
+    """Which vertex collections one edge collection of a graph connects."""
+
+    edge_collection: str
+    from_vertex_collections: tuple[str, ...]
+    to_vertex_collections: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A named graph."""
+
+    name: str
+    edge_definitions: tuple[EdgeDefinition, ...]
+    orphan_collections: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Catalog:
-    """All collections of a database as of one catalog version."""
+    """All collections and graphs of a database as of one catalog version."""
 
     version: int
     collections: Mapping[str, Collection]
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
 
     def collection(self, name: str) -> Collection:
         """The collection of this name, else `CollectionNotFound`."""
@@ -201,4 +220,20 @@ def load_catalog(connection: sqlite3.Connection) -> Catalog:
         name: Collection(id_, name, bool(edge), bool(numeric), tuple(indexes.get(id_, ())))
         for id_, name, edge, numeric in rows
     }
-    return Catalog(version, collections)
+    return Catalog(version, collections, _load_graphs(connection))
+
+
+def _load_graphs(connection: sqlite3.Connection) -> dict[str, Graph]:
+    return {
+        name: Graph(
+            name,
+            tuple(
+                EdgeDefinition(edges, tuple(from_), tuple(to))
+                for edges, from_, to in json.loads(definitions)
+            ),
+            tuple(json.loads(orphans)),
+        )
+        for name, definitions, orphans in connection.execute(
+            "SELECT name, definitions, orphans FROM mallku_graphs ORDER BY name"
+        )
+    }

@@ -10,6 +10,7 @@ from mallku_workers.stores.base import Work
 from mallku_workers.stores.embedded import (
     batches,
     collections,
+    graphs,
     indexes,
     matchwrites,
     writes,
@@ -47,6 +48,8 @@ CATALOG: Final[dict[str, CatalogWrite]] = {
     "truncate": collections.truncate,
     "create-index": indexes.create_index,
     "drop-index": indexes.drop_index,
+    "create-graph": graphs.create_graph,
+    "drop-graph": graphs.drop_graph,
 }
 """Changes of tables."""
 

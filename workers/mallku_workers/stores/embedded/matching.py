@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from mallku_contracts.arguments import Document, Filters
 from mallku_contracts.errors import InvalidDocument
+from mallku_contracts.policy import Condition, DocumentRules
+from mallku_contracts.policy.condition import All, Comparison
 from mallku_workers.stores.embedded.catalog import Collection, Index, gathering
 from mallku_workers.stores.embedded.documents import is_storable, to_text
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather
@@ -25,6 +27,7 @@ from mallku_workers.stores.embedded.values import (
     order_key,
     parse_path,
 )
+from mallku_workers.stores.rules import sees
 
 _KEY: Final = ("_key",)
 _ID: Final = ("_id",)
@@ -39,6 +42,7 @@ class Plan:
         conditions: SQL conditions over key, body and index columns; placeholders only.
         parameters: What belongs into the placeholders.
         residual: What the SQL does not decide exactly.
+        rules: What else holds for a match.
         index: The index in use, None where the table itself is searched.
         empty: No document can match.
     """
@@ -47,12 +51,19 @@ class Plan:
     conditions: list[str] = field(default_factory=list)
     parameters: list[Any] = field(default_factory=list)
     residual: list[tuple[Path, bytes]] = field(default_factory=list)
+    rules: DocumentRules | None = None
     index: Index | None = None
     empty: bool = False
 
+    @property
+    def exact(self) -> bool:
+        """Whether the SQL alone decides."""
+        return not self.residual and (self.rules is None or self.rules.where is None)
+
     def matches(self, document: Document) -> bool:
-        """Whether a document that the SQL let through really equals the filters."""
-        return all(order_key(lookup(document, path)) == key for path, key in self.residual)
+        """Whether a document that the SQL let through equals the filters, and is to be seen."""
+        equal = all(order_key(lookup(document, path)) == key for path, key in self.residual)
+        return equal and sees(self.rules, document)
 
     def add(self, condition: str, *parameters: Any) -> None:
         """Narrow further."""
@@ -80,6 +91,12 @@ class Plan:
         )
 
     @property
+    def ordered_sql(self) -> str:
+        """The bodies, in the order of the index."""
+        column = "key" if self.index is None else self.index.column
+        return f"SELECT body FROM {self.source} WHERE {self.where} ORDER BY {column}"  # noqa: S608 - as above
+
+    @property
     def skip_sql(self) -> str:
         """The last key of those to be passed over."""
         return (
@@ -93,18 +110,30 @@ class Plan:
         return f"SELECT count(*) FROM {self.source} WHERE {self.where}"  # noqa: S608 - as above
 
 
-def make_plan(collection: Collection, filters: Filters) -> Plan:
-    """Decide how to find the documents that equal `filters`."""
-    plan = Plan(collection)
-    wanted = {parse_path(name): value for name, value in filters.items()}
+def make_plan(collection: Collection, filters: Filters, rules: DocumentRules | None = None) -> Plan:
+    """Decide how to find the documents that equal `filters`, of those that the rules show."""
+    plan = Plan(collection, rules=rules)
+    asked = {parse_path(name): value for name, value in filters.items()}
+    wanted = asked if rules is None else {**_implied(rules.where), **asked}
     _narrow_by_key(plan, wanted)
     _narrow_by_index(plan, wanted)
     for path, value in wanted.items():
-        plan.residual.append((path, order_key(value)))
+        if path in asked:
+            plan.residual.append((path, order_key(value)))
         fragment = _fragment(path, value)
         if fragment is not None:
             plan.add("instr(body, ?) > 0", fragment)
     return plan
+
+
+def _implied(where: Condition | None) -> dict[Path, Any]:
+    """What a document must equal to meet the condition, which itself decides in the end."""
+    if isinstance(where, Comparison) and where.operator == "==":
+        return {where.path: where.value}
+    if isinstance(where, All):
+        parts = map(_implied, where.parts)
+        return {path: value for part in parts for path, value in part.items()}
+    return {}
 
 
 def _narrow_by_key(plan: Plan, wanted: dict[Path, Any]) -> None:
@@ -177,12 +206,12 @@ def search(
     """
     if plan.empty:
         return
-    sql = plan.page_sql
+    sql, exact = plan.page_sql, plan.exact
     while True:
         check()
         rows = gather(connection, sql, (*plan.parameters, after, chunk))
         for row in rows:
-            if not plan.residual or plan.matches(row.read(connection, plan.collection)):
+            if exact or plan.matches(row.read(connection, plan.collection)):
                 yield row
         if len(rows) < chunk:
             return

@@ -25,9 +25,10 @@ from mallku_workers.stores.embedded.catalog import (
     catalog_version,
     load_catalog,
 )
-from mallku_workers.stores.embedded.collections import describe_collection, list_collections
+from mallku_workers.stores.embedded.collections import list_collections
 from mallku_workers.stores.embedded.documents import is_key, locate
 from mallku_workers.stores.embedded.faults import is_gone, translate
+from mallku_workers.stores.embedded.graphs import list_graphs
 from mallku_workers.stores.embedded.indexes import list_indexes
 from mallku_workers.stores.embedded.lane import Job
 from mallku_workers.stores.embedded.ledger import recall, recall_transmission
@@ -67,9 +68,8 @@ READS: dict[str, Read] = {
     "find": lambda s, c, name, args: reads.find(s, c.collection(name), args),
     "count": lambda s, c, name, args: reads.count(s, c.collection(name), args),
     "list-collections": lambda _s, c, _name, _args: list_collections(c),
-    "describe-collection": lambda s, c, name, _args: describe_collection(
-        s.connection, c.collection(name)
-    ),
+    "describe-collection": lambda s, c, name, _args: reads.describe(s, c.collection(name)),
+    "list-graphs": lambda _s, c, _name, _args: list_graphs(c),
     "list-indexes": lambda _s, c, name, _args: list_indexes(c.collection(name)),
 }
 """Every read that is answered alone."""
@@ -169,7 +169,7 @@ class Reader:
         lookups.fetch([key for _, key in wanted if is_key(key)])
         for job, key in wanted:
             try:
-                document = lookups.get(key, job.task.arguments)
+                document = lookups.get(key, job.task.arguments, job.task.rules)
             except MallkuError as error:
                 job.error = error
             else:
@@ -199,7 +199,7 @@ class Reader:
                 if catalog_version(connection) != self._catalog.version:
                     self._catalog = load_catalog(connection)
                 check()
-                snapshot = Snapshot(connection, self._settings, check)
+                snapshot = Snapshot(connection, self._settings, check, task.rules)
                 job.result = Done(read(snapshot, self._catalog, task.collection, task.arguments))
         finally:
             connection.set_progress_handler(None, 0)

@@ -19,8 +19,10 @@ from mallku_workers.stores.embedded.revisions import FIRST_TICK
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from mallku_workers.stores.embedded.turn import Turn
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The layout of the file, kept in `user_version`."""
+
+_WITHOUT_GRAPHS: Final = 1
 
 PAGE_BYTES: Final = 4_096
 """Page size of new files, bytes."""
@@ -30,6 +32,10 @@ STATEMENTS: Final = 512
 
 _LEAST_SQLITE: Final = (3, 38, 0)
 _FULL: Final = 2  # as `PRAGMA synchronous` says it
+
+_GRAPHS: Final = """CREATE TABLE mallku_graphs (
+    name TEXT PRIMARY KEY NOT NULL, definitions TEXT NOT NULL, orphans TEXT NOT NULL
+)"""
 
 _TABLES: Final = (
     """CREATE TABLE mallku_state (
@@ -44,6 +50,7 @@ _TABLES: Final = (
         fields TEXT NOT NULL, is_unique INTEGER NOT NULL, is_sparse INTEGER NOT NULL,
         UNIQUE (collection, name)
     )""",
+    _GRAPHS,
     """CREATE TABLE mallku_ledger (
         digest INTEGER NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL, id TEXT NOT NULL,
         expires_ms INTEGER NOT NULL, result BLOB NOT NULL
@@ -82,8 +89,11 @@ def prepare_file(path: Path, settings: EmbeddedSettings) -> None:
 def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (0, FORMAT):
+    if version not in (0, _WITHOUT_GRAPHS, FORMAT):
         raise ConfigurationError(f"{path}: written by another version (format {version})")
+    if version == _WITHOUT_GRAPHS:
+        connection.execute(_GRAPHS)
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
     if version == 0:
         for statement in _TABLES:
             connection.execute(statement)

@@ -1,0 +1,173 @@
+"""How a loop gets at a collection's documents: by key, by an index, or by reading them all.
+
+A loop's filters are taken apart into bounds: an attribute of the loop's document compared with
+something that is known before the loop begins. The way that is chosen leads to at least all
+documents within the bounds; the filters themselves still decide about each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from mallku_workers.stores.embedded.catalog import Collection, Index
+from mallku_workers.stores.embedded.matching import Plan, make_plan
+from mallku_workers.stores.embedded.values import AFTER_PREFIX, Path, order_key
+
+MAX_INDEX_LOOKUPS: Final = 1_000
+"""Values of one `IN` that an index is asked for, one after the other; more are a search."""
+
+Comparison: TypeAlias = Literal["==", "IN", "<", "<=", ">", ">="]
+
+_KEY: Final = ("_key",)
+_ID: Final = ("_id",)
+_LEAST: Final = b""
+_STRINGS: Final = order_key("")[:1]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An attribute of the document compared with a value."""
+
+    path: Path
+    comparison: Comparison
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The way to some documents of a collection.
+
+    Attributes:
+        keys: Exactly these documents, in this order; None where plans say which.
+        plans: Searches, one after the other.
+        ordered: The only plan's documents come in the order of its index.
+        kind: What `explain` calls it: `primary`, the name of an index, or `full`.
+    """
+
+    collection: Collection
+    kind: str
+    keys: Sequence[str] | None = None
+    plans: tuple[Plan, ...] = ()
+    ordered: bool = False
+
+
+def choose(collection: Collection, bounds: Sequence[Bound]) -> Access:
+    """The narrowest way that the collection offers for these bounds."""
+    return (
+        _by_key(collection, bounds)
+        or _by_equality(collection, bounds)
+        or _by_list(collection, bounds)
+        or _by_range(collection, bounds)
+        or Access(collection, "full", plans=(make_plan(collection, _equalities(bounds)),))
+    )
+
+
+def _by_key(collection: Collection, bounds: Iterable[Bound]) -> Access | None:
+    for bound in bounds:
+        if bound.path not in (_KEY, _ID) or bound.comparison not in ("==", "IN"):
+            continue
+        values = bound.value if bound.comparison == "IN" else [bound.value]
+        prefix = "" if bound.path == _KEY else collection.prefix
+        return Access(collection, "primary", keys=tuple(_keys(values, prefix)))
+    return None
+
+
+def _keys(values: Any, prefix: str) -> Iterator[str]:
+    named = (value for value in _items(values) if isinstance(value, str))
+    return (name[len(prefix) :] for name in dict.fromkeys(named) if name.startswith(prefix))
+
+
+def _items(values: Any) -> Sequence[Any]:
+    return values if isinstance(values, list) else ()
+
+
+def _equalities(bounds: Iterable[Bound]) -> dict[str, Any]:
+    """What has to stand at which path; names that hold dots themselves cannot be said so."""
+    return {
+        ".".join(bound.path): bound.value
+        for bound in bounds
+        if bound.comparison == "==" and not any("." in name for name in bound.path)
+    }
+
+
+def _by_equality(collection: Collection, bounds: Sequence[Bound]) -> Access | None:
+    wanted = _equalities(bounds)
+    if not wanted:
+        return None
+    plan = make_plan(collection, wanted)
+    if plan.index is None and not plan.empty:
+        return None
+    return Access(collection, plan.index.name if plan.index else "none", plans=(plan,))
+
+
+def _by_list(collection: Collection, bounds: Iterable[Bound]) -> Access | None:
+    for bound in bounds:
+        if bound.comparison != "IN":
+            continue
+        values = {order_key(value): value for value in _items(bound.value)}
+        if len(values) > MAX_INDEX_LOOKUPS:
+            continue
+        for index in collection.indexes:
+            if index.paths == (bound.path,) and not (index.sparse and None in values.values()):
+                plans = tuple(
+                    _between(collection, index, key, key + AFTER_PREFIX) for key in values
+                )
+                return Access(collection, index.name, plans=plans)
+    return None
+
+
+def _by_range(collection: Collection, bounds: Sequence[Bound]) -> Access | None:
+    equal = {bound.path: order_key(bound.value) for bound in bounds if bound.comparison == "=="}
+    for index in collection.indexes:
+        depth = 0
+        while depth < len(index.paths) - 1 and index.paths[depth] in equal:
+            depth += 1
+        ranges = [
+            bound
+            for bound in bounds
+            if bound.path == index.paths[depth] and bound.comparison not in ("==", "IN")
+        ]
+        if not ranges:
+            continue
+        low, high = _ends(ranges)
+        if index.sparse and (low <= order_key(None) or len(index.paths) > 1):
+            continue
+        prefix = b"".join(equal[path] for path in index.paths[:depth])
+        plan = _between(collection, index, prefix + low, prefix + high)
+        return Access(collection, index.name, plans=(plan,), ordered=True)
+    return None
+
+
+def _ends(bounds: Iterable[Bound]) -> tuple[bytes, bytes]:
+    """From which key on, and before which one."""
+    low, high = _LEAST, AFTER_PREFIX
+    for bound in bounds:
+        if bound.comparison in (">", ">="):
+            low = max(low, _least(bound.value))
+        else:
+            high = min(high, _least(bound.value, end=True))
+    return low, high
+
+
+def _least(value: Any, *, end: bool = False) -> bytes:
+    """A key that no smaller value has, or, with `end`, one that no greater value is below.
+
+    Strings lie in an index by code point and compare by collation, so that the index only knows
+    where all of them begin and end, and where all lists and objects do, that may hold some.
+    """
+    key = order_key(value)
+    if key < _STRINGS:
+        return key + AFTER_PREFIX if end else key
+    return bytes([key[0] + end])
+
+
+def _between(collection: Collection, index: Index, low: bytes, high: bytes) -> Plan:
+    plan = Plan(collection, index=index)
+    plan.add(f"{index.column} >= ? AND {index.column} < ?", low, high)
+    return plan
+
+
+Bounds: TypeAlias = Callable[[list[Any]], Sequence[Bound]]
+"""From a row, the bounds of the loop that starts from it."""

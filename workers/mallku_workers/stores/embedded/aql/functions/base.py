@@ -1,0 +1,70 @@
+"""What a function is, and what several functions need.
+
+A function's implementation takes the call's surroundings and the arguments; arguments that are not
+given are its defaults. It raises `ResourceLimit` and `QueryFailed` and nothing else: a wrong type
+is null with a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from mallku_workers.stores.embedded.aql.call import Call
+from mallku_workers.stores.embedded.aql.values import Number, is_number
+
+MANY: Final = 65_536
+"""The most arguments of a function that takes any number of them, count (as ArangoDB's)."""
+
+Implementation: TypeAlias = Callable[..., Any]
+"""From a `Call` and the arguments to the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function of AQL.
+
+    Attributes:
+        call: Takes a `Call`, then `min_args` to `max_args` values.
+        deterministic: The same arguments always give the same result, so that a call with constant
+            arguments may be worked out once.
+    """
+
+    name: str
+    min_args: int
+    max_args: int
+    call: Implementation
+    deterministic: bool = True
+
+
+def named(name: str, implementation: Implementation) -> Implementation:
+    """The implementation, which takes the function's own name behind the `Call`."""
+
+    def call(surroundings: Call, *arguments: Any) -> Any:
+        return implementation(surroundings, name, *arguments)
+
+    return call
+
+
+def lists(call: Call, name: str, values: Iterable[Any]) -> list[list[Any]] | None:
+    """The values if each is a list; else None, with a warning."""
+    found: list[list[Any]] = []
+    for value in values:
+        if type(value) is not list:
+            call.wrong_type(name)
+            return None
+        found.append(value)
+    return found
+
+
+def numbers(call: Call, name: str, values: Any, warning: int) -> list[Number] | None:
+    """The numbers of a list, nulls left out; None, with a warning, where it holds anything else."""
+    if type(values) is not list:
+        call.no_array(name)
+        return None
+    found = [value for value in values if value is not None]
+    if all(map(is_number, found)):
+        return found
+    call.warn(warning, f"in function {name}(): a value is not a number")
+    return None

@@ -1,0 +1,166 @@
+"""Edges and vertices as graph statements see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mallku_contracts.aql import tree as t
+from mallku_contracts.arguments import Document
+from mallku_workers.stores.embedded.aql import operators as o
+from mallku_workers.stores.embedded.aql.access import Bound, choose
+from mallku_workers.stores.embedded.aql.lookups import find_document
+from mallku_workers.stores.embedded.aql.run import Run, failed, wrong
+from mallku_workers.stores.embedded.catalog import Collection
+
+if TYPE_CHECKING:
+    from mallku_workers.stores.embedded.aql.expressions import Expressions
+    from mallku_workers.stores.embedded.aql.scope import Scope
+
+GRAPH_NOT_FOUND: Final = 1924
+NOT_EDGES: Final = 1218
+BAD_PARAMETER: Final = 10
+NEGATIVE_WEIGHT: Final = 1507
+
+_ENDS: Final[dict[t.Direction, tuple[tuple[str, str], ...]]] = {
+    "OUTBOUND": (("_from", "_to"),),
+    "INBOUND": (("_to", "_from"),),
+    "ANY": (("_from", "_to"), ("_to", "_from")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One edge, and the id of the vertex that it leads to."""
+
+    edge: Document
+    vertex: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Edge collections, each with the direction in which its edges are followed."""
+
+    run: Run
+    edges: Sequence[tuple[Collection, t.Direction]]
+
+    def steps(self, vertex: str) -> Iterator[Step]:
+        """Every edge that leads on from `vertex`."""
+        for collection, direction in self.edges:
+            for here, there in _ENDS[direction]:
+                way = choose(collection, [Bound((here,), "==", vertex)])
+                for edge in self.run.source.documents(way):
+                    self.run.turn()
+                    self.run.statistics.scanned_index += 1
+                    if direction == "ANY" and here == "_to" and edge["_from"] == edge["_to"]:
+                        continue  # a loop is one edge, from either end
+                    yield Step(edge, edge[there])
+
+    def vertex(self, handle: str) -> Document | None:
+        """The document of a vertex, None where it is gone."""
+        return find_document(self.run, handle)
+
+
+def compile_graph(
+    expressions: Expressions, run: Run, node: t.Graph, direction: t.Direction, scope: Scope
+) -> Graph:
+    """The graph that a statement names.
+
+    Raises:
+        InvalidQuery: there is no such graph (1924), or a collection holds no edges (1218).
+    """
+    if isinstance(node, t.NamedGraph):
+        return Graph(run, _named(expressions, run, node, direction, scope))
+    return Graph(
+        run,
+        [
+            (_edges(expressions.collection(one.collection), one), one.direction or direction)
+            for one in node.collections
+        ],
+    )
+
+
+def _named(
+    expressions: Expressions, run: Run, node: t.NamedGraph, direction: t.Direction, scope: Scope
+) -> list[tuple[Collection, t.Direction]]:
+    name = expressions.constant(node.name, scope)
+    graph = run.source.catalog.graphs.get(name) if isinstance(name, str) else None
+    if graph is None:
+        raise wrong(node, f"graph {name!r:.80} not found", GRAPH_NOT_FOUND)
+    catalog = run.source.catalog
+    return [(catalog.collection(one.edge_collection), direction) for one in graph.edge_definitions]
+
+
+def _edges(collection: Collection, node: t.EdgeCollection) -> Collection:
+    if not collection.edge:
+        raise wrong(node, f"{collection.name!r} is no edge collection", NOT_EDGES)
+    return collection
+
+
+def vertex_id(run: Run, value: Any) -> str | None:
+    """The id of a start or target: an id, or a document with one. A text that is none warns."""
+    handle = value.get("_id") if isinstance(value, dict) else value
+    if not isinstance(handle, str):
+        return None
+    if "/" in handle:
+        return handle
+    run.warn(BAD_PARAMETER, "a vertex is named by its _id, or by a document that has one")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What an edge costs: an attribute of it, or as much as every other."""
+
+    attribute: str | None = None
+    default: float = 1.0
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Weights:
+        """As `OPTIONS {weightAttribute: …, defaultWeight: …}` says."""
+        name, default = options.get("weightAttribute"), options.get("defaultWeight")
+        return cls(
+            name if isinstance(name, str) else None,
+            float(default) if default is not None and o.is_number(default) else 1.0,
+        )
+
+    def of_edge(self, node: t.Node, edge: Document) -> float:
+        """The cost of one edge; `QueryFailed` where it is negative."""
+        value = edge.get(self.attribute) if self.attribute is not None else None
+        if value is None or not o.is_number(value):
+            return self.default
+        if value < 0:
+            raise failed(node, "negative weights are not supported", NEGATIVE_WEIGHT)
+        return float(value)
+
+
+def compile_options(
+    expressions: Expressions, node: t.ObjectLiteral | None, scope: Scope
+) -> dict[str, Any]:
+    """OPTIONS as values."""
+    found: dict[str, Any] = {} if node is None else expressions.constant(node, scope)
+    return found
+
+
+def compile_depths(
+    expressions: Expressions,
+    minimum: t.Expression | None,
+    maximum: t.Expression | None,
+    scope: Scope,
+) -> tuple[int, int]:
+    """How far to go, at least and at most; 1..1 where nothing is said."""
+    if minimum is None:
+        return 1, 1
+    low = _depth(expressions, minimum, scope)
+    high = low if maximum is None else _depth(expressions, maximum, scope)
+    if high < low:
+        raise wrong(minimum, "the least depth is greater than the greatest", BAD_PARAMETER)
+    return low, high
+
+
+def _depth(expressions: Expressions, node: t.Expression, scope: Scope) -> int:
+    value = o.to_number(expressions.constant(node, scope))
+    if value < 0:
+        raise wrong(node, "a depth is a number from 0 on", BAD_PARAMETER)
+    return int(value)

@@ -1,0 +1,137 @@
+"""What one run of a query has at hand: its values, its clock and its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from mallku_contracts.aql.tree import Node
+from mallku_contracts.errors import InvalidQuery, QueryFailed, ResourceLimit
+from mallku_workers.stores.embedded.aql.call import Call
+from mallku_workers.stores.embedded.aql.source import Source
+
+Row: TypeAlias = list[Any]
+"""The variables of a query at one turn of its loops, each in its slot."""
+
+Evaluate: TypeAlias = Callable[[Row], Any]
+"""The value of an expression at a row."""
+
+LOOK_EVERY: Final = 256
+"""Rows between two looks at the clock, count."""
+
+POINTER_BYTES: Final = 16
+"""What a value costs at least in a container, bytes."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """Counts what a query keeps and refuses more than `limit`, bytes (an estimate).
+
+    Raises:
+        ResourceLimit: ArangoDB's error 32.
+    """
+
+    limit: int
+    used: int = 0
+    peak: int = 0
+
+    def take(self, amount: int) -> None:
+        """Keep so much more."""
+        self.used += amount
+        if self.used > self.limit:
+            raise ResourceLimit(f"the query needs more memory than {self.limit} bytes")
+        self.peak = max(self.peak, self.used)
+
+    def give_back(self, amount: int) -> None:
+        """Keep so much less."""
+        self.used -= amount
+
+
+def weigh(value: Any) -> int:
+    """Roughly what a value takes, bytes."""
+    if isinstance(value, str):
+        return POINTER_BYTES + len(value)
+    if isinstance(value, dict):
+        return POINTER_BYTES + sum(len(name) + weigh(item) for name, item in value.items())
+    if isinstance(value, list):
+        return POINTER_BYTES + sum(map(weigh, value))
+    return POINTER_BYTES
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What a run did, under ArangoDB's names where it has one.
+
+    Attributes:
+        scanned_full: Documents looked at in searches without an index.
+        scanned_index: Documents that an index or a key led to.
+        filtered: Rows that a FILTER let go.
+        full_count: Rows before the last LIMIT, None where nobody asked.
+    """
+
+    writes_executed: int = 0
+    writes_ignored: int = 0
+    scanned_full: int = 0
+    scanned_index: int = 0
+    filtered: int = 0
+    full_count: int | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution of one query.
+
+    Attributes:
+        call: What functions may use: warnings, the time, limits.
+        full_count: Count the rows before the last LIMIT of the outermost query.
+        explained: How each loop gets at its documents, for `explain`.
+    """
+
+    source: Source
+    binds: dict[str, Any]
+    call: Call
+    memory: Memory
+    full_count: bool = False
+    statistics: Statistics = field(default_factory=Statistics)
+    explained: list[dict[str, Any]] = field(default_factory=list)
+    width: int = 0
+    _turns: int = 0
+
+    def slot(self) -> int:
+        """A new place in every row."""
+        self.width += 1
+        return self.width - 1
+
+    def new_row(self) -> Row:
+        """A row in which nothing is set."""
+        return [None] * self.width
+
+    def turn(self) -> None:
+        """Count one turn of a loop; now and then look whether it is time to stop."""
+        self._turns += 1
+        if self._turns % LOOK_EVERY == 0:
+            self.source.check()
+
+    def warn(self, code: int, message: str) -> None:
+        """Note a warning."""
+        self.call.warn(code, message)
+
+
+def wrong(node: Node, message: str, error_code: int) -> InvalidQuery:
+    """The error for what is wrong with a query before it runs, at the place of `node`."""
+    return InvalidQuery(
+        f"{node.at}: {message}", error_code=error_code, line=node.at.line, column=node.at.column
+    )
+
+
+def failed(node: Node, message: str, error_code: int) -> QueryFailed:
+    """The error for what a query meets while it runs."""
+    return QueryFailed(
+        f"{node.at}: {message}", error_code=error_code, line=node.at.line, column=node.at.column
+    )
+
+
+def items(values: Any) -> Sequence[Any]:
+    """A list's items; anything else has none."""
+    return values if isinstance(values, list) else ()

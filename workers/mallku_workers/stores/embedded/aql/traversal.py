@@ -1,0 +1,243 @@
+"""Traversals: the vertices that a graph leads to, and the way there.
+
+Source: ArangoDB manual, "Graph traversals in AQL".
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from mallku_contracts.aql import tree as t
+from mallku_contracts.arguments import Document
+from mallku_workers.stores.embedded.aql import operators as o
+from mallku_workers.stores.embedded.aql.graph import (
+    BAD_PARAMETER,
+    Graph,
+    Weights,
+    compile_depths,
+    compile_graph,
+    compile_options,
+    vertex_id,
+)
+from mallku_workers.stores.embedded.aql.run import POINTER_BYTES, Evaluate, Row, Run, wrong
+
+if TYPE_CHECKING:
+    from mallku_workers.stores.embedded.aql.expressions import Expressions
+    from mallku_workers.stores.embedded.aql.scope import Scope
+    from mallku_workers.stores.embedded.aql.statements import Stage
+
+Order: TypeAlias = Literal["dfs", "bfs", "weighted"]
+Unique: TypeAlias = Literal["none", "path", "global"]
+
+_ORDERS: Final = ("dfs", "bfs", "weighted")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A vertex that was reached, and the way there: a list linked backwards."""
+
+    vertex: str
+    edge: Document | None = None
+    before: Place | None = None
+    depth: int = 0
+    weight: float = 0.0
+
+    def way(self) -> list[Place]:
+        """From the start to here."""
+        places: list[Place] = []
+        place: Place | None = self
+        while place is not None:
+            places.append(place)
+            place = place.before
+        return places[::-1]
+
+    def went_over(self, edge: Document) -> bool:
+        """Whether the way here leads over this edge."""
+        place: Place | None = self
+        while place is not None and place.edge is not None:
+            if place.edge["_id"] == edge["_id"]:
+                return True
+            place = place.before
+        return False
+
+    def passed(self, vertex: str) -> bool:
+        """Whether the way here leads through this vertex."""
+        place: Place | None = self
+        while place is not None:
+            if place.vertex == vertex:
+                return True
+            place = place.before
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a graph is walked."""
+
+    minimum: int
+    maximum: int
+    order: Order
+    unique_vertices: Unique
+    unique_edges: Unique
+    weights: Weights
+
+
+def compile_traversal(expressions: Expressions, run: Run, node: t.Traversal, scope: Scope) -> Stage:
+    """A stage that walks a graph from a start, and gives vertex, edge and path."""
+    start = expressions.compile(node.start, scope)
+    rules = _rules(expressions, node, scope)
+    graph = compile_graph(expressions, run, node.graph, node.direction, scope)
+    slots = _Slots(
+        scope.declare(node.vertex),
+        None if node.edge is None else scope.declare(node.edge),
+        None if node.path is None else scope.declare(node.path),
+    )
+    prune, pruned_slot = _compile_prune(expressions, node, scope)
+    walk = _Traversing(run, node, graph, rules, slots, prune, pruned_slot)
+
+    def traverse(rows: Iterator[Row], _base: Row) -> Iterator[Row]:
+        for row in rows:
+            handle = vertex_id(run, start(row))
+            if handle is not None:
+                yield from walk.rows(row, handle)
+
+    return traverse
+
+
+def _compile_prune(
+    expressions: Expressions, node: t.Traversal, scope: Scope
+) -> tuple[Evaluate | None, int | None]:
+    if node.prune is None:
+        return None, None
+    condition = expressions.compile(node.prune.condition, scope)
+    name = node.prune.variable
+    return condition, None if name is None else scope.declare(name)
+
+
+def _rules(expressions: Expressions, node: t.Traversal, scope: Scope) -> Rules:
+    minimum, maximum = compile_depths(expressions, node.minimum, node.maximum, scope)
+    options = compile_options(expressions, node.options, scope)
+    order: Any = options.get("order", "bfs" if options.get("bfs") is True else "dfs")
+    vertices: Any = options.get("uniqueVertices", "none")
+    edges: Any = options.get("uniqueEdges", "path")
+    if order not in _ORDERS or vertices not in ("none", "path", "global"):
+        raise wrong(node, "these OPTIONS of a traversal are not known", BAD_PARAMETER)
+    if edges not in ("none", "path"):
+        raise wrong(node, "uniqueEdges is either 'path' or 'none'", BAD_PARAMETER)
+    if vertices == "global" and order == "dfs":
+        raise wrong(node, "uniqueVertices: 'global' needs order: 'bfs'", BAD_PARAMETER)
+    return Rules(minimum, maximum, order, vertices, edges, Weights.of(options))
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    vertex: int
+    edge: int | None
+    path: int | None
+
+
+@dataclass(frozen=True)
+class _Traversing:
+    run: Run
+    node: t.Traversal
+    graph: Graph
+    rules: Rules
+    slots: _Slots
+    prune: Evaluate | None
+    pruned_slot: int | None
+
+    def rows(self, row: Row, start: str) -> Iterator[Row]:
+        """A row for each place within the depths."""
+        walk = {"dfs": self._deep, "bfs": self._broad, "weighted": self._cheap}[self.rules.order]
+        for place, reached in walk(row, Place(start)):
+            if place.depth >= self.rules.minimum:
+                yield reached
+
+    def _visit(self, row: Row, place: Place) -> tuple[Row, bool]:
+        """The row at a place, and whether the walk goes on from there."""
+        self.run.turn()
+        reached = row.copy()
+        reached[self.slots.vertex] = self.graph.vertex(place.vertex)
+        if self.slots.edge is not None:
+            reached[self.slots.edge] = place.edge
+        if self.slots.path is not None:
+            reached[self.slots.path] = path_of(self.graph, place)
+        pruned = self.prune is not None and o.to_bool(self.prune(reached))
+        if self.pruned_slot is not None:
+            reached[self.pruned_slot] = pruned
+        return reached, not pruned and place.depth < self.rules.maximum
+
+    def _next(self, place: Place, seen: set[str]) -> Iterator[Place]:
+        rules = self.rules
+        for step in self.graph.steps(place.vertex):
+            if rules.unique_edges == "path" and place.went_over(step.edge):
+                continue
+            if rules.unique_vertices == "path" and place.passed(step.vertex):
+                continue
+            if rules.unique_vertices == "global":
+                if step.vertex in seen:
+                    continue
+                self.run.memory.take(POINTER_BYTES + len(step.vertex))
+                seen.add(step.vertex)
+            weight = place.weight + rules.weights.of_edge(self.node, step.edge)
+            yield Place(step.vertex, step.edge, place, place.depth + 1, weight)
+
+    def _deep(self, row: Row, start: Place) -> Iterator[tuple[Place, Row]]:
+        seen = {start.vertex}
+        stack: list[Iterator[Place]] = [iter((start,))]
+        while stack:
+            place = next(stack[-1], None)
+            if place is None:
+                stack.pop()
+                continue
+            reached, goes_on = self._visit(row, place)
+            yield place, reached
+            if goes_on:
+                stack.append(self._next(place, seen))
+
+    def _broad(self, row: Row, start: Place) -> Iterator[tuple[Place, Row]]:
+        waiting = deque((start,))
+        return self._from(row, start, waiting.popleft, waiting.append, lambda: bool(waiting))
+
+    def _cheap(self, row: Row, start: Place) -> Iterator[tuple[Place, Row]]:
+        number = count()
+        waiting = [(0.0, next(number), start)]
+        return self._from(
+            row,
+            start,
+            lambda: heapq.heappop(waiting)[2],
+            lambda place: heapq.heappush(waiting, (place.weight, next(number), place)),
+            lambda: bool(waiting),
+        )
+
+    def _from(
+        self,
+        row: Row,
+        start: Place,
+        take: Callable[[], Place],
+        put: Callable[[Place], None],
+        has_more: Callable[[], bool],
+    ) -> Iterator[tuple[Place, Row]]:
+        seen = {start.vertex}
+        while has_more():
+            place = take()
+            reached, goes_on = self._visit(row, place)
+            yield place, reached
+            if goes_on:
+                for further in self._next(place, seen):
+                    self.run.memory.take(POINTER_BYTES)
+                    put(further)
+
+
+def path_of(graph: Graph, place: Place) -> dict[str, Any]:
+    """The way to a place, as AQL shows paths."""
+    places = place.way()
+    return {
+        "edges": [one.edge for one in places[1:]],
+        "vertices": [graph.vertex(one.vertex) for one in places],
+    }
