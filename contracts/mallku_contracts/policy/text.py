@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from mallku_contracts.limits import MIB
 from mallku_contracts.policy.model import Policy
+from mallku_contracts.policy.review import review
 
 MAX_POLICY_CHARS: Final = MIB
 """A policy document, characters."""
@@ -34,6 +35,24 @@ def read_policy(text: str, source: str = "policy") -> Policy:
     Raises:
         PolicyError: one line for each problem, with its place in `source`.
     """
+    return _read(text, source)[0]
+
+
+def check_policy(text: str, source: str = "policy") -> tuple[Policy, list[str]]:
+    """Read a policy as `read_policy` does, and say what in it is hardly meant.
+
+    Each warning is `source:line:column: path: what`, in the order of the document.
+    """
+    policy, root = _read(text, source)
+    marked = [(_locate(root, finding.place), finding) for finding in review(policy)]
+    marked.sort(key=lambda pair: (pair[0].line, pair[0].column))
+    return policy, [
+        f"{_place(source, mark)}: {_dotted(finding.place)}: {finding.message}"
+        for mark, finding in marked
+    ]
+
+
+def _read(text: str, source: str) -> tuple[Policy, yaml.Node]:
     if len(text) > MAX_POLICY_CHARS:
         raise PolicyError(f"{source}: longer than {MAX_POLICY_CHARS} characters")
     try:
@@ -43,7 +62,7 @@ def read_policy(text: str, source: str = "policy") -> Policy:
         raise PolicyError(f"{_place(source, error.problem_mark)}: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise PolicyError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
-    return _validate(root, values, source)
+    return _validate(root, values, source), root
 
 
 def _compose(text: str) -> yaml.Node:
@@ -127,10 +146,14 @@ def _first_causes(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _describe(root: yaml.Node, source: str, problem: ErrorDetails) -> str:
-    location = problem.get("ctx", {}).get("path", problem["loc"])
+    context = problem.get("ctx", {})
+    location = context.get("path", (*problem["loc"], *context.get("inside", ())))
     place = _place(source, _locate(root, location))
-    path = ".".join(str(step) for step in location)
-    return f"{place}: {path}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{place}: {_dotted(location)}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    return ".".join(map(str, location))
 
 
 def _locate(node: Any, location: Sequence[int | str]) -> Any:

@@ -1,0 +1,80 @@
+"""Approved queries: AQL texts that stand in the policy, and who may run them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, PlainValidator
+
+from mallku_contracts.arguments import MAX_QUERY_CHARS
+from mallku_contracts.errors import InvalidArguments
+from mallku_contracts.policy.closed import Closed, Name
+from mallku_contracts.policy.problem import PolicyProblem, field_reader
+from mallku_contracts.policy.values import Caller, resolve
+from mallku_contracts.policy.where import read_value
+
+MAX_PARAMETERS: Final = 64
+"""Bind parameters of one approved query."""
+
+
+def _parameter(name: str) -> str:
+    if name.startswith("@"):
+        raise ValueError(f"{name!r}: an approved query names its collections itself")
+    if not name.replace("_", "a").isalnum() or not name.isascii():
+        raise ValueError(f"{name!r} is not the name of a bind parameter, A-Z a-z 0-9 _")
+    return name
+
+
+Parameter = Annotated[str, AfterValidator(_parameter)]
+
+
+def _read_values(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PolicyProblem("set is a map of bind parameters to their values")
+    return {str(name): read_value(item, (name,)) for name, item in value.items()}
+
+
+class NamedQuery(Closed):
+    """An AQL text that was approved as it stands; document rules do not apply to what it does.
+
+    Attributes:
+        roles: Who may run it.
+        parameters: What the caller gives, all of it and nothing else.
+        set: What the worker puts in, whatever the caller says; `$principal` and `$now` may be used.
+    """
+
+    text: str = Field(min_length=1, max_length=MAX_QUERY_CHARS)
+    roles: tuple[Name, ...] = Field(min_length=1)
+    parameters: tuple[Parameter, ...] = Field(default=(), max_length=MAX_PARAMETERS)
+    set: Annotated[dict[str, Any], PlainValidator(field_reader(_read_values))] = Field(
+        default_factory=dict
+    )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the text in UTF-8, hexadecimal: what the query is known by."""
+        return query_digest(self.text)
+
+    def bind(self, given: Mapping[str, Any], principal: str, now_ms: int) -> dict[str, Any]:
+        """All bind values: the caller's, and those that the policy sets.
+
+        Raises:
+            InvalidArguments: a parameter is missing, unknown, or not the caller's to give.
+        """
+        wanted = frozenset(self.parameters)
+        fields = dict.fromkeys(wanted - given.keys(), "not given")
+        unknown = (str(name)[:64] for name in given.keys() - wanted)
+        fields |= dict.fromkeys(unknown, "not a parameter of this query")
+        if fields:
+            named = dict(sorted(fields.items())[:16])
+            listed = "; ".join(f"bind_vars.{name}: {why}" for name, why in named.items())
+            raise InvalidArguments(listed, details={"fields": named})
+        return {**given, **resolve(self.set, Caller(principal, now_ms))}
+
+
+def query_digest(text: str) -> str:
+    """SHA-256 of a query's text in UTF-8, hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
