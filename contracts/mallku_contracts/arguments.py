@@ -138,7 +138,11 @@ class Count(Arguments):
 
 
 class Aql(Arguments):
-    """A query in ArangoDB's query language with its bind values."""
+    """A query in ArangoDB's query language with its bind values.
+
+    `count` and `full_count` have all rows made before the first page. `profile` adds the plan to
+    the answer; `explain` answers with the plan alone, and nothing is run.
+    """
 
     query: str = Field(min_length=1, max_length=MAX_QUERY_CHARS)
     bind_vars: dict[str, Any] = Field(default_factory=dict)
@@ -146,13 +150,19 @@ class Aql(Arguments):
     count: bool = False
     full_count: bool = False
     profile: bool = False
+    explain: bool = False
+    fail_on_warning: bool = False
 
 
 class Next(Arguments):
-    """Page `page` (from 1) of a cursor; asking for the last page again gives the same page."""
+    """Page `page` (from 1) of a cursor; asking for the last page again gives the same page.
+
+    `close` gives the cursor back instead.
+    """
 
     cursor: str = Field(min_length=1, max_length=MAX_NAME_CHARS)
-    page: int = Field(ge=1)
+    page: int = Field(default=1, ge=1)
+    close: bool = False
 
 
 class Outcome(Arguments):

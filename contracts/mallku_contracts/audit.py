@@ -37,10 +37,12 @@ class Record:
         subject: The subject on which the command came.
         attempt: The attempt's number, 0 when none could be read.
         kid: Key id of the caller's key; empty before identification.
+        issuer: Who issued the caller's token; empty before identification.
         roles: The token's roles.
         policy: The version of the policy that decided; None before authorization.
         rule: The rule that allowed it, `role/id`; None where none did.
-        command: In an intent: protected part, body, signature and public key, as four byte strings.
+        bound: In the intent of a mutation: what it is held to, with the caller's own values.
+        command: In an intent or an adoption: protected part, body, signature and public key.
         code: The error's code in `failed` and `denied`.
         number_of: The error's number beside `code`.
         effects: In `done`, one map for each document touched, in commit order.
@@ -48,6 +50,7 @@ class Record:
         replayed_of: In `done`, the transmission whose ledger entry answered.
         steps: Microseconds spent in each step of the pipeline, by its name.
         count: How many refusals a summarising `denied` record stands for.
+        reason: In a refusal of a signed document, why.
     """
 
     kind: str
@@ -59,9 +62,11 @@ class Record:
     subject: str
     attempt: int = 0
     kid: str = ""
+    issuer: str = ""
     roles: tuple[str, ...] = ()
     policy: int | None = None
     rule: str | None = None
+    bound: dict[str, Any] = field(default_factory=dict)
     command: tuple[bytes, bytes, bytes, bytes] | None = None
     code: str | None = None
     number_of: int | None = None
@@ -70,6 +75,7 @@ class Record:
     replayed_of: str | None = None
     steps: dict[str, int] = field(default_factory=dict)
     count: int = 1
+    reason: str = ""
 
     def pack(self) -> bytes:
         """The record's bytes: a map with `v` and every field that differs from its default."""
@@ -100,7 +106,8 @@ class Record:
 
 
 _DEFAULTS: Final = tuple(
-    (entry.name, {} if entry.name == "steps" else entry.default) for entry in fields(Record)
+    (entry.name, {} if entry.name in {"bound", "steps"} else entry.default)
+    for entry in fields(Record)
 )
 _REQUIRED: Final = tuple(name for name, default in _DEFAULTS if default is MISSING)
 _COMMAND_PARTS: Final = 4
@@ -136,9 +143,11 @@ _HOLDS: Final[dict[str, Callable[[Any], bool]]] = {
     "subject": _is_text,
     "attempt": _is_count,
     "kid": _is_text,
+    "issuer": _is_text,
     "roles": partial(_is_list_of, str),
     "policy": _is_count,
     "rule": _is_text,
+    "bound": lambda value: isinstance(value, dict),
     "command": lambda value: _is_list_of(bytes, value) and len(value) == _COMMAND_PARTS,
     "code": _is_text,
     "number_of": _is_count,
@@ -147,6 +156,7 @@ _HOLDS: Final[dict[str, Callable[[Any], bool]]] = {
     "replayed_of": _is_text,
     "steps": lambda value: isinstance(value, dict) and all(map(_is_count, value.values())),
     "count": _is_count,
+    "reason": _is_text,
 }
 
 

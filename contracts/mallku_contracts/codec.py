@@ -119,6 +119,8 @@ def join_path(path: tuple[str | int, ...]) -> str:
 
 _MAX_PATH_CHARS: Final = 80
 _SCALARS: Final = frozenset({str, bool, type(None)})
+_STRINGS: Final = frozenset({str})
+_is_finite: Final = math.isfinite
 _CONTAINERS: Final = frozenset({dict, list, tuple})
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
@@ -141,7 +143,12 @@ def _check(value: Any, levels: int, allow_bytes: bool) -> None:  # noqa: FBT001 
     if kind is dict:
         _check_keys(value)
     for step, item in value.items() if kind is dict else enumerate(value):
-        if type(item) in _SCALARS:
+        kind = type(item)
+        if (
+            kind in _SCALARS
+            or (kind is float and _is_finite(item))
+            or (kind is int and _INT_MIN <= item <= _INT_MAX)
+        ):
             continue
         try:
             _check(item, levels - 1, allow_bytes)
@@ -151,6 +158,8 @@ def _check(value: Any, levels: int, allow_bytes: bool) -> None:  # noqa: FBT001 
 
 
 def _check_keys(value: dict[Any, Any]) -> None:
+    if _STRINGS.issuperset(map(type, value)):
+        return
     for key in value:
         if type(key) is not str:
             raise _NotPlainError(f"the key {key!r:.40} is not a string")

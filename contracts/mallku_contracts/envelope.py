@@ -141,8 +141,8 @@ class CommandHeader:
             UnsupportedVersion: `v` is not the version spoken here.
             MalformedEnvelope: naming the field that is wrong.
         """
-        fields = _read_fields(protected, _COMMAND_FIELDS)
-        _check_ranges(fields, _COMMAND_RANGES)
+        fields = read_fields(protected, _COMMAND_FIELDS)
+        check_ranges(fields, _COMMAND_RANGES)
         header = cls(**fields)
         if not is_uuid7(header.id):
             raise MalformedEnvelope("protected.id is not a UUIDv7")
@@ -224,8 +224,8 @@ class ReplyHeader:
             UnsupportedVersion: `v` is not the version spoken here.
             MalformedEnvelope: naming the field that is wrong.
         """
-        fields = _read_fields(protected, _REPLY_FIELDS)
-        _check_ranges(fields, _REPLY_RANGES)
+        fields = read_fields(protected, _REPLY_FIELDS)
+        check_ranges(fields, _REPLY_RANGES)
         header = cls(**fields)
         if header.id and not is_uuid7(header.id):
             raise MalformedEnvelope("protected.id is not a UUIDv7")
@@ -248,7 +248,13 @@ _REPLY_FIELDS: Final[dict[str, type]] = {
 _REPLY_RANGES: Final = (("time", 0, MAX_TIME_MS),)
 
 
-def _read_fields(protected: bytes, expected: dict[str, type]) -> dict[str, Any]:
+def read_fields(protected: bytes, expected: dict[str, type]) -> dict[str, Any]:
+    """The fields of a protected part: exactly those of `expected`, each of its type.
+
+    Raises:
+        UnsupportedVersion: `v` is not the version spoken here.
+        MalformedEnvelope: naming the field that is missing, unknown or of another type.
+    """
     fields = _read_flat_map(protected)
     version = fields.get("v")
     if type(version) is not int or version != VERSION:
@@ -287,7 +293,8 @@ def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     return value
 
 
-def _check_ranges(fields: dict[str, Any], ranges: tuple[tuple[str, int, int], ...]) -> None:
+def check_ranges(fields: dict[str, Any], ranges: tuple[tuple[str, int, int], ...]) -> None:
+    """Refuse a number outside (field, least, most); `MalformedEnvelope` names the field."""
     for name, low, high in ranges:
         if not low <= fields[name] <= high:
             raise MalformedEnvelope(f"protected.{name}: {fields[name]} is out of range")
@@ -295,18 +302,19 @@ def _check_ranges(fields: dict[str, Any], ranges: tuple[tuple[str, int, int], ..
 
 def command_signing_input(subject: str, protected: bytes, body: bytes) -> bytes:
     """What a command's signature covers: the context, then each part behind its length."""
-    return COMMAND_CONTEXT + _length_prefixed(subject.encode(), protected, body)
+    return COMMAND_CONTEXT + length_prefixed(subject.encode(), protected, body)
 
 
 def reply_signing_input(protected: bytes, body: bytes) -> bytes:
     """What a reply's signature covers: the context, then each part behind its length."""
-    return REPLY_CONTEXT + _length_prefixed(protected, body)
+    return REPLY_CONTEXT + length_prefixed(protected, body)
 
 
 _length: Final = struct.Struct(">I").pack
 
 
-def _length_prefixed(*parts: bytes) -> bytes:
+def length_prefixed(*parts: bytes) -> bytes:
+    """Each part behind its length: 4 bytes, big-endian."""
     return b"".join([piece for part in parts for piece in (_length(len(part)), part)])
 
 
@@ -323,7 +331,7 @@ def token_hash(token: bytes) -> bytes:
 def fingerprint(subject: CommandSubject, body: bytes) -> bytes:
     """SHA-256 over principal, database, collection, operation and body: what a retry repeats."""
     names = (subject.principal, subject.database, subject.collection, subject.operation)
-    return hashlib.sha256(_length_prefixed(*(name.encode() for name in names), body)).digest()
+    return hashlib.sha256(length_prefixed(*(name.encode() for name in names), body)).digest()
 
 
 def seal_command(

@@ -44,12 +44,20 @@
     │   ├── IndexingError
     │   │   ├── IndexNotFound           430  index_not_found             ArangoDB 1212
     │   │   └── InvalidIndex            431  invalid_index               ArangoDB 10
-    │   └── DatabaseNotFound        440  database_not_found          ArangoDB 1228
+    │   ├── DatabaseNotFound        440  database_not_found          ArangoDB 1228
+    │   ├── GraphError
+    │   │   ├── GraphNotFound           441  graph_not_found             ArangoDB 1924
+    │   │   └── GraphExists             442  graph_exists                ArangoDB 1925
+    │   └── QueryError              a query; `error_code` is each error's own
+    │       ├── InvalidQuery            450  invalid_query               ArangoDB 1501 and others
+    │       ├── QueryFailed             451  query_failed                ArangoDB 15xx
+    │       └── ResourceLimit           452  resource_limit              ArangoDB 32
     ├── ExecutionError          5xx  the store
     │   ├── Unavailable             501  unavailable               retryable
     │   ├── DeadlineExceeded        502  deadline_exceeded         retryable
     │   ├── OutcomeUnknown          503  outcome_unknown
-    │   └── StoreFailure            504  store_failure
+    │   ├── StoreFailure            504  store_failure
+    │   └── CursorLost              505  cursor_lost               retryable
     ├── AuditError              6xx  the trail
     │   ├── AuditUnavailable        601  audit_unavailable         retryable
     │   └── OutcomePending          602  outcome_pending
@@ -380,6 +388,66 @@ class DatabaseNotFound(RequestError):
     code, number, error_code, http_code = "database_not_found", 440, 1228, 404
 
 
+class GraphError(RequestError):
+    """A named graph is not as the operation needs it."""
+
+
+class GraphNotFound(GraphError):
+    """There is no graph of this name."""
+
+    code, number, error_code, http_code = "graph_not_found", 441, 1924, 404
+
+
+class GraphExists(GraphError):
+    """There is a graph of this name already."""
+
+    code, number, error_code, http_code = "graph_exists", 442, 1925, 409
+
+
+class QueryError(RequestError):
+    """A query cannot be run as it stands; `details` say where and under which number of ArangoDB.
+
+    Args:
+        error_code: ArangoDB's number of the error; kept in `details["error_code"]`.
+        line, column: Where in the query's text, both from 1; kept in `details`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_code: int | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        details: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        own = {"error_code": error_code, "line": line, "column": column}
+        given = {name: value for name, value in own.items() if value is not None}
+        super().__init__(message, details={**given, **(details or {})}, **more)
+        number = self.details.get("error_code")
+        if isinstance(number, int) and not isinstance(number, bool):
+            self.error_code = number
+
+
+class InvalidQuery(QueryError):
+    """The query's text or its bind values are wrong: nothing was run."""
+
+    code, number, error_code = "invalid_query", 450, 1501
+
+
+class QueryFailed(QueryError):
+    """The query ran into something that it cannot go on from: nothing of it was kept."""
+
+    code, number, error_code = "query_failed", 451, 1503
+
+
+class ResourceLimit(QueryError):
+    """The query needs more memory or rows than it may have: nothing of it was kept."""
+
+    code, number, error_code, http_code = "resource_limit", 452, 32, 413
+
+
 class ExecutionError(MallkuError):
     """The store could not do it, or cannot say."""
 
@@ -408,6 +476,13 @@ class StoreFailure(ExecutionError):
     """The store refused for a reason that has no code of its own; nothing was done."""
 
     code, number = "store_failure", 504
+
+
+class CursorLost(ExecutionError):
+    """The worker that held the cursor is gone, or has given it back: ask the query again."""
+
+    code, number, error_code, http_code = "cursor_lost", 505, 1600, 404
+    retryable = True
 
 
 class AuditError(MallkuError):

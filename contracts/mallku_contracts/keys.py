@@ -20,7 +20,8 @@ SEED_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
 _PKCS8_ED25519: Final = bytes.fromhex("302e020100300506032b657004220420")
-_BEGIN, _END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+_SPKI_ED25519: Final = bytes.fromhex("302a300506032b6570032100")
+_PRIVATE, _PUBLIC = "PRIVATE KEY", "PUBLIC KEY"
 
 
 class KeyFormatError(ValueError):
@@ -56,6 +57,15 @@ class PublicKey:
     def jwk(self) -> dict[str, str]:
         """The key as a JWK with its `kid`."""
         return {"crv": "Ed25519", "kid": self.kid, "kty": "OKP", "x": base64url(self.raw)}
+
+    def to_pem(self) -> str:
+        """The key as SPKI PEM (RFC 8410), which `openssl pkey -pubin` reads."""
+        return _pem(_PUBLIC, _SPKI_ED25519 + self.raw)
+
+    @classmethod
+    def from_pem(cls, pem: str) -> PublicKey:
+        """Read SPKI PEM; `KeyFormatError` when it holds anything but one public Ed25519 key."""
+        return cls(_unpem(pem, _PUBLIC, _SPKI_ED25519, PUBLIC_KEY_BYTES))
 
     @classmethod
     def from_jwk(cls, jwk: object) -> PublicKey:
@@ -102,22 +112,12 @@ class SigningKey:
 
     def to_pem(self) -> str:
         """The key as PKCS#8 PEM, which `openssl pkey` reads."""
-        body = base64.b64encode(_PKCS8_ED25519 + self.seed).decode()
-        return f"{_BEGIN}\n{body}\n{_END}\n"
+        return _pem(_PRIVATE, _PKCS8_ED25519 + self.seed)
 
     @classmethod
     def from_pem(cls, pem: str) -> SigningKey:
         """Read PKCS#8 PEM; `KeyFormatError` when it holds anything but one Ed25519 key."""
-        text = pem.strip()
-        if not (text.startswith(_BEGIN) and text.endswith(_END)):
-            raise KeyFormatError("expected one PEM block of type PRIVATE KEY")
-        try:
-            der = base64.b64decode("".join(text[len(_BEGIN) : -len(_END)].split()), validate=True)
-        except ValueError:
-            raise KeyFormatError("the PEM block is not base64") from None
-        if not der.startswith(_PKCS8_ED25519) or len(der) != len(_PKCS8_ED25519) + SEED_BYTES:
-            raise KeyFormatError("the PEM block does not hold an Ed25519 key")
-        return cls(der[len(_PKCS8_ED25519) :])
+        return cls(_unpem(pem, _PRIVATE, _PKCS8_ED25519, SEED_BYTES))
 
 
 def base64url(data: bytes) -> str:
@@ -136,3 +136,21 @@ def _unbase64url(text: object) -> bytes:
     if base64url(data) != text:
         raise KeyFormatError("the JWK's x is not base64url without padding")
     return data
+
+
+def _pem(label: str, der: bytes) -> str:
+    return f"-----BEGIN {label}-----\n{base64.b64encode(der).decode()}\n-----END {label}-----\n"
+
+
+def _unpem(pem: str, label: str, prefix: bytes, size: int) -> bytes:
+    """The `size` bytes behind `prefix` in the one PEM block that `pem` is."""
+    text, begin, end = pem.strip(), f"-----BEGIN {label}-----", f"-----END {label}-----"
+    if not (text.startswith(begin) and text.endswith(end)):
+        raise KeyFormatError(f"expected one PEM block of type {label}")
+    try:
+        der = base64.b64decode("".join(text[len(begin) : -len(end)].split()), validate=True)
+    except ValueError:
+        raise KeyFormatError("the PEM block is not base64") from None
+    if not der.startswith(prefix) or len(der) != len(prefix) + size:
+        raise KeyFormatError("the PEM block does not hold an Ed25519 key")
+    return der[len(prefix) :]

@@ -51,6 +51,11 @@ class Operation:
         """Whether it can have an effect, so that once and only once matters."""
         return self.access is not Access.READ
 
+    @property
+    def may_mutate(self) -> bool:
+        """Whether it can have an effect with some arguments: a query may change documents."""
+        return self.mutates or self.arguments is a.Aql
+
 
 _READ, _WRITE, _ADMIN = Access.READ, Access.WRITE, Access.ADMIN
 _COL, _DB = Scope.COLLECTION, Scope.DATABASE
@@ -96,9 +101,9 @@ _TABLE: Final = (
     Operation("create-index", _ADMIN, _COL, a.CreateIndex, r.IndexInfo, "A new index"),
     Operation("drop-index", _ADMIN, _COL, a.DropIndex, bool, "Remove an index"),
     Operation("list-indexes", _READ, _COL, a.NoArguments, list[r.IndexInfo], "All indexes"),
-    Operation("create-graph", _ADMIN, _DB, a.CreateGraph, dict[str, Any], "A named graph"),
+    Operation("create-graph", _ADMIN, _DB, a.CreateGraph, r.GraphInfo, "A named graph"),
     Operation("drop-graph", _ADMIN, _DB, a.DropGraph, bool, "Remove a named graph"),
-    Operation("list-graphs", _READ, _DB, a.NoArguments, list[dict[str, Any]], "All named graphs"),
+    Operation("list-graphs", _READ, _DB, a.NoArguments, list[r.GraphInfo], "All named graphs"),
     Operation(
         "report-violation", _WRITE, _DB, a.ReportViolation, bool, "Put a violation on the trail"
     ),
@@ -108,16 +113,5 @@ _TABLE: Final = (
 OPERATIONS: Final[Mapping[str, Operation]] = {operation.name: operation for operation in _TABLE}
 """Every operation by its name on the wire."""
 
-UNSUPPORTED: Final = frozenset(
-    {
-        "aql",
-        "next",
-        "transaction",
-        "create-graph",
-        "drop-graph",
-        "list-graphs",
-        "report-violation",
-        "redrive",
-    }
-)
+UNSUPPORTED: Final = frozenset({"report-violation", "redrive"})
 """Operations whose names are kept, and which every gateway of this version refuses by name."""

@@ -86,6 +86,22 @@ class IndexInfo(TypedDict):
     new: NotRequired[bool]
 
 
+class EdgeDefinitionInfo(TypedDict):
+    """Which vertex collections one edge collection of a graph connects."""
+
+    edge_collection: str
+    from_vertex_collections: list[str]
+    to_vertex_collections: list[str]
+
+
+class GraphInfo(TypedDict):
+    """A named graph."""
+
+    name: str
+    edge_definitions: list[EdgeDefinitionInfo]
+    orphan_collections: list[str]
+
+
 class OutcomeResult(TypedDict):
     """What became of a command.
 

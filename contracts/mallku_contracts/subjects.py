@@ -18,6 +18,12 @@ PREFIX: Final = "mallku.v1"
 NO_COLLECTION: Final = "@"
 """Stands for the collection where an operation has none."""
 
+CURSOR: Final = "cur"
+"""The channel on which one worker alone is asked for pages of its cursors."""
+
+NEXT: Final = "next"
+"""The operation of that channel."""
+
 OUTCOMES: Final = ("intent", "done", "failed", "denied", "resolved")
 """The last token of an audit subject."""
 
@@ -30,7 +36,7 @@ MAX_REMEMBERED_SUBJECTS: Final = 4_096
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
 _INBOX_REST = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern}){{0,3}}")
 _PREFIX_DOT: Final = PREFIX + "."
-_CHANNELS: Final = ("cmd", "job")
+_CHANNELS: Final = ("cmd", "job", CURSOR)
 _COMMAND_TOKENS: Final = 7
 
 
@@ -54,7 +60,9 @@ def check_name(value: object, what: str) -> str:
 class CommandSubject:
     """Where a command is published: who asks, for which database, collection and operation.
 
-    There is none with a token outside the grammar: `InvalidSubject` says which one was refused.
+    In the channel `cur` the token of the collection names the worker that holds a cursor, and the
+    operation is `next`. There is no subject with a token outside the grammar: `InvalidSubject` says
+    which one was refused.
     """
 
     principal: str
@@ -62,6 +70,7 @@ class CommandSubject:
     collection: str
     operation: str
     channel: str = "cmd"
+    worker: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.principal, "principal")
@@ -70,12 +79,16 @@ class CommandSubject:
             check_name(self.collection, "collection")
         check_name(self.operation, "operation")
         if self.channel not in _CHANNELS:
-            raise InvalidSubject("channel: use cmd or job", details={"field": "channel"})
+            raise InvalidSubject("channel: use cmd, job or cur", details={"field": "channel"})
+        if self.channel == CURSOR:
+            check_name(self.worker, "worker")
+            if self.operation != NEXT:
+                raise InvalidSubject(f"a worker's cursors are asked for {NEXT}, and nothing else")
 
     def __str__(self) -> str:
         return (
             f"{PREFIX}.{self.channel}.{self.principal}"
-            f".{self.database}.{self.collection}.{self.operation}"
+            f".{self.database}.{self.worker or self.collection}.{self.operation}"
         )
 
     @classmethod
@@ -85,6 +98,11 @@ class CommandSubject:
         """Make a subject of names; `collection` is None where the operation has none."""
         where = NO_COLLECTION if collection is None else check_name(collection, "collection")
         return cls(principal, database, where, operation)
+
+    @classmethod
+    def of_cursor(cls, principal: str, database: str, worker: str) -> CommandSubject:
+        """Where the pages of a cursor are asked for that a worker holds."""
+        return cls(principal, database, NO_COLLECTION, NEXT, CURSOR, worker)
 
     @classmethod
     def parse(cls, subject: str) -> CommandSubject:
@@ -97,13 +115,20 @@ def _parse(subject: str) -> CommandSubject:
     tokens = subject.split(".", _COMMAND_TOKENS)
     if len(tokens) != _COMMAND_TOKENS or not subject.startswith(_PREFIX_DOT):
         raise InvalidSubject(f"{subject[:120]!r} is not the subject of a command")
-    _, _, channel, principal, database, collection, operation = tokens
-    return CommandSubject(principal, database, collection, operation, channel)
+    _, _, channel, principal, database, place, operation = tokens
+    if channel == CURSOR and operation == NEXT:
+        return CommandSubject.of_cursor(principal, database, place)
+    return CommandSubject(principal, database, place, operation, channel)
 
 
 def command_pattern(operation: str) -> str:
     """What a worker subscribes to for one operation of every principal."""
     return f"{PREFIX}.cmd.*.*.*.{check_name(operation, 'operation')}"
+
+
+def cursor_pattern(worker: str) -> str:
+    """What the worker subscribes to for the pages of its cursors; no other one does."""
+    return f"{PREFIX}.{CURSOR}.*.*.{check_name(worker, 'worker')}.{NEXT}"
 
 
 def audit_subject(command: CommandSubject, outcome: str) -> str:

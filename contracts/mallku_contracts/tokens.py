@@ -44,7 +44,7 @@ _CLAIMS: Final = ("iss", "aud", "sub", "roles", "iat", "exp", "jti", "cnf")
 class Identity:
     """What a verified token says: a principal, its roles, and the key it must sign with.
 
-    `issued_at` and `expires_at` are Unix seconds.
+    `issued_at`, `expires_at` and `not_before` (0 when the token does not say) are Unix seconds.
     """
 
     issuer: str
@@ -55,6 +55,14 @@ class Identity:
     expires_at: int
     token_id: str
     key: PublicKey
+    not_before: int = 0
+
+    def check_times(self, now_s: float, leeway_s: float) -> None:
+        """Raise `TokenExpired` when its time is over or has not begun, `leeway_s` granted."""
+        if now_s >= self.expires_at + leeway_s:
+            raise TokenExpired("the token's exp has passed")
+        if now_s < max(self.issued_at, self.not_before) - leeway_s:
+            raise TokenExpired("the token's iat or nbf lies in the future")
 
 
 def issue_token(identity: Identity, issuer_key: SigningKey) -> str:
@@ -69,6 +77,8 @@ def issue_token(identity: Identity, issuer_key: SigningKey) -> str:
         "jti": identity.token_id,
         "cnf": {"jwk": identity.key.jwk()},
     }
+    if identity.not_before:
+        claims["nbf"] = identity.not_before
     private = Ed25519PrivateKey.from_private_bytes(issuer_key.seed)
     return jwt.encode(claims, private, algorithm=_ALGORITHM, headers={"kid": issuer_key.kid})
 
@@ -96,7 +106,7 @@ def verify_token(
     if not isinstance(issuer, str) or trust.key(issuer, key.kid) != key:
         raise InvalidToken("the token's iss and kid name no trusted key")
     identity = _read_identity(claims)
-    _check_times(identity, claims.get("nbf", identity.issued_at), now_s, leeway_s)
+    identity.check_times(now_s, leeway_s)
     return identity
 
 
@@ -162,6 +172,7 @@ def _read_identity(claims: dict[str, Any]) -> Identity:
         expires_at=claims["exp"],
         token_id=claims["jti"],
         key=key,
+        not_before=claims.get("nbf", 0),
     )
 
 
@@ -179,12 +190,5 @@ def _check_claims(claims: dict[str, Any]) -> None:
         raise InvalidToken("the claim sub is not a name")
     if not isinstance(token_id, str) or not 0 < len(token_id) <= MAX_TOKEN_ID_CHARS:
         raise InvalidToken(f"the claim jti is not a string of 1 to {MAX_TOKEN_ID_CHARS} characters")
-
-
-def _check_times(identity: Identity, not_before: int, now_s: float, leeway_s: float) -> None:
-    if not 0 < identity.expires_at - identity.issued_at <= MAX_TOKEN_LIFE_S:
+    if not 0 < claims["exp"] - claims["iat"] <= MAX_TOKEN_LIFE_S:
         raise InvalidToken(f"the token is not valid for 1 to {MAX_TOKEN_LIFE_S} s")
-    if now_s >= identity.expires_at + leeway_s:
-        raise TokenExpired("the token's exp has passed")
-    if now_s < max(identity.issued_at, not_before) - leeway_s:
-        raise TokenExpired("the token's iat or nbf lies in the future")

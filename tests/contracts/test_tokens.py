@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from mallku_contracts.errors import InvalidToken, MallkuError, TokenExpired
 from mallku_contracts.keys import base64url
+from mallku_contracts.limits import MAX_TOKEN_BYTES
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE, issue_token, verify_token
 from mallku_contracts.trust import Trust
 from tests.contracts.opening import believe
@@ -98,6 +101,12 @@ def test_a_wrong_claim_is_named(claims: dict[str, Any], named: str) -> None:
     "headers",
     [
         {"kid": "unknown"},
+        {"kid": ""},
+        {"x5u": "https://elsewhere.example/chain.pem"},
+        {"x5t": "AAAA"},
+        {"crit": []},
+        {"b64": False},
+        {"zip": "DEF"},
         {"kid": KEYS["caller"].kid},
         {"jwk": KEYS["issuer"].public.jwk()},
         {"jku": "https://elsewhere.example"},
@@ -124,6 +133,46 @@ def test_symmetric_and_missing_signatures_are_refused() -> None:
     ):
         with pytest.raises(InvalidToken):
             believe(token.encode(), COMMAND_AUDIENCE)
+
+
+@pytest.mark.parametrize("alg", ["HS256", "ES256", "RS256", "PS256", "EdDsa", "Ed448", "", "none"])
+def test_the_header_cannot_choose_the_algorithm(alg: str) -> None:
+    """Whatever a header calls its algorithm, only EdDSA is looked at, before any signature."""
+    head = base64url(json.dumps({"alg": alg, "kid": KEYS["issuer"].kid, "typ": "JWT"}).encode())
+    claims = CALLER_TOKEN.decode().split(".")[1]
+    signature = base64url(KEYS["issuer"].sign(f"{head}.{claims}".encode()))
+    with pytest.raises(InvalidToken, match="EdDSA"):
+        believe(f"{head}.{claims}.{signature}".encode(), COMMAND_AUDIENCE)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "{0}=.{1}.{2}", "{0}.{1}==.{2}", "{0}.{1}.{2}==", " {0}.{1}.{2}", "{0}.{1}.{2}\n",
+        "{0}.{1}\n.{2}", "{0}.{1}.{2}.", "{0}.{1}.", "{0}..{2}", ".{1}.{2}", "{0}.{1}",
+        "{0}.{1}.{2}A", "{0}.{1}.{3}", "{0}.{1}.{3}B",
+    ],
+)  # fmt: skip
+def test_a_token_has_one_spelling(spelling: str) -> None:
+    """Padding, white space, stray bits, missing and further parts are refused."""
+    parts = CALLER_TOKEN.decode().split(".")
+    with pytest.raises(InvalidToken):
+        believe(spelling.format(*parts, parts[2][:-1]).encode(), COMMAND_AUDIENCE)
+
+
+def test_a_huge_token_is_refused_by_its_size() -> None:
+    """A token past the limit is not looked into, however well it is signed."""
+    token = made(jti="j" * MAX_TOKEN_BYTES)
+    assert len(token) > MAX_TOKEN_BYTES
+    with pytest.raises(InvalidToken, match="longer than"):
+        believe(token, COMMAND_AUDIENCE)
+
+
+def test_a_token_may_begin_later() -> None:
+    """What was issued with a beginning is read with it."""
+    later = replace(identity(), not_before=NOW_S + 7)
+    token = issue_token(later, KEYS["issuer"])
+    assert believe(token.encode(), COMMAND_AUDIENCE, (NOW_S + 7) * 1_000) == later
 
 
 def test_a_trusted_key_does_not_speak_for_another_issuer() -> None:

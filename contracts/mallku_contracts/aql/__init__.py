@@ -2,11 +2,15 @@
 
 ::
 
-    tree        the nodes, and what each of them means
-    parsing     text -> tree, with ArangoDB's precedence and error numbers
+    tree        the nodes, and what each of them means; visitor walks them
+    parsing     text -> tree, with ArangoDB's precedence, scopes and error numbers
+    binding     what the bind values decide before anything runs
     printing    tree -> text, so that parsing it gives the same tree
     analysis    collections, bind parameters and functions that a query names
-    allow       which nodes and functions a role may use
+    allow       which nodes, functions and options a role may use
+    functions   what functions the language has
 
-Nothing here reads a document or evaluates anything. Importing this package imports no parser.
+Below `parsing`: lexer -> machine (grammar and its build_* actions, chain and precedence) -> resolve
+(scopes, checks). Nothing here reads a document or evaluates anything, and importing this package
+imports no parser.
 """

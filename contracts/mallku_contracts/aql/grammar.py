@@ -115,7 +115,7 @@ modify: INSERT chain target options                                 -> insert
       | (UPDATE | REPLACE) chain target options                     -> change
       | (UPDATE | REPLACE) chain WITH chain target options          -> change_with
       | UPSERT chain INSERT chain (UPDATE | REPLACE) chain target options -> upsert
-      | UPSERT FILTER expression INSERT                             -> upsert_filter
+      | UPSERT FILTER chain INSERT chain (UPDATE | REPLACE) chain target options -> upsert_filter
 
 target: (IN | INTO) NAME                                            -> target_named
       | (IN | INTO) QUOTED                                          -> target_named

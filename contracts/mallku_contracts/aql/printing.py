@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from mallku_contracts.aql import precedence, tree
 from mallku_contracts.aql.lexer import is_keyword
@@ -17,6 +17,10 @@ from mallku_contracts.aql.lexer import is_keyword
 _NAME: Final = re.compile(r"\$?[a-zA-Z][_a-zA-Z0-9]*|_+[a-zA-Z][_a-zA-Z0-9]*")
 _OVERFLOW: Final = "1e999"
 
+_HELD: Final = 99
+"""The pull of what is held together by itself: more than any operator has."""
+
+_Operation: TypeAlias = tree.Binary | tree.Quantified | tree.Range | tree.Ternary
 _OPERATIONS: Final = (tree.Binary, tree.Quantified, tree.Range, tree.Ternary)
 _NEEDS_PARENTHESES: Final = (*_OPERATIONS, tree.Unary, tree.Literal, tree.Expansion)
 
@@ -94,58 +98,55 @@ def _index(node: tree.Index) -> str:
 
 def _unary(node: tree.Unary) -> str:
     text = to_text(node.operand)
-    return (
-        f"{node.operator}({text})"
-        if isinstance(node.operand, _OPERATIONS)
-        else node.operator + text
-    )
+    return node.operator + (f"({text})" if isinstance(node.operand, _OPERATIONS) else text)
 
 
-def _pull(node: tree.Expression) -> precedence.Pull | None:
-    """What a plain operator pulls; the others stand in parentheses beside another operator."""
+def _sign(node: _Operation) -> tuple[precedence.Pull, tree.Expression, str, tree.Expression]:
+    """An operation's pull, its left side, what stands between, and its right side."""
     if isinstance(node, tree.Range):
-        return precedence.BINARY[".."]
-    if isinstance(node, tree.Binary):
-        return precedence.BINARY.get(node.operator)
-    return None
+        return precedence.BINARY[".."], node.low, "..", node.high
+    if isinstance(node, tree.Ternary):
+        sign = " ?: " if node.then is None else f" ? {to_text(node.then)} : "
+        return precedence.TERNARY, node.condition, sign, node.otherwise
+    if isinstance(node, tree.Quantified):
+        pull = precedence.quantified(node.quantifier, node.operator)
+        count = f" ({to_text(node.count)})" if node.count is not None else ""
+        return pull, node.left, f" {node.quantifier}{count} {node.operator} ", node.right
+    negated = node.operator == "NOT LIKE"
+    pull = precedence.negated("LIKE") if negated else precedence.BINARY[node.operator]
+    return pull, node.left, f" {node.operator} ", node.right
 
 
-def _left(node: tree.Expression, parent: precedence.Pull | None) -> str:
-    own, text = _pull(node), to_text(node)
-    fits = parent is not None and own is not None and own.right > parent.left
-    return text if fits or not isinstance(node, _OPERATIONS) else f"({text})"
+def _flat(node: tree.Expression) -> tuple[str, int, int]:
+    """The text with no more parentheses than needed, and how weakly its two ends pull.
+
+    The first number is the least `left` of the operators that stand open at its left end, the
+    second the least `right` of those at its right end: a neighbour must not pull harder.
+    """
+    if not isinstance(node, _OPERATIONS):
+        return to_text(node), _HELD, _HELD
+    pull, low, sign, high = _sign(node)
+    left, left_end, inner = _flat(low)
+    if inner <= pull.left:
+        left, left_end = f"({left})", _HELD
+    right, inner, right_end = _flat(high)
+    if inner < pull.right:
+        right, right_end = f"({right})", _HELD
+    return left + sign + right, min(pull.left, left_end), min(pull.right, right_end)
 
 
-def _right(node: tree.Expression, parent: precedence.Pull | None) -> str:
-    own, text = _pull(node), to_text(node)
-    fits = parent is not None and own is not None and own.left > parent.right
-    return text if fits or not isinstance(node, _OPERATIONS) else f"({text})"
-
-
-def _binary(node: tree.Binary) -> str:
-    pull = _pull(node)
-    return f"{_left(node.left, pull)} {node.operator} {_right(node.right, pull)}"
-
-
-def _range(node: tree.Range) -> str:
-    pull = _pull(node)
-    return f"{_left(node.low, pull)}..{_right(node.high, pull)}"
-
-
-def _quantified(node: tree.Quantified) -> str:
-    quantifier = node.quantifier + (f" ({to_text(node.count)})" if node.count else "")
-    left, right = _left(node.left, None), _right(node.right, None)
-    return f"{left} {quantifier} {node.operator} {right}"
-
-
-def _ternary(node: tree.Ternary) -> str:
-    middle = "?:" if node.then is None else f"? {to_text(node.then)} :"
-    return f"{_left(node.condition, None)} {middle} {_right(node.otherwise, None)}"
+def _operation(node: _Operation) -> str:
+    return _flat(node)[0]
 
 
 def _call(node: tree.Call) -> str:
     name = "::".join(map(name_text, node.name.split("::"))) if node.name != "LIKE" else "LIKE"
-    return f"{name}({_listed(node.arguments)})"
+    return f"{name}({', '.join(map(_argument, node.arguments))})"
+
+
+def _argument(node: tree.Expression) -> str:
+    """A subquery needs no parentheses of its own there."""
+    return _block(node.statements) if isinstance(node, tree.Subquery) else to_text(node)
 
 
 def _subquery(node: tree.Subquery) -> str:
@@ -165,7 +166,9 @@ def _expansion(node: tree.Expansion) -> str:
         inside += f" LIMIT {offset}{to_text(node.count)}"
     if node.projection is not None:
         inside += f" RETURN {to_text(node.projection)}"
-    return f"{_subject(node.subject)}[{inside}]{to_text(node.tail)}"
+    closes = node.levels > 1 and isinstance(node.subject, tree.Expansion)
+    subject = to_text(node.subject) if closes else _subject(node.subject)
+    return f"{subject}[{inside}]{to_text(node.tail)}"
 
 
 def _array_match(node: tree.ArrayMatch) -> str:
@@ -208,7 +211,7 @@ def _steps(node: tree.Traversal | tree.Paths) -> str:
         return node.direction
     if node.maximum is None:
         return f"{to_text(node.minimum)} {node.direction}"
-    return f"{_range(tree.Range(node.minimum, node.maximum))} {node.direction}"
+    return f"{_operation(tree.Range(node.minimum, node.maximum))} {node.direction}"
 
 
 def _traversal(node: tree.Traversal) -> str:
@@ -355,10 +358,10 @@ _PRINTERS: Final[dict[type, Callable[[Any], str]]] = {
     tree.Attribute: _attribute,
     tree.Index: _index,
     tree.Unary: _unary,
-    tree.Binary: _binary,
-    tree.Quantified: _quantified,
-    tree.Range: _range,
-    tree.Ternary: _ternary,
+    tree.Binary: _operation,
+    tree.Quantified: _operation,
+    tree.Range: _operation,
+    tree.Ternary: _operation,
     tree.Call: _call,
     tree.Subquery: _subquery,
     tree.Item: _item,

@@ -91,9 +91,9 @@ class _Resolver:
         return map_children(node, self.expression)
 
     def subquery(self, node: tree.Subquery) -> tree.Subquery:
-        self._scopes.open(base=True)
+        self._scopes.begin_subquery()
         statements = self._statements(node.statements)
-        self._scopes.close_subquery()
+        self._scopes.end_subquery()
         return replace(node, statements=statements)
 
     def expansion(self, node: tree.Expansion) -> tree.Expansion:
@@ -118,7 +118,7 @@ class _Resolver:
 
     def for_each(self, node: tree.For) -> tree.For:
         source = self.expression(node.source)
-        self._scopes.open()
+        self._scopes.begin_loop()
         self._scopes.declare(node.variable, node.at)
         return replace(node, source=source, options=self._options(node.options))
 
@@ -130,7 +130,7 @@ class _Resolver:
         depth = {"minimum": self._maybe(node.minimum), "maximum": self._maybe(node.maximum)}
         start = self.expression(node.start)
         self._graph(node.graph)
-        self._open_loop(node, node.vertex, node.edge, node.path)
+        self._declare_loop(node, node.vertex, node.edge, node.path)
         prune = node.prune and self._prune(node.prune)
         options = self._options(node.options)
         return replace(node, **depth, start=start, prune=prune, options=options)
@@ -144,8 +144,8 @@ class _Resolver:
             self._scopes.declare(prune.variable, prune.at)
         return replace(prune, condition=condition)
 
-    def _open_loop(self, node: tree.Node, *names: str | None) -> None:
-        self._scopes.open()
+    def _declare_loop(self, node: tree.Node, *names: str | None) -> None:
+        self._scopes.begin_loop()
         for name in names:
             if name is not None:
                 self._scopes.declare(name, node.at)
@@ -158,14 +158,14 @@ class _Resolver:
     def shortest_path(self, node: tree.ShortestPath) -> tree.ShortestPath:
         start, target = self.expression(node.start), self.expression(node.target)
         self._graph(node.graph)
-        self._open_loop(node, node.vertex, node.edge)
+        self._declare_loop(node, node.vertex, node.edge)
         return replace(node, start=start, target=target, options=self._options(node.options))
 
     def paths(self, node: tree.Paths) -> tree.Paths:
         depth = {"minimum": self._maybe(node.minimum), "maximum": self._maybe(node.maximum)}
         start, target = self.expression(node.start), self.expression(node.target)
         self._graph(node.graph)
-        self._open_loop(node, node.path)
+        self._declare_loop(node, node.path)
         options = self._options(node.options)
         return replace(node, **depth, start=start, target=target, options=options)
 
@@ -181,7 +181,7 @@ class _Resolver:
         if node.distinct and not self._scopes.in_loop:
             refuse("RETURN DISTINCT needs a FOR before it", node.at, near="DISTINCT")
         new = map_children(node, self.expression)
-        self._scopes.close_loops()
+        self._scopes.end_loops()
         return new
 
     # --- COLLECT and WINDOW ---
@@ -244,8 +244,8 @@ class _Resolver:
     def _switch(self, node: tree.Collect, introduced: list[str]) -> None:
         """From here on only what COLLECT made is left of this query's loops."""
         if self._scopes.in_loop:
-            self._scopes.close_loops()
-            self._scopes.open()
+            self._scopes.end_loops()
+            self._scopes.begin_loop()
             for name in introduced:
                 self._scopes.declare(name, node.at)
         for made in (node.into, node.count):

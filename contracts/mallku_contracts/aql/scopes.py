@@ -1,4 +1,4 @@
-"""Which variables are in scope: frames that are opened and closed as a query is read.
+"""Which variables are in scope: frames that begin and end as a query is read.
 
 A name is declared once among all that are visible (1511). COLLECT and RETURN close every frame down
 to the query or subquery that they stand in; what that one declared before its first FOR stays.
@@ -37,18 +37,22 @@ class Scopes:
         self._visible: set[str] = set()
         self._current = 0
 
-    def open(self, *, base: bool = False) -> None:
-        """Begin a loop, or with `base` a subquery."""
-        self._frames.append(_Frame(base))
+    def begin_loop(self) -> None:
+        """What is declared from here on belongs to a loop, or to what COLLECT leaves."""
+        self._frames.append(_Frame(base=False))
 
-    def close_loops(self) -> None:
+    def begin_subquery(self) -> None:
+        """What is declared from here on belongs to a subquery."""
+        self._frames.append(_Frame(base=True))
+
+    def end_loops(self) -> None:
         """Forget what the loops of this query or subquery declared."""
         while not self._frames[-1].base:
             self._forget()
 
-    def close_subquery(self) -> None:
+    def end_subquery(self) -> None:
         """Forget the subquery and all in it."""
-        self.close_loops()
+        self.end_loops()
         self._forget()
 
     def _forget(self) -> None:
