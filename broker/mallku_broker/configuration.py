@@ -8,12 +8,14 @@ may answer may write anywhere.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from mallku_broker.files import read_private_text
 from mallku_broker.streams import AUDIT, CHECKPOINTS
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MAX_PAYLOAD_BYTES, MIB
@@ -31,6 +33,12 @@ MAX_SUBSCRIPTIONS: Final = 1_024
 MAX_OUTBOUND_BYTES: Final = 64 * MIB
 """What the server keeps for a slow connection before it closes it, bytes."""
 
+MIN_STORE_KEY_CHARS: Final = 32
+"""The key that streams are encrypted with, characters at the least."""
+
+STORE_KEY_VARIABLE: Final = "MALLKU_STORE_KEY"
+FORMER_STORE_KEY_VARIABLE: Final = "MALLKU_FORMER_STORE_KEY"
+
 AUDITOR_PREFIX: Final = "AUD.API"
 """Where auditors find the part of the JetStream API that they may use."""
 
@@ -39,6 +47,9 @@ AUDITED_STREAMS: Final = (AUDIT, CHECKPOINTS)
 
 JOBS: Final = f"{PREFIX}.job.>"
 """Where callers put durable jobs: a service that RECORDS exports to MALLKU."""
+
+
+_KEY_TEXT = re.compile(r"[A-Za-z0-9+/=_-]+")
 
 
 class Account(StrEnum):
@@ -77,12 +88,30 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """Files for TLS; with `verify`, clients have to show a certificate of `ca` as well."""
+    """Files for TLS, PEM; with `ca`, clients have to show a certificate of it as well (mTLS).
+
+    A certificate opens the line and nothing else: who somebody is, their nkey says.
+    """
 
     certificate: Path
     key: Path
     ca: Path | None = None
-    verify: bool = False
+    min_version: Literal["1.2", "1.3"] = "1.3"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEncryption:
+    """How streams are encrypted on disk, and the file with the key (not for others).
+
+    Attributes:
+        key_file: One line of text, at least `MIN_STORE_KEY_CHARS` characters.
+        former_key_file: What streams are still encrypted with; the server encrypts them anew when
+            it starts.
+    """
+
+    key_file: Path
+    cipher: Literal["chachapoly", "aes"] = "chachapoly"
+    former_key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +126,7 @@ class ServerConfiguration:
         monitoring_port: HTTP on loopback, for `/healthz` and metrics; 0 takes a free one.
         sync_every_write: Nothing is acknowledged before it is on disk (durability `fsync`);
             otherwise the operating system decides, at most two minutes later.
+        encryption: Streams lie on disk encrypted; without it, as they are.
         max_store_bytes: All streams together; None leaves it to the server (75 % of the disk).
     """
 
@@ -111,12 +141,13 @@ class ServerConfiguration:
     monitoring_port: int | None = None
     tls: ServerTls | None = None
     sync_every_write: bool = False
+    encryption: StoreEncryption | None = None
     max_store_bytes: int | None = None
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def to_text(self) -> str:
-        """The configuration file's text.
+        """The configuration file's text; keys of streams are looked for in the environment.
 
         Raises:
             ConfigurationError: two users share an nkey, or a path cannot be written down.
@@ -124,7 +155,21 @@ class ServerConfiguration:
         text = json.dumps(_document(self), indent=2, ensure_ascii=False, default=str)
         if "\\u00" in text:
             raise ConfigurationError("the server's configuration holds a control character")
-        return text + "\n"
+        return _unquote_variables(text) + "\n"
+
+    def environment(self) -> dict[str, str]:
+        """What the server's process needs in its environment besides: the keys of streams.
+
+        Raises:
+            ConfigurationError: a key file is missing, open to others, or holds no key.
+        """
+        if self.encryption is None:
+            return {}
+        files = {STORE_KEY_VARIABLE: self.encryption.key_file}
+        if self.encryption.former_key_file is not None:
+            files[FORMER_STORE_KEY_VARIABLE] = self.encryption.former_key_file
+        # In quotes: the server reads the value like its file, and could take it for a number.
+        return {name: f'"{_store_key(path)}"' for name, path in files.items()}
 
 
 def _document(configuration: ServerConfiguration) -> dict[str, Any]:
@@ -157,7 +202,28 @@ def _jetstream(configuration: ServerConfiguration) -> dict[str, Any]:
         jetstream["sync_interval"] = "always"
     if configuration.max_store_bytes is not None:
         jetstream["max_file_store"] = configuration.max_store_bytes
+    if configuration.encryption is not None:
+        jetstream |= {"cipher": configuration.encryption.cipher, "key": f"${STORE_KEY_VARIABLE}"}
+        if configuration.encryption.former_key_file is not None:
+            jetstream["prev_key"] = f"${FORMER_STORE_KEY_VARIABLE}"
     return jetstream
+
+
+def _unquote_variables(text: str) -> str:
+    """Let the two lines that name a variable mean its value; no other text can look like them."""
+    for name, variable in (("key", STORE_KEY_VARIABLE), ("prev_key", FORMER_STORE_KEY_VARIABLE)):
+        text = text.replace(f'\n    "{name}": "${variable}"', f'\n    "{name}": ${variable}')
+    return text
+
+
+def _store_key(path: Path) -> str:
+    key = read_private_text(path, "stream key file").strip()
+    if len(key) < MIN_STORE_KEY_CHARS or not _KEY_TEXT.fullmatch(key):
+        raise ConfigurationError(
+            f"stream key file {path}: expected one line of at least {MIN_STORE_KEY_CHARS}"
+            " letters, digits, + / = _ or -"
+        )
+    return key
 
 
 def _logging(configuration: ServerConfiguration) -> dict[str, Any]:
@@ -171,8 +237,25 @@ def _logging(configuration: ServerConfiguration) -> dict[str, Any]:
 
 
 def _tls(tls: ServerTls) -> dict[str, Any]:
-    lines = {"cert_file": tls.certificate, "key_file": tls.key, "timeout": 2}
-    return lines | ({} if tls.ca is None else {"ca_file": tls.ca}) | {"verify": tls.verify}
+    lines: dict[str, Any] = {
+        "cert_file": tls.certificate,
+        "key_file": tls.key,
+        "min_version": tls.min_version,
+        "timeout": 2,
+    }
+    return lines if tls.ca is None else lines | {"ca_file": tls.ca, "verify": True}
+
+
+def accounts_text(users: Iterable[User]) -> str:
+    """The accounts alone, for a server's own configuration file to include.
+
+    Raises:
+        ConfigurationError: two users share an nkey.
+    """
+    listed = tuple(users)
+    _refuse_shared_nkeys(listed)
+    document = {"system_account": Account.SYS, "accounts": _accounts(listed)}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _accounts(users: Iterable[User]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ It is nats-py's client with these differences, each of which has a test:
   `flush` says nothing about a subscription or its end;
 * a ping whose waiter is gone does no harm, where nats-py's reader ends;
 * with TLS asked for, a server that offers none is refused, where nats-py goes on in the clear;
+* TLS files are read again for each reconnect, where nats-py keeps what it was given;
 * `post` and `listen` carry a message without a task, a queue or a timer of its own;
 * a burst begins to leave while it is made, where nats-py waits until the loop comes round.
 """
@@ -18,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -30,12 +30,9 @@ from nats.protocol import command
 from mallku_broker.connection_settings import ConnectionSettings, connect_options
 from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
 from mallku_broker.headers import NO_HEADERS
+from mallku_broker.tls import explain, tls_context
 from mallku_broker.transport import AbortableTransport
-from mallku_contracts.errors import (
-    ConfigurationError,
-    GatewayUnreachable,
-    MessageTooLarge,
-)
+from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, MessageTooLarge
 
 __all__ = [
     "ConnectionSettings",
@@ -317,6 +314,7 @@ class GatewayConnection(Client):
             # The cancellation by `connect` was swallowed: `asyncio.wait_for` of Python 3.11 does
             # so when what it waits for is done in the same moment.
             raise asyncio.CancelledError
+        self._read_tls_again()
         try:
             await super()._connect_to_server(s)
         except (OSError, TimeoutError) as error:
@@ -351,14 +349,24 @@ class GatewayConnection(Client):
         wait = min(longest, settings.reconnect_max_wait_s)
         return server, wait * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, hides nothing
 
+    def _read_tls_again(self) -> None:
+        """Certificates may have been renewed since; what cannot be used is told and not taken."""
+        if not (self._established and self._settings.needs_tls):
+            return
+        try:
+            self.options["tls"] = tls_context(self._settings.tls_files)
+        except ConfigurationError as error:
+            self._tell(EventKind.ERROR, error.message)
+
     def _remember(self, server: Srv | None, error: BaseException) -> None:
         if server is not None:
             self.failures[server.uri.netloc] = str(error) or type(error).__name__
 
     def _refuse_hopeless(self, error: BaseException) -> None:
         """A first connection gives up early where another try would end the same way."""
-        if isinstance(error, ssl.SSLCertVerificationError):
-            raise ConfigurationError(f"the broker's certificate: {error.verify_message}") from None
+        server = self._current_server.uri.netloc if self._current_server else self._settings.url
+        if why := explain(error, server, self._settings.tls_files):
+            raise ConfigurationError(why) from None
         text = str(error).lower()
         if "authorization violation" in text or "offers no tls" in text:
             source = self._settings.credentials or "no credentials file was given"

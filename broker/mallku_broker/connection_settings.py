@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mallku_broker.files import read_private_text, read_text
+from mallku_broker.files import read_private_text
 from mallku_broker.nkeys import public_nkey
+from mallku_broker.tls import TlsFiles, tls_context
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MIB
 
@@ -62,10 +62,14 @@ class ConnectionSettings:
         return [url.strip() for url in self.url.split(",")]
 
     @property
+    def tls_files(self) -> TlsFiles:
+        """Whom to believe and what to show."""
+        return TlsFiles(self.tls_ca, self.tls_cert, self.tls_key)
+
+    @property
     def needs_tls(self) -> bool:
         """Whether a server without TLS is refused."""
-        files = (self.tls_ca, self.tls_cert, self.tls_key)
-        return any(files) or any(url.startswith("tls:") for url in self.urls)
+        return any(self.tls_files) or any(url.startswith("tls:") for url in self.urls)
 
 
 def connect_options(settings: ConnectionSettings) -> dict[str, Any]:
@@ -74,7 +78,8 @@ def connect_options(settings: ConnectionSettings) -> dict[str, Any]:
     Raises:
         ConfigurationError: a file is missing, open to others, or not what it should be.
     """
-    return _credentials(settings.credentials) | _tls(settings)
+    tls = {"tls": tls_context(settings.tls_files)} if settings.needs_tls else {}
+    return _credentials(settings.credentials) | tls
 
 
 def _check_url(url: str) -> None:
@@ -104,21 +109,3 @@ def _credentials(path: Path | None) -> dict[str, Any]:
             f"credentials file {path}: neither NATS credentials nor the seed of an nkey"
         ) from None
     return {"nkeys_seed": str(path)}
-
-
-def _tls(settings: ConnectionSettings) -> dict[str, Any]:
-    if not settings.needs_tls:
-        return {}
-    ca = None if settings.tls_ca is None else read_text(settings.tls_ca, "CA file")
-    if settings.tls_key is not None:
-        read_private_text(settings.tls_key, "TLS key file")
-    try:
-        context = ssl.create_default_context(cadata=ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.tls_cert is not None:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (ssl.SSLError, OSError) as error:
-        files = (settings.tls_ca, settings.tls_cert, settings.tls_key)
-        shown = ", ".join(str(file) for file in files if file)
-        raise ConfigurationError(f"TLS files {shown}: {error}") from None
-    return {"tls": context}

@@ -11,7 +11,6 @@ from typing import Final
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.keys import KeyFormatError, SigningKey
 from mallku_contracts.limits import MAX_TOKEN_BYTES, MIB
-from mallku_contracts.trust import Trust, TrustError
 
 MAX_FILE_BYTES: Final = 4 * MIB
 """A key, token, trust or policy file, bytes."""
@@ -50,6 +49,20 @@ def write_private_text(path: Path, text: str) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 
 
+def create_private_text(path: Path, text: str) -> None:
+    """Make a new file that only its owner can read (0600); one that is there is left alone.
+
+    Raises:
+        ConfigurationError: there is a file already, or the folder is missing or cannot be written.
+    """
+    try:
+        _create(path, text)
+    except FileExistsError:
+        raise ConfigurationError(f"{path} is there already; a key is never overwritten") from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
 def make_private_folder(folder: Path, what: str = "folder") -> None:
     """Make a folder that only its owner can enter (0700), with its parents, or find it closed.
 
@@ -71,14 +84,6 @@ def load_signing_key(path: Path) -> SigningKey:
         return SigningKey.from_pem(text)
     except KeyFormatError as error:
         raise ConfigurationError(f"key file {path}: {error}") from None
-
-
-def load_trust(path: Path) -> Trust:
-    """The issuers whose tokens are believed, from a trust file."""
-    try:
-        return Trust.from_json(read_text(path, "trust file"))
-    except TrustError as error:
-        raise ConfigurationError(f"trust file {path}: {error}") from None
 
 
 def load_token(path: Path) -> str:
@@ -128,14 +133,29 @@ def _refuse_open(status: os.stat_result, path: Path, what: str, wanted: int) -> 
         )
 
 
+def _create(path: Path, text: str) -> None:
+    """`O_EXCL`: nobody's file is written into, not even through a link that was laid here."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE)
+    try:
+        _fill(descriptor, text)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _fill(descriptor: int, text: str) -> None:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), PRIVATE_MODE)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _replace(path: Path, text: str) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), PRIVATE_MODE)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _fill(descriptor, text)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from mallku_broker.streams import (
     FLAGS,
     KEYS,
     POLICY,
+    RATES,
     RESULTS,
 )
 from mallku_broker.streams import JOBS as JOB_STREAM
@@ -144,6 +145,7 @@ def worker_records() -> Permissions:
             f"{PREFIX}.audit.>",
             f"{PREFIX}.checkpoint.*",
             f"{PREFIX}.dead.>",
+            f"{PREFIX}.rate.*.*",
             f"$KV.{RESULTS}.>",
             *jobs,
             *read,
@@ -243,7 +245,7 @@ def _auditor(name: str) -> Permissions:
 def _administrator(name: str) -> Permissions:
     """Looks after streams and buckets; deletes and purges none, and writes no record."""
     buckets = (POLICY, KEYS, FLAGS, RESULTS)
-    streams = (AUDIT, CHECKPOINTS, JOB_STREAM, DEAD, *map(_bucket, buckets))
+    streams = (AUDIT, CHECKPOINTS, JOB_STREAM, DEAD, RATES, *map(_bucket, buckets))
     calls = [
         f"$JS.API.{call}"
         for stream in streams
@@ -251,6 +253,7 @@ def _administrator(name: str) -> Permissions:
             *_reading(stream),
             f"STREAM.CREATE.{stream}",
             f"STREAM.UPDATE.{stream}",
+            f"CONSUMER.LIST.{stream}",
             f"CONSUMER.DELETE.{stream}.*",
         )
     ]

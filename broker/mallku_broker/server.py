@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -81,6 +82,7 @@ class EmbeddedServer:
         self._errors = directory / "nats-server.err"
         self._said = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._reloading = asyncio.Lock()
 
     @property
     def configuration(self) -> ServerConfiguration:
@@ -157,21 +159,30 @@ class EmbeddedServer:
             await asyncio.sleep(POLL_INTERVAL_S)
         return code
 
-    async def reload(self, configuration: ServerConfiguration) -> None:
+    async def reload(self, configuration: ServerConfiguration | None = None) -> None:
         """Give the running server another configuration: users, permissions, limits, TLS files.
+
+        Without one it reads the files again that it was told of. One reload follows the other.
 
         Raises:
             ConfigurationError: the server refused it and goes on with the former one.
             GatewayUnreachable: it did not say within `RELOAD_TIMEOUT_S`.
         """
-        if self._process is None or self._process.poll() is not None:
+        process = self._process
+        if process is None or process.poll() is not None:
             raise RuntimeError("the server is not running")
+        async with self._reloading:
+            await self._reload(process, configuration or self._configuration)
+
+    async def _reload(
+        self, process: subprocess.Popen[bytes], configuration: ServerConfiguration
+    ) -> None:
         former = self._configuration
         ports = {"port": former.port, "monitoring_port": former.monitoring_port}
         self._configuration = replace(configuration, log=self.log, **ports)  # type: ignore[arg-type]  # of a dict
         self._write_configuration()
         before = _size(self.log)
-        self._process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
         try:
             await self._be_told(before)
         except ConfigurationError:
@@ -209,6 +220,7 @@ class EmbeddedServer:
         with self._errors.open("wb") as errors:
             return subprocess.Popen(
                 dies_with_parent(command),
+                env=os.environ | self._configuration.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

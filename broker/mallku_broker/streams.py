@@ -33,15 +33,20 @@ MAX_HEADER_BYTES: Final = 16 * KIB
 MAX_CHECKPOINT_BYTES: Final = 64 * KIB
 """One checkpoint, bytes."""
 
+MAX_COUNTERS: Final = 100_000
+"""Counters of rates that are kept; beyond that the one not used for longest begins anew."""
+
 MAX_CONSUMERS: Final = 256
 """Consumers of one stream: nobody may exhaust the server with them."""
 
 AUDIT, CHECKPOINTS = "MALLKU_AUDIT", "MALLKU_CHECKPOINTS"
 JOBS, DEAD = "MALLKU_JOBS", "MALLKU_DEAD"
+RATES = "MALLKU_RATES"
 POLICY, KEYS, FLAGS, RESULTS = "mallku_policy", "mallku_keys", "mallku_flags", "mallku_results"
 
 _NS: Final = 1_000_000_000
 _DAY_S: Final = 86_400
+_RATES_WINDOW_S: Final = 5
 _NOT_FOUND: Final = 10059
 _NAME_IN_USE: Final = 10058
 _UNLIMITED: Final = -1
@@ -68,6 +73,7 @@ class StreamSettings:
         job_bytes: Jobs that wait, bytes; a full stream refuses new ones.
         dead_bytes: Jobs that could not be done, bytes.
         result_bytes: Results of jobs, bytes.
+        rate_bytes: What principals have used of their rates, bytes.
         bucket_bytes: Policy, keys and flags, each, bytes.
         replicas: On how many servers each of them is kept.
     """
@@ -77,6 +83,7 @@ class StreamSettings:
     job_bytes: int = 512 * MIB
     dead_bytes: int = 256 * MIB
     result_bytes: int = 512 * MIB
+    rate_bytes: int = 32 * MIB
     bucket_bytes: int = 32 * MIB
     replicas: int = 1
 
@@ -149,6 +156,20 @@ def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
             f"{PREFIX}.dead.>",
             max_bytes=settings.dead_bytes,
             max_msg_size=MAX_RECORD_BYTES + MAX_HEADER_BYTES,
+        ),
+        _stream(
+            settings,
+            RATES,
+            f"{PREFIX}.rate.*.*",
+            discard="old",
+            allow_msg_counter=True,
+            allow_direct=False,
+            max_msgs=MAX_COUNTERS,
+            max_msgs_per_subject=1,
+            max_bytes=settings.rate_bytes,
+            max_msg_size=KIB,
+            max_age=3_600 * _NS,
+            duplicate_window=_RATES_WINDOW_S * _NS,
         ),
         _bucket(settings, POLICY, history=64),
         _bucket(settings, KEYS, history=64),
@@ -252,7 +273,7 @@ def _is_safe(name: str, expected: Any, found: Mapping[str, Any]) -> bool:
 async def _find(connection: Client, name: str) -> dict[str, Any] | None:
     try:
         return await _call(connection, f"STREAM.INFO.{name}", {})
-    except _ApiError as error:
+    except ApiError as error:
         if error.err_code == _NOT_FOUND:
             return None
         raise
@@ -261,15 +282,15 @@ async def _find(connection: Client, name: str) -> dict[str, Any] | None:
 async def _create(connection: Client, definition: StreamDefinition) -> dict[str, Any]:
     try:
         return await _call(connection, f"STREAM.CREATE.{definition.name}", definition.configuration)
-    except _ApiError as error:
+    except ApiError as error:
         found = await _find(connection, definition.name) if error.err_code == _NAME_IN_USE else None
         if found is None:
             raise
         return found  # somebody else created it in between
 
 
-class _ApiError(ConfigurationError):
-    """The JetStream API refused a request."""
+class ApiError(ConfigurationError):
+    """The JetStream API refused a request; `err_code` is the server's own number for why."""
 
     def __init__(self, call: str, err_code: int, description: str) -> None:
         super().__init__(f"JetStream refused {call}: {description} ({err_code})")
@@ -278,6 +299,17 @@ class _ApiError(ConfigurationError):
 
 async def _call(connection: Client, call: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the JetStream API about a stream; returns the stream's configuration."""
+    configuration: dict[str, Any] = (await ask(connection, call, body))["config"]
+    return configuration
+
+
+async def ask(connection: Client, call: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the JetStream API (ADR-2, ADR-31): `call` is what follows `$JS.API.`.
+
+    Raises:
+        GatewayUnreachable: it does not answer within `API_TIMEOUT_S`.
+        ApiError: it refused.
+    """
     try:
         message = await connection.request(
             f"$JS.API.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S
@@ -290,6 +322,5 @@ async def _call(connection: Client, call: str, body: Mapping[str, Any]) -> dict[
     answer: dict[str, Any] = json.loads(message.data)
     if "error" in answer:
         refusal = answer["error"]
-        raise _ApiError(call, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
-    configuration: dict[str, Any] = answer["config"]
-    return configuration
+        raise ApiError(call, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
+    return answer

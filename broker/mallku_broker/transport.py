@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from urllib.parse import ParseResult
 
@@ -52,6 +53,10 @@ class AbortableTransport(TcpTransport):
         except BaseException:
             self.abort()
             raise
+        protocol = None if self._io_writer is None else self._io_writer.transport.get_protocol()
+        if isinstance(protocol, asyncio.StreamReaderProtocol):
+            # As asyncio's own streams have it; without it each end of a connection is warned of.
+            vars(protocol)["_over_ssl"] = True
 
     async def wait_closed(self) -> None:
         """Return when the connection is closed; at once when it was dropped."""

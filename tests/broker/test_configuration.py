@@ -125,7 +125,7 @@ def test_durability_tls_and_limits_are_written_down() -> None:
     assert plain["max_payload"] == MAX_PAYLOAD_BYTES
     assert "sync_interval" not in plain["jetstream"]
     assert not {"tls", "http", "logfile"} & plain.keys()
-    tls = ServerTls(Path("/c"), Path("/k"), Path("/ca"), verify=True)
+    tls = ServerTls(Path("/c"), Path("/k"), Path("/ca"))
     full = _document(tls=tls, sync_every_write=True, monitoring_port=0, max_store_bytes=7)
     assert full["jetstream"]["sync_interval"] == "always"
     assert full["jetstream"]["max_file_store"] == 7
@@ -134,6 +134,7 @@ def test_durability_tls_and_limits_are_written_down() -> None:
         "cert_file": "/c",
         "key_file": "/k",
         "ca_file": "/ca",
+        "min_version": "1.3",
         "timeout": 2,
         "verify": True,
     }

@@ -13,13 +13,13 @@ from mallku_broker.files import (
     MAX_FILE_BYTES,
     load_signing_key,
     load_token,
-    load_trust,
     read_private_text,
     read_text,
     write_private_text,
 )
 from mallku_broker.headers import decode_headers, encode_headers, status
 from mallku_broker.nkeys import ACCOUNT, new_nkey, public_nkey
+from mallku_broker.trust import load_trust
 from mallku_broker.versions import check_server_version
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.keys import SigningKey
