@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from mallku_workers.stores.arango import ArangoSettings, ArangoStore
 from mallku_workers.stores.base import Store
 from mallku_workers.stores.embedded import EmbeddedStore
 from tests.stores.calling import Caller
+from tests.support.simulated_arango import SimulatedArango
+
+KINDS = ["embedded", "arango-simulated"]
 
 
-@pytest.fixture(params=["embedded"])
+def embedded(folder: Path, _stack: AsyncExitStack) -> Store:
+    """The store over SQLite."""
+    return EmbeddedStore(folder / "store")
+
+
+def simulated(folder: Path, stack: AsyncExitStack) -> Store:
+    """The store over ArangoDB, with a simulated server."""
+    server = SimulatedArango(folder)
+    stack.callback(server.close)
+    return ArangoStore(ArangoSettings(url=server.url, connections=8))
+
+
+MAKE: dict[str, Callable[[Path, AsyncExitStack], Store]] = {
+    "embedded": embedded,
+    "arango-simulated": simulated,
+}
+
+
+@pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An empty, running store of every kind there is."""
-    running = {"embedded": EmbeddedStore}[request.param](tmp_path / "store")
-    await running.start()
-    yield running
-    await running.stop()
+    async with AsyncExitStack() as stack:
+        running = MAKE[request.param](tmp_path, stack)
+        await running.start()
+        stack.push_async_callback(running.stop)
+        yield running
 
 
 @pytest.fixture

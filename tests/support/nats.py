@@ -58,6 +58,7 @@ SMALL: Final = StreamSettings(
     job_bytes=8 * MIB,
     dead_bytes=MIB,
     result_bytes=MIB,
+    rate_bytes=MIB,
     bucket_bytes=MIB,
 )
 

@@ -15,7 +15,15 @@ from mallku_contracts.errors import (
     NotSupported,
     UniqueViolation,
 )
-from mallku_workers.stores.base import Done, Durability, Effect, LedgerEntry, Work
+from mallku_workers.stores.base import (
+    Done,
+    Durability,
+    Effect,
+    LedgerEntry,
+    QueryCollections,
+    RunnableQuery,
+    Work,
+)
 
 MISSING = "missing"
 """The name of the one collection that is never there."""
@@ -54,6 +62,10 @@ class SimulatedStore:
 
     async def stop(self) -> None:
         """Nothing is to be given back."""
+
+    async def collections_of(self, database: str, query: RunnableQuery) -> QueryCollections:
+        """Nothing but what stands in the query's text."""
+        return QueryCollections(frozenset(), {})
 
     async def execute(self, work: Work) -> Done:
         """Carry out one operation, effect and ledger entry together."""

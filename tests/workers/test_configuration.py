@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from pydantic import ValidationError
 
-from mallku_contracts.errors import ConfigurationError
-from mallku_workers.main import load_policy
 from mallku_workers.settings import WorkerSettings
 
 FILES = ("bus_credentials", "records_credentials", "key_file", "token_file", "trust_file")
 
 
 def _settings(**changes: object) -> WorkerSettings:
-    values = {"url": "nats://127.0.0.1:1", "policy_file": "policy.yaml"}
+    values = {"url": "nats://127.0.0.1:1"}
     return WorkerSettings(**(values | dict.fromkeys(FILES, "file") | changes))  # type: ignore[arg-type]  # of a dict
 
 
@@ -46,14 +42,3 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 def test_databases_are_named_with_commas() -> None:
     """Blanks around the names do not matter."""
     assert _settings(databases="a, b,,c ").database_names == ("a", "b", "c")
-
-
-def test_a_policy_with_a_typo_names_the_place(tmp_path: Path) -> None:
-    """File and line of what cannot be used."""
-    path = tmp_path / "policy.yaml"
-    path.write_text("version: 1\nroles: {}\nprincipal: {}\n")
-    with pytest.raises(ConfigurationError, match=r"policy\.yaml") as refusal:
-        load_policy(_settings(policy_file=path))
-    assert "3" in refusal.value.message
-    with pytest.raises(ConfigurationError, match="policy"):
-        load_policy(_settings(policy_file=tmp_path / "none.yaml"))

@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.tokens import REPLY_AUDIENCE
-from mallku_workers.credentials import TokenFile
+from mallku_workers.credentials import ReplyToken
 from tests.support.simulated_caller import make_token
-from tests.workers.world import TRUST, WORKER_KEY
+from tests.workers.world import TRUST, WORKER_KEY, Trusted
 
 STRANGER = SigningKey(b"s" * 32)
 
@@ -22,8 +22,8 @@ def _token(**changes: object) -> bytes:
     return make_token(key, **fields)  # type: ignore[arg-type]  # of a dict
 
 
-def _read(path: Path) -> TokenFile:
-    return TokenFile(path, WORKER_KEY.public, TRUST, 30.0)
+def _read(path: Path) -> ReplyToken:
+    return ReplyToken(path, WORKER_KEY.public, Trusted(TRUST), 30.0)
 
 
 BAD = [

@@ -48,7 +48,7 @@ async def handler() -> Handler:
 @pytest.fixture
 async def dispatcher(bus: SimulatedBus, handler: Handler) -> Dispatcher:
     """One that has joined the groups."""
-    dispatcher = Dispatcher(bus, handler)
+    dispatcher = Dispatcher(bus, handler, "w1")
     await dispatcher.start()
     return dispatcher
 
@@ -57,6 +57,7 @@ async def test_every_operation_is_served(bus: SimulatedBus, dispatcher: Dispatch
     """One subscription each, reads and writes in groups of their own."""
     queues = {one.subject.rpartition(".")[2]: one.queue for one in bus.subscriptions}
     assert queues.keys() == OPERATIONS.keys()
+    assert queues.pop("next") == "", "the pages of this worker's cursors reach no other worker"
     writes = {queue for name, queue in queues.items() if OPERATIONS[name].mutates}
     reads = {queue for name, queue in queues.items() if not OPERATIONS[name].mutates}
     assert len(writes) == len(reads) == 1

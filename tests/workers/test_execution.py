@@ -5,17 +5,15 @@ import time
 
 import pytest
 
-from mallku_contracts.arguments import Count, Insert
 from mallku_contracts.errors import DeadlineExceeded
 from mallku_contracts.operations import OPERATIONS
-from mallku_contracts.subjects import CommandSubject
 from mallku_workers.breaker import Breaker
-from mallku_workers.execution import Executor
+from mallku_workers.execution import Bulkheads, Executor
 from mallku_workers.message import Deadline, unix_ms
+from mallku_workers.queries.cursors import Cursors
 from tests.support.simulated_store import SimulatedStore
+from tests.workers.requesting import make_request
 from tests.workers.world import pause, until
-
-SUBJECT = CommandSubject("p", "db", "c", "count")
 
 
 def _deadline(seconds: float, ends_ms: int | None = None) -> Deadline:
@@ -33,18 +31,16 @@ async def store() -> SimulatedStore:
 async def executor(store: SimulatedStore) -> Executor:
     """Two reads and three writes at a time."""
     breaker = Breaker(100, 1.0, time.monotonic)
-    return Executor(store, breaker, max_reads=2, max_writes=3, clock=unix_ms)
+    cursors = Cursors("w1", idle_s=30, life_s=600, clock=time.monotonic)
+    return Executor(store, breaker, cursors, Bulkheads(2, 3), clock=unix_ms)
 
 
 async def _read(executor: Executor, deadline: Deadline) -> object:
-    operation = OPERATIONS["count"]
-    return (await executor.execute(SUBJECT, operation, Count(), None, deadline)).result
+    return (await executor.execute(make_request("count"), None, deadline)).result
 
 
 async def _write(executor: Executor, deadline: Deadline) -> object:
-    operation = OPERATIONS["insert"]
-    document = Insert(document={})
-    return (await executor.execute(SUBJECT, operation, document, None, deadline)).result
+    return (await executor.execute(make_request("insert", document={}), None, deadline)).result
 
 
 async def test_reads_and_writes_have_bulkheads_of_their_own(

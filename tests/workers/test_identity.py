@@ -8,21 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mallku_contracts.envelope import CommandHeader
-from mallku_contracts.errors import InvalidSignature, Replayed, Revoked, TokenExpired
+from mallku_contracts.errors import (
+    InvalidSignature,
+    InvalidToken,
+    Replayed,
+    Revoked,
+    TokenExpired,
+)
 from mallku_contracts.identifiers import uuid7
+from mallku_contracts.keys import SigningKey
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.tokens import verify_token
+from mallku_contracts.trust import Trust
 from mallku_workers import identity
 from mallku_workers.identity import Identifier, SeenIds, open_command
 from mallku_workers.message import Case
-from tests.support.simulated_caller import Sent, SimulatedCaller, make_token, now_ms
-from tests.workers.world import SKEW_MS, TRUST, message_of
+from tests.support.simulated_caller import ISSUER, Sent, SimulatedCaller, make_token, now_ms
+from tests.workers.world import SKEW_MS, TRUST, Trusted, message_of
 
 Revocation = Callable[[str], bool]
 
 
 def _identifier(is_revoked: Revocation = lambda _name: False, max_tokens: int = 10) -> Identifier:
-    return Identifier(TRUST, is_revoked, max_tokens=max_tokens, skew_ms=SKEW_MS)
+    return Identifier(Trusted(TRUST), is_revoked, max_tokens=max_tokens, skew_ms=SKEW_MS)
 
 
 def _identify(identifier: Identifier, sent: Sent, received_ms: int | None = None) -> None:
@@ -75,7 +83,6 @@ def test_a_remembered_token_expires() -> None:
     _identify(identifier, sent, end_ms - 1)
     with pytest.raises(TokenExpired):
         _identify(identifier, sent, end_ms)
-    assert identifier._verified == {}
     with pytest.raises(TokenExpired):
         _identify(identifier, sent, end_ms + 1)
 
@@ -107,6 +114,46 @@ def test_a_remembered_token_proves_nothing_by_itself(caller: SimulatedCaller) ->
     thief = SimulatedCaller.of("thief")
     with pytest.raises(InvalidSignature):
         _identify(identifier, caller.seal("count", {}, key=thief.key, kid=caller.key.kid))
+
+
+def test_a_key_taken_out_of_the_trust_ends_its_tokens(verifications: list[bytes]) -> None:
+    """Two keys of one issuer count at once, and what one vouched for ends when it is removed."""
+    old, new = (SigningKey(bytes([number]) * 32) for number in (1, 2))
+    trusted = Trusted(Trust.of(ISSUER, old.public, new.public))
+    identifier = Identifier(trusted, lambda _name: False, max_tokens=10, skew_ms=SKEW_MS)
+    callers = [SimulatedCaller.of("mallku") for _ in (old, new)]
+    for one, issuer_key in zip(callers, (old, new), strict=True):
+        one.token = make_token(one.key, principal="mallku", issuer_key=issuer_key)
+        _identify(identifier, one.seal("count", {}))
+    trusted.trust = Trust.of(ISSUER, new.public)
+    for _ in range(2):
+        with pytest.raises(InvalidToken, match="no trusted key"):
+            _identify(identifier, callers[0].seal("count", {}))
+        _identify(identifier, callers[1].seal("count", {}))
+    assert verifications.count(callers[1].token) == 2
+
+
+def test_a_key_moved_to_another_issuer_ends_its_tokens() -> None:
+    """A key that speaks for another issuer now does not vouch for the former one's tokens."""
+    key = SigningKey(bytes([1]) * 32)
+    trusted, caller = Trusted(Trust.of(ISSUER, key.public)), SimulatedCaller.of("mallku")
+    identifier = Identifier(trusted, lambda _name: False, max_tokens=10, skew_ms=SKEW_MS)
+    caller.token = make_token(caller.key, principal="mallku", issuer_key=key)
+    _identify(identifier, caller.seal("count", {}))
+    trusted.trust = Trust.of("https://another.test", key.public)
+    with pytest.raises(InvalidToken, match="iss"):
+        _identify(identifier, caller.seal("count", {}))
+
+
+def test_a_remembered_token_has_its_beginning_too() -> None:
+    """A command that came before the token's time gains nothing from its being remembered."""
+    identifier, caller = _identifier(), SimulatedCaller.of("mallku")
+    begin_s = now_ms() // 1_000
+    caller.token = make_token(caller.key, principal="mallku", issued_s=begin_s)
+    sent = caller.seal("count", {})
+    _identify(identifier, sent, begin_s * 1_000)
+    with pytest.raises(TokenExpired, match="future"):
+        _identify(identifier, sent, begin_s * 1_000 - SKEW_MS - 1)
 
 
 def _header(command_id: str, exp: int) -> CommandHeader:

@@ -14,13 +14,16 @@ from mallku_contracts.tokens import REPLY_AUDIENCE
 from mallku_contracts.trust import Trust
 from mallku_workers.admission import Slots
 from mallku_workers.audit import AuditLimits, AuditWriter
+from mallku_workers.authorization import Authorizer
 from mallku_workers.breaker import Breaker
-from mallku_workers.execution import Executor
+from mallku_workers.execution import Bulkheads, Executor
 from mallku_workers.identity import Identifier, SeenIds
 from mallku_workers.message import Message, unix_ms
 from mallku_workers.pipeline import Pipeline
+from mallku_workers.queries.authorize import QueryAuthorizer
+from mallku_workers.queries.cursors import Cursors
 from mallku_workers.replies import Replies, WorkerIdentity
-from mallku_workers.throttle import Throttle
+from mallku_workers.throttle import Refusals, Throttle
 from tests.support.simulated_bus import SimulatedBus
 from tests.support.simulated_caller import (
     ISSUER,
@@ -51,7 +54,7 @@ roles:
     rules: [{id: look, collections: [memory_anchors], operations: [get]}]
   slow:
     rules: [{id: all, collections: ["*"], operations: [read, write]}]
-    limits: {rate_per_s: 1, burst: 2, in_flight: 8}
+    limits: {rate_per_s: 1, burst: 2, in_flight: 8, payload_bytes: 16384}
 principals:
   mallku: {roles: [service]}
   other: {roles: [service]}
@@ -61,6 +64,13 @@ revoked: [banned]
 """
 COMPILED = CompiledPolicy(read_policy(POLICY, "policy"))
 LIMITS = AuditLimits(wait_s=WAIT_S, retry_s=RETRY_S, max_pending=50, refusals_per_minute=10)
+
+
+@dataclass
+class Trusted:
+    """Stands for a trust file; a test may put another trust in its place."""
+
+    trust: Trust = TRUST
 
 
 @dataclass
@@ -84,6 +94,7 @@ class Worker:
         max_writes: int = 16,
         sign_reads: bool = True,
         breaker_failures: int = 3,
+        refusals_per_s: int = 1_000_000,
     ) -> None:
         self.bus = SimulatedBus()
         self.trail, self.store = cluster.trail, cluster.store
@@ -91,15 +102,20 @@ class Worker:
         self.slots = Slots(total, COMPILED.limits, 0.05)
         self.seen = SeenIds(1_000)
         self.breaker = Breaker(breaker_failures, 0.05, time.monotonic)
+        self.cursors = Cursors(name, idle_s=30, life_s=600, clock=time.monotonic)
         self.pipeline = Pipeline(
             slots=self.slots,
-            identifier=Identifier(TRUST, COMPILED.is_revoked, max_tokens=100, skew_ms=SKEW_MS),
+            identifier=Identifier(
+                Trusted(TRUST), COMPILED.is_revoked, max_tokens=100, skew_ms=SKEW_MS
+            ),
             seen=self.seen,
             policy=lambda: COMPILED,
-            throttle=Throttle(time.monotonic),
+            refusals=Refusals(refusals_per_s, time.monotonic_ns),
+            throttle=Throttle(time.time_ns),
             audit=self.audit,
+            authorizer=Authorizer(QueryAuthorizer(self.store.collections_of)),
             executor=Executor(
-                self.store, self.breaker, max_reads=16, max_writes=max_writes, clock=unix_ms
+                self.store, self.breaker, self.cursors, Bulkheads(16, max_writes), clock=unix_ms
             ),
             replies=Replies(
                 self.bus,

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from mallku_contracts.errors import Busy, ForeignReplyInbox, InvalidSubject, MessageTooLarge
 from mallku_contracts.limits import MAX_COMMAND_BYTES
 from mallku_contracts.operations import OPERATIONS, Operation, Scope
 from mallku_contracts.policy import Limits
-from mallku_contracts.subjects import NO_COLLECTION, CommandSubject, is_name, is_own_inbox
+from mallku_contracts.subjects import (
+    CURSOR,
+    NEXT,
+    NO_COLLECTION,
+    CommandSubject,
+    is_name,
+    is_own_inbox,
+)
 from mallku_workers.message import Case, Message
 
 UNKNOWN_IN_FLIGHT: Final = 4
 """Commands under way for each principal that the policy does not know, commands."""
 
+_T = TypeVar("_T")
 _PRINCIPAL: Final = 3
 """Where in a command's subject the principal stands."""
 
@@ -38,13 +46,19 @@ def admit(case: Case) -> tuple[CommandSubject, Operation]:
     if operation is None:
         raise InvalidSubject(f"there is no operation {subject.operation!r}")
     case.operation = operation
+    if (subject.channel == CURSOR) != (operation.name == NEXT):
+        raise InvalidSubject(f"{NEXT} is asked for at the worker that holds the cursor")
     if (subject.collection == NO_COLLECTION) != (operation.scope is Scope.DATABASE):
         raise InvalidSubject(
             f"{operation.name} is about a {operation.scope}; the subject says otherwise"
         )
-    if len(message.data) > MAX_COMMAND_BYTES:
-        raise MessageTooLarge(f"a command has at most {MAX_COMMAND_BYTES} bytes")
+    _refuse_large(case, MAX_COMMAND_BYTES)
     return subject, operation
+
+
+def _refuse_large(case: Case, most: int) -> None:
+    if len(case.message.data) > most:
+        raise MessageTooLarge(f"a command has at most {most} bytes here")
 
 
 def _is_own_inbox(message: Message) -> bool:
@@ -56,6 +70,10 @@ def _is_own_inbox(message: Message) -> bool:
 
 class Slots:
     """Bounds what is under way: for each principal, then for the worker.
+
+    Nobody holds more slots than are free, so that however many one takes there is one for the next
+    (the dynamic thresholds of Choudhury and Hahne, 1998): alone up to half, two up to a third each.
+    Classes of operations that have an `in_flight` of their own are counted apart.
 
     Args:
         total: Commands under way in this worker.
@@ -73,32 +91,51 @@ class Slots:
         self._total = total
         self._limits = limits
         self._retry_after = retry_after
-        self._taken: Counter[str] = Counter()
+        self._taken: Counter[tuple[str, str]] = Counter()
+        self._held: Counter[str] = Counter()
         self.in_flight = 0
         self.turned_away = 0
 
     def take(self, case: Case, principal: str) -> None:
-        """Hold a slot until it is given back; `Busy` when there is none."""
+        """Hold a slot until it is given back.
+
+        Raises:
+            Busy: there is none.
+            MessageTooLarge: no command of this principal may be so large.
+        """
+        bound, key = UNKNOWN_IN_FLIGHT, (principal, "")
         limits = self._limits(principal)
-        bound = UNKNOWN_IN_FLIGHT if limits is None else limits.in_flight
-        if self._taken[principal] >= bound:
+        if limits is not None and case.operation is not None:
+            own = limits.of(case.operation.access)
+            bound = own.in_flight
+            if bound != limits.in_flight:
+                key = (principal, case.operation.access.value)
+            _refuse_large(case, own.payload_bytes)
+        taken = self._taken[key]
+        if taken >= bound:
             raise self._busy(f"{principal!r} has {bound} commands under way here")
-        if self.in_flight >= self._total:
+        if self._held[principal] >= self._total - self.in_flight:
             raise self._busy("this worker has no free slot")
-        self._taken[principal] += 1
+        self._taken[key] = taken + 1
+        self._held[principal] += 1
         self.in_flight += 1
-        case.slot = principal
+        case.slot = key
 
     def give_back(self, case: Case) -> None:
         """Free the slot that the case holds, if it holds one."""
-        principal, case.slot = case.slot, None
-        if principal is None:
+        key, case.slot = case.slot, None
+        if key is None:
             return
         self.in_flight -= 1
-        self._taken[principal] -= 1
-        if not self._taken[principal]:
-            del self._taken[principal]
+        _count_down(self._taken, key)
+        _count_down(self._held, key[0])
 
     def _busy(self, message: str) -> Busy:
         self.turned_away += 1
         return Busy(message, retry_after=self._retry_after)
+
+
+def _count_down(counts: Counter[_T], name: _T) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]

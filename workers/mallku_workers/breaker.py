@@ -12,7 +12,13 @@ from typing import Any, Final
 
 import pybreaker
 
-from mallku_contracts.errors import OutcomeUnknown, RequestError, StoreFailure, Unavailable
+from mallku_contracts.errors import (
+    OutcomeUnknown,
+    PermissionDenied,
+    RequestError,
+    StoreFailure,
+    Unavailable,
+)
 
 INFRASTRUCTURE: Final = (Unavailable, OutcomeUnknown, StoreFailure)
 """What counts as the store's failure; a refused document does not, it is an answer."""
@@ -73,7 +79,7 @@ class Breaker:
         except INFRASTRUCTURE:
             works = False
             raise
-        except RequestError:
+        except (RequestError, PermissionDenied):
             works = True
             raise
         finally:

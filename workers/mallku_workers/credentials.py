@@ -1,4 +1,4 @@
-"""The worker's own token, read again from its file while the worker runs."""
+"""What proves who is who, read again while the worker runs: its own token, and whom it trusts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,32 @@ from pathlib import Path
 import structlog
 
 from mallku_broker.files import load_token
+from mallku_broker.trust import TrustFile
 from mallku_contracts.errors import ConfigurationError, EnvelopeError
 from mallku_contracts.keys import PublicKey
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.tokens import REPLY_AUDIENCE, verify_token
-from mallku_contracts.trust import Trust
+from mallku_workers.identity import Trusting
 
 _LEEWAY_S = MAX_CLOCK_SKEW_MS / 1_000
 _log = structlog.get_logger("mallku.credentials")
 
 
-class TokenFile:
-    """A token that somebody else renews in a file.
+async def keep_trust(trust: TrustFile, reread_s: float) -> None:
+    """Look at the trust file every `reread_s` seconds until cancelled."""
+    while True:
+        await asyncio.sleep(reread_s)
+        if await asyncio.to_thread(trust.look):  # a slow disk holds no command up
+            _log.warning("trust_changed", issuers=sorted(trust.trust.issuers))
+
+
+def trust_complaint(text: str) -> None:
+    """Log what is wrong with a change of the trust."""
+    _log.warning("trust_not_taken", reason=text)
+
+
+class ReplyToken:
+    """The worker's own token, which somebody else renews in a file.
 
     Only one that clients can believe is taken: issued by somebody trusted, for replies, to the key
     that signs them, and not expired.
@@ -33,10 +47,10 @@ class TokenFile:
         ConfigurationError: naming the file and what is wrong with the token in it.
     """
 
-    def __init__(self, path: Path, key: PublicKey, trust: Trust, reread_s: float) -> None:
+    def __init__(self, path: Path, key: PublicKey, trusting: Trusting, reread_s: float) -> None:
         self._path = path
         self._key = key
-        self._trust = trust
+        self._trusting = trusting
         self._reread_s = reread_s
         self._token = self._read()
 
@@ -63,7 +77,7 @@ class TokenFile:
         try:
             identity = verify_token(
                 token,
-                self._trust,
+                self._trusting.trust,
                 audience=REPLY_AUDIENCE,
                 now_s=time.time(),
                 leeway_s=_LEEWAY_S,

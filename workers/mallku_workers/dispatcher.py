@@ -1,7 +1,8 @@
 """Takes commands off the bus, and lets go of them only when each has been answered.
 
 One subscription for each operation, in a queue group of its class, so that a command reaches one
-worker. Draining leaves the groups first, and then finishes what has already come.
+worker; and one of its own for pages of the cursors that this worker holds. Draining leaves the
+groups first, and then finishes what has already come.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import structlog
 from mallku_broker.connection import Listener
 from mallku_broker.permissions import READ_QUEUE, WRITE_QUEUE
 from mallku_contracts.operations import OPERATIONS
-from mallku_contracts.subjects import command_pattern
+from mallku_contracts.subjects import NEXT, command_pattern, cursor_pattern
 from mallku_workers.message import Message, unix_ms
 
 CUT_OFF_S: Final = 1.0
@@ -40,8 +41,11 @@ class Subscriber(Protocol):
 class Dispatcher:
     """Runs `handle` for each message, each in a task of its own; `handle` bounds how many."""
 
-    def __init__(self, bus: Subscriber, handle: Callable[[Message], Awaitable[None]]) -> None:
+    def __init__(
+        self, bus: Subscriber, handle: Callable[[Message], Awaitable[None]], worker: str
+    ) -> None:
         self._bus = bus
+        self._worker = worker
         self._handle = handle
         self._subscriptions: list[Any] = []
         self._under_way: set[asyncio.Task[None]] = set()
@@ -52,8 +56,13 @@ class Dispatcher:
         return len(self._under_way)
 
     async def start(self) -> None:
-        """Join the queue groups of every operation."""
+        """Join the queue groups of every operation, and listen for the pages of own cursors."""
+        self._subscriptions.append(
+            await self._bus.listen(cursor_pattern(self._worker), self._receive)
+        )
         for operation in OPERATIONS.values():
+            if operation.name == NEXT:
+                continue
             self._subscriptions.append(
                 await self._bus.listen(
                     command_pattern(operation.name),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from mallku_contracts.arguments import Arguments, Outcome
+from mallku_contracts.arguments import Next, Outcome
 from mallku_contracts.errors import (
     DeadlineExceeded,
     ExecutionError,
@@ -16,10 +17,11 @@ from mallku_contracts.errors import (
     Unavailable,
 )
 from mallku_contracts.operations import UNSUPPORTED, Operation
-from mallku_contracts.subjects import CommandSubject
 from mallku_workers.breaker import Breaker
 from mallku_workers.ledger import outcome, remember
 from mallku_workers.message import Deadline
+from mallku_workers.queries.cursors import Cursors
+from mallku_workers.request import Request
 from mallku_workers.stores.base import Done, LedgerClaim, Store, Work
 
 STORE_MARGIN_S: Final = 0.25
@@ -28,6 +30,14 @@ STORE_MARGIN_S: Final = 0.25
 _MS_PER_S: Final = 1_000
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Bulkheads:
+    """How many requests of each class the store works on at once, requests."""
+
+    max_reads: int
+    max_writes: int
 
 
 class Executor:
@@ -41,16 +51,17 @@ class Executor:
         self,
         store: Store,
         breaker: Breaker,
+        cursors: Cursors,
+        bulkheads: Bulkheads,
         *,
-        max_reads: int,
-        max_writes: int,
         clock: Callable[[], int],
     ) -> None:
         self._store = store
         self._breaker = breaker
+        self._cursors = cursors
         self._clock = clock
-        self._reads = asyncio.Semaphore(max_reads)
-        self._writes = asyncio.Semaphore(max_writes)
+        self._reads = asyncio.Semaphore(bulkheads.max_reads)
+        self._writes = asyncio.Semaphore(bulkheads.max_writes)
 
     def refuse_hopeless(self, operation: Operation, deadline: Deadline) -> None:
         """Refuse, before the trail is troubled, what cannot be carried out.
@@ -84,31 +95,48 @@ class Executor:
         return await self._ask(self._reads, deadline, recall, silent=_silent_read)
 
     async def execute(
-        self,
-        subject: CommandSubject,
-        operation: Operation,
-        arguments: Arguments,
-        claim: LedgerClaim | None,
-        deadline: Deadline,
+        self, request: Request, claim: LedgerClaim | None, deadline: Deadline
     ) -> Done:
-        """Step 9: carry out one operation.
+        """Step 9: carry out a request within its document rules.
 
         Raises:
             Unavailable, DeadlineExceeded: nothing was done.
             OutcomeUnknown: the store did not answer in time and may still have done it.
-            RequestError: the store refused, and nothing was done.
+            RequestError, PermissionDenied: the store refused, and nothing was done.
         """
 
         async def carry_out(left_s: float) -> Done:
-            if isinstance(arguments, Outcome):
-                return await outcome(self._store, subject, arguments)
-            ends_ms = min(self._clock() + int(left_s * _MS_PER_S), deadline.ends_ms)
-            place = (subject.database, subject.collection)
-            return await self._store.execute(Work(operation, *place, arguments, ends_ms, claim))
+            left_ms = int(left_s * _MS_PER_S)
+            ends_ms = min(self._clock() + min(left_ms, deadline.runtime_ms), deadline.ends_ms)
+            try:
+                return await self._carry_out(request, claim, ends_ms)
+            except DeadlineExceeded:
+                if left_ms <= deadline.runtime_ms:
+                    raise
+                raise _too_long(deadline.runtime_ms) from None
 
-        if operation.mutates:
+        if request.mutates:
             return await self._ask(self._writes, deadline, carry_out, silent=_silent_write)
         return await self._ask(self._reads, deadline, carry_out, silent=_silent_read)
+
+    async def _carry_out(self, request: Request, claim: LedgerClaim | None, ends_ms: int) -> Done:
+        subject, arguments, version = request.subject, request.arguments, request.policy.version
+        if isinstance(arguments, Outcome):
+            return await outcome(self._store, subject, arguments)
+        if isinstance(arguments, Next):
+            return await self._cursors.next(subject, arguments, version, ends_ms)
+        work = Work(
+            request.operation,
+            subject.database,
+            subject.collection,
+            arguments,
+            ends_ms,
+            claim,
+            request.rules,
+            request.query,
+            request.steps,
+        )
+        return self._cursors.keep(await self._store.execute(work), subject, version)
 
     async def _ask(
         self,
@@ -149,6 +177,13 @@ class Executor:
                 f"the caller's time was over {-left_s:.3f} s ago; nothing was done"
             )
         return left_s
+
+
+def _too_long(runtime_ms: int) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"the store may work on this for at most {runtime_ms} ms; nothing was done",
+        retryable=False,
+    )
 
 
 def _silent_write() -> ExecutionError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from mallku_contracts import codec
 from mallku_contracts.envelope import (
@@ -20,7 +20,6 @@ from mallku_contracts.errors import (
     PrincipalMismatch,
     Replayed,
     Revoked,
-    TokenExpired,
 )
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.subjects import CommandSubject
@@ -43,22 +42,32 @@ def open_command(
     return envelope, header
 
 
+class Trusting(Protocol):
+    """Knows whose tokens are believed now; `trust` is another object once that has changed."""
+
+    @property
+    def trust(self) -> Trust:
+        """The trust to judge by now."""
+        ...
+
+
 class Identifier:
     """Step 3: believes a token, and the signature made with the key that the token names.
 
-    Verified tokens are remembered by hash until they expire, at most `max_tokens` of them;
-    revocation is asked for every time.
+    Verified tokens are remembered by hash until the trust changes, at most `max_tokens` of them;
+    their times and revocation are asked for every time.
     """
 
     def __init__(
         self,
-        trust: Trust,
+        trusting: Trusting,
         is_revoked: Callable[[str], bool],
         *,
         max_tokens: int,
         skew_ms: int,
     ) -> None:
-        self._trust = trust
+        self._trusting = trusting
+        self._trust = trusting.trust
         self._is_revoked = is_revoked
         self._max_tokens = max_tokens
         self._leeway_s = skew_ms / _MS_PER_S
@@ -89,11 +98,12 @@ class Identifier:
         return identity
 
     def _identity(self, token: bytes, digest: bytes, now_s: float) -> Identity:
+        if self._trusting.trust is not self._trust:
+            self._trust = self._trusting.trust
+            self._verified.clear()
         known = self._verified.get(digest)
         if known is not None:
-            if now_s >= known.expires_at + self._leeway_s:
-                del self._verified[digest]
-                raise TokenExpired("the token's exp has passed")
+            known.check_times(now_s, self._leeway_s)
             return known
         identity = verify_token(
             token, self._trust, audience=COMMAND_AUDIENCE, now_s=now_s, leeway_s=self._leeway_s

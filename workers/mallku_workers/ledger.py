@@ -11,8 +11,8 @@ from typing import Final
 from mallku_contracts.arguments import Outcome
 from mallku_contracts.envelope import CommandHeader, fingerprint
 from mallku_contracts.identifiers import is_uuid7
-from mallku_contracts.operations import Operation
 from mallku_contracts.subjects import CommandSubject
+from mallku_workers.request import Request
 from mallku_workers.stores.base import Done, LedgerClaim, Store
 
 MADE_KEY_LIFE_MS: Final = 15 * 60 * 1_000
@@ -37,18 +37,17 @@ def _owner(principal: str) -> str:
     return hashlib.sha256(principal.encode()).hexdigest()[:_HALF]
 
 
-def make_claim(
-    subject: CommandSubject, operation: Operation, header: CommandHeader, body: bytes, now_ms: int
-) -> LedgerClaim | None:
+def make_claim(request: Request, header: CommandHeader, body: bytes) -> LedgerClaim | None:
     """The claim of a mutation; reads claim nothing."""
-    if not operation.mutates:
+    if not request.mutates:
         return None
+    subject = request.subject
     life = MADE_KEY_LIFE_MS if is_uuid7(header.idem) else NAMED_KEY_LIFE_MS
     return LedgerClaim(
         key=ledger_key(subject.principal, header.idem),
         fingerprint=fingerprint(subject, body),
         id=header.id,
-        expires_ms=now_ms + life,
+        expires_ms=request.now_ms + life,
     )
 
 

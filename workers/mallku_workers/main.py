@@ -17,31 +17,39 @@ import uvloop
 
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, Watcher, connect
+from mallku_broker.counters import Counters
 from mallku_broker.events import ConnectionEvent, EventKind
-from mallku_broker.files import load_signing_key, load_trust, read_text
+from mallku_broker.files import load_signing_key
 from mallku_broker.permissions import WORKER_INBOX_PREFIX
+from mallku_broker.requests import RequestMultiplexer
 from mallku_broker.streams import AUDIT
-from mallku_contracts.errors import ConfigurationError
-from mallku_contracts.policy import CompiledPolicy, PolicyError, read_policy
+from mallku_broker.trust import TrustFile
 from mallku_workers import logs
 from mallku_workers.admission import Slots
 from mallku_workers.audit import AuditLimits, AuditWriter
+from mallku_workers.authorization import Authorizer
 from mallku_workers.breaker import Breaker
-from mallku_workers.credentials import TokenFile
+from mallku_workers.credentials import ReplyToken, keep_trust, trust_complaint
 from mallku_workers.dispatcher import Dispatcher
-from mallku_workers.execution import Executor
+from mallku_workers.execution import Bulkheads, Executor
+from mallku_workers.governance import Governor
 from mallku_workers.heartbeat import Heartbeat
 from mallku_workers.identity import Identifier, SeenIds
 from mallku_workers.message import unix_ms
 from mallku_workers.pipeline import Pipeline
+from mallku_workers.queries.authorize import QueryAuthorizer
+from mallku_workers.queries.cursors import Cursors
 from mallku_workers.replies import Replies, WorkerIdentity
 from mallku_workers.settings import WorkerSettings
 from mallku_workers.stores.base import Store
 from mallku_workers.stores.embedded import EmbeddedStore
-from mallku_workers.throttle import Throttle
+from mallku_workers.throttle import Refusals, Throttle
 
 PARTING_S: Final = 2.0
 """How long the broker may take to say that it has everything, at the end, seconds."""
+
+CURSOR_SWEEP_S: Final = 1.0
+"""Between two looks for cursors that nobody asks for, seconds."""
 
 COLLECT_AFTER: Final = (50_000, 20, 50)
 """New containers before a search for cycles, then searches before older ones are searched too."""
@@ -98,36 +106,53 @@ async def run_worker(settings: WorkerSettings) -> None:
 async def _assemble(settings: WorkerSettings, instance: str, stack: AsyncExitStack) -> Dispatcher:
     """The recipe. What is put on the stack last is taken down first."""
     key = load_signing_key(settings.key_file)
-    trust = load_trust(settings.trust_file)
-    policy = load_policy(settings)
-    token = TokenFile(settings.token_file, key.public, trust, settings.token_reread_s)
+    trust = TrustFile(settings.trust_file, trust_complaint)
+    token = ReplyToken(settings.token_file, key.public, trust, settings.token_reread_s)
 
     bus = await _connect(settings, settings.bus_credentials, instance, stack)
     records = await _connect(settings, settings.records_credentials, instance, stack)
     acknowledgements = await stack.enter_async_context(
         AcknowledgementMultiplexer(records, expected_stream=AUDIT)
     )
+    asking = await stack.enter_async_context(RequestMultiplexer(records, records.inbox_prefix))
+    throttle = Throttle(time.time_ns, Counters(asking), workers=settings.expected_workers)
+    stack.push_async_callback(throttle.close)
 
     store = _store(settings)
     await store.start()
     stack.push_async_callback(store.stop)
     _in_background(stack, token.keep_fresh())
+    _in_background(stack, keep_trust(trust, settings.trust_reread_s))
 
     audit = AuditWriter(acknowledgements, instance, _audit_limits(settings), unix_ms)
     stack.push_async_callback(_flush, audit, settings.drain_s)
+    governor = await stack.enter_async_context(
+        Governor(records, audit, instance, settings.trust_file)
+    )
+    _in_background(stack, governor.govern())
+    cursors = Cursors(
+        instance,
+        idle_s=settings.cursor_idle_s,
+        life_s=settings.cursor_life_s,
+        clock=time.monotonic,
+    )
+    stack.push_async_callback(cursors.close)
+    _in_background(stack, cursors.keep_swept(CURSOR_SWEEP_S))
     pipeline = Pipeline(
-        slots=Slots(settings.max_in_flight, policy.limits, settings.busy_retry_ms / _MS_PER_S),
+        slots=Slots(settings.max_in_flight, governor.limits, settings.busy_retry_ms / _MS_PER_S),
         identifier=Identifier(
             trust,
-            policy.is_revoked,
+            governor.is_revoked,
             max_tokens=settings.max_tokens,
             skew_ms=settings.clock_skew_ms,
         ),
         seen=SeenIds(settings.max_seen_ids),
-        policy=lambda: policy,
-        throttle=Throttle(time.monotonic),
+        policy=lambda: governor.policy,
+        authorizer=Authorizer(QueryAuthorizer(store.collections_of)),
+        refusals=Refusals(settings.refusals_per_s, time.monotonic_ns),
+        throttle=throttle,
         audit=audit,
-        executor=_executor(settings, store),
+        executor=_executor(settings, store, cursors),
         replies=Replies(
             bus,
             WorkerIdentity(instance, key, lambda: token.current),
@@ -136,7 +161,7 @@ async def _assemble(settings: WorkerSettings, instance: str, stack: AsyncExitSta
         ),
         skew_ms=settings.clock_skew_ms,
     )
-    dispatcher = Dispatcher(bus, pipeline.handle)
+    dispatcher = Dispatcher(bus, pipeline.handle, instance)
     stack.push_async_callback(_drain, dispatcher, settings.drain_s)
     await dispatcher.start()
     await bus.flush()
@@ -152,23 +177,20 @@ def _audit_limits(settings: WorkerSettings) -> AuditLimits:
     )
 
 
-def _executor(settings: WorkerSettings, store: Store) -> Executor:
+def _executor(settings: WorkerSettings, store: Store, cursors: Cursors) -> Executor:
     breaker = Breaker(settings.breaker_failures, settings.breaker_reset_s, time.monotonic)
-    bounds = {"max_reads": settings.max_reads, "max_writes": settings.max_writes}
-    return Executor(store, breaker, clock=unix_ms, **bounds)
-
-
-def load_policy(settings: WorkerSettings) -> CompiledPolicy:
-    """Read and compile the policy file; `ConfigurationError` names file, line and column."""
-    text = read_text(settings.policy_file, "policy file")
-    try:
-        return CompiledPolicy(read_policy(text, str(settings.policy_file)))
-    except PolicyError as error:
-        raise ConfigurationError(f"the policy cannot be used:\n{error}") from None
+    bulkheads = Bulkheads(settings.max_reads, settings.max_writes)
+    return Executor(store, breaker, cursors, bulkheads, clock=unix_ms)
 
 
 def _store(settings: WorkerSettings) -> Store:
-    return EmbeddedStore(settings.store_directory, databases=settings.database_names)
+    names = settings.database_names
+    if settings.store == "arango":
+        # Whoever serves from the embedded store needs no driver.
+        from mallku_workers.stores.arango import ArangoSettings, ArangoStore
+
+        return ArangoStore(ArangoSettings(), databases=names)
+    return EmbeddedStore(settings.store_directory, databases=names)
 
 
 async def _connect(

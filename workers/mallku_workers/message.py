@@ -6,10 +6,12 @@ import time
 from dataclasses import dataclass, field
 
 from mallku_contracts.envelope import CommandHeader, Envelope
+from mallku_contracts.limits import MAX_COMMAND_LIFE_MS
 from mallku_contracts.operations import Operation
 from mallku_contracts.policy import Grant
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import Identity
+from mallku_workers.request import Request
 
 _US_PER_S = 1_000_000
 _MS_PER_S = 1_000
@@ -42,10 +44,14 @@ class Deadline:
     The budget is counted from receipt on the monotonic clock, so that a clock that is set does not
     stretch it. `ends_ms` is `exp` and the allowed difference of clocks: a caller whose clock is
     slow has as much time as others.
+
+    Attributes:
+        runtime_ms: How long the store may work on it, however patient the caller is.
     """
 
     ends_ms: int
     budget_ends_s: float
+    runtime_ms: int = MAX_COMMAND_LIFE_MS
 
     def left_s(self, now_ms: int, now_s: float) -> float:
         """Seconds that are left, negative when it has passed."""
@@ -61,11 +67,14 @@ class Case:
 
     Attributes:
         may_reply: The reply was asked for at the principal's own inbox.
+        held_back: The message was refused unseen.
         slot: In whose name a slot is held.
+        request: What the policy lets the command amount to.
         signed: The bytes that the signature has to cover, once they could be read.
         announced: The intent was sent, and may stand in the trail although nobody said so.
         intended: The intent stands in the trail.
         concluded: An outcome was written, and will be repeated until it stands.
+        outcome_bytes: What the record of the outcome has.
         steps: Microseconds that each step took.
     """
 
@@ -73,15 +82,18 @@ class Case:
     subject: CommandSubject | None = None
     operation: Operation | None = None
     may_reply: bool = False
-    slot: str | None = None
+    held_back: bool = False
+    slot: tuple[str, str] | None = None
     envelope: Envelope | None = None
     header: CommandHeader | None = None
     signed: bytes = b""
     identity: Identity | None = None
     grant: Grant | None = None
+    request: Request | None = None
     announced: bool = False
     intended: bool = False
     concluded: bool = False
+    outcome_bytes: int = 0
     steps: dict[str, int] = field(default_factory=dict)
     _step_began: float = field(default_factory=time.perf_counter)
 
@@ -93,10 +105,15 @@ class Case:
 
     @property
     def mutates(self) -> bool:
-        """Whether the command can have an effect."""
+        """Whether the command can have an effect; a query does not tell before it was read."""
+        if self.request is not None:
+            return self.request.mutates
         return self.operation is not None and self.operation.mutates
 
     def deadline(self, header: CommandHeader, skew_ms: int) -> Deadline:
         """When whoever signed `header` has given up, their clock being off by at most `skew_ms`."""
         budget_ends_s = self.message.received_s + header.budget / _MS_PER_S
-        return Deadline(header.exp + skew_ms, budget_ends_s)
+        runtime_ms = MAX_COMMAND_LIFE_MS
+        if self.grant is not None and self.operation is not None:
+            runtime_ms = self.grant.limits.of(self.operation.access).runtime_ms
+        return Deadline(header.exp + skew_ms, budget_ends_s, runtime_ms)

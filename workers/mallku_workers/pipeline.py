@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from mallku_contracts.arguments import read_arguments
 from mallku_contracts.errors import (
     Busy,
     InternalError,
@@ -21,12 +20,14 @@ from mallku_contracts.errors import (
 from mallku_contracts.policy import CompiledPolicy
 from mallku_workers.admission import Slots, admit
 from mallku_workers.audit import AuditWriter
+from mallku_workers.authorization import Authorizer
 from mallku_workers.execution import Executor
 from mallku_workers.identity import Identifier, SeenIds, open_command, read_body
 from mallku_workers.ledger import make_claim
 from mallku_workers.message import Case, Message
 from mallku_workers.replies import Replies, failure, success
-from mallku_workers.throttle import Throttle
+from mallku_workers.revealing import reveal
+from mallku_workers.throttle import Refusals, Throttle
 
 _log = structlog.get_logger("mallku.pipeline")
 
@@ -39,6 +40,8 @@ class Pipeline:
     identifier: Identifier
     seen: SeenIds
     policy: Callable[[], CompiledPolicy]
+    authorizer: Authorizer
+    refusals: Refusals
     throttle: Throttle
     audit: AuditWriter
     executor: Executor
@@ -56,8 +59,11 @@ class Pipeline:
         answer: MallkuError | None = None
         try:
             try:
-                # 1. admit: size, subject, inbox, a free slot
+                # 1. admit: size, subject, inbox, who was refused too often, a free slot
                 subject, operation = admit(case)
+                self.refusals.hold_back(case, subject.principal)
+                widest = self.policy().limits(subject.principal)
+                self.throttle.refuse_early(subject.principal, operation.access, widest)
                 self.slots.take(case, subject.principal)
                 case.passed("admit")
 
@@ -73,21 +79,22 @@ class Pipeline:
                 # 4. replay: this worker has not seen this transmission
                 self.seen.refuse_replay(subject.principal, header, message.received_ms)
 
-                # 5. authorize: policy, then the arguments against their model
-                grant = self.policy().decide(
-                    subject, operation, roles=identity.roles, issuer=identity.issuer
+                # 5. authorize: policy, arguments, document rules, everything it is made of
+                request = await self.authorizer.authorize(
+                    case, self.policy(), subject, identity, body
                 )
-                case.grant = grant
-                arguments = read_arguments(operation.arguments, body)
                 case.passed("authorize")
 
-                # 6. throttle: the principal's rate
-                self.throttle.take(subject.principal, grant.limits)
+                # 6. throttle: the principal's rates, over all workers
+                await self.throttle.take(
+                    subject.principal, operation.access, request.grant.limits, len(message.data)
+                )
+                case.passed("throttle")
 
                 # 7. remember: what an earlier attempt of the same command already did
                 deadline = case.deadline(header, self.skew_ms)
                 self.executor.refuse_hopeless(operation, deadline)
-                claim = make_claim(subject, operation, header, envelope.body, message.received_ms)
+                claim = make_claim(request, header, envelope.body)
                 done = await self.executor.remember(
                     subject.database, claim, header.attempt, deadline
                 )
@@ -99,20 +106,21 @@ class Pipeline:
 
                 # 9. execute: effect and ledger entry in one commit
                 if done is None:
-                    done = await self.executor.execute(
-                        subject, operation, arguments, claim, deadline
-                    )
+                    done = await self.executor.execute(request, claim, deadline)
                 case.passed("execute")
 
                 # 10. audit outcome: a mutation waits for its receipt
-                reply = success(done, await self.audit.done(case, done))
+                receipt = await self.audit.done(case, done)
+                reply = success(reveal(done, request), receipt)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever happens, the caller is told
                 answer = _coded(case, error)
+                self.refusals.count(case, answer)
                 await self._record(case, answer)
                 reply = failure(answer)
 
             # 11. reply: signed, to the caller's own inbox and nowhere else
             await self.replies.send(case, reply, answer)
+            self.throttle.charge(case, len(reply))
         finally:
             self.slots.give_back(case)
 

@@ -109,7 +109,9 @@ class Replies:
             await self._bus.relief()
 
     def _post(self, case: Case, body: bytes, error: MallkuError | None) -> None:
-        data = self._seal(case, body, signs=case.mutates or self._sign_reads or error is not None)
+        data = self._seal(
+            case, body, signs=_must_sign(case) or self._sign_reads or error is not None
+        )
         self._bus.post(case.message.reply, data, header=_header(error))
 
     def _seal(self, case: Case, body: bytes, *, signs: bool) -> bytes:
@@ -178,3 +180,8 @@ def _header(error: MallkuError | None) -> bytes:
     return encode_headers(
         {"Nats-Service-Error": text, "Nats-Service-Error-Code": str(error.number)}
     )
+
+
+def _must_sign(case: Case) -> bool:
+    """Whether a reply is signed whatever the setting: the client cannot tell what a query does."""
+    return case.operation is None or case.operation.may_mutate

@@ -29,7 +29,6 @@ class WorkerSettings(BaseSettings):
     key_file: Path = Field(description="The worker's signing key, PKCS#8 PEM")
     token_file: Path = Field(description="The worker's token, read again before it expires")
     trust_file: Path = Field(description="Issuers whose tokens are believed")
-    policy_file: Path = Field(description="The policy, YAML")
 
     tls_ca: Path | None = Field(default=None, description="Authority of the broker's certificate")
     tls_cert: Path | None = Field(default=None, description="The worker's own certificate")
@@ -39,7 +38,7 @@ class WorkerSettings(BaseSettings):
         default=None, ge=0, description="Descriptor of the pipe to the supervisor"
     )
 
-    store: Literal["embedded"] = Field(default="embedded", description="Which store executes")
+    store: Literal["embedded", "arango"] = Field(default="embedded", description="Which store executes")
     store_directory: Path = Field(
         default=Path("store"), description="Where the embedded store keeps its files"
     )
@@ -81,6 +80,18 @@ class WorkerSettings(BaseSettings):
         le=100_000,
         description="Refusals with a record each, per principal and minute; the rest are summed up",
     )
+    refusals_per_s: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="Refusals of a principal in a second, after which it waits unseen; 5 s at once",
+    )
+    expected_workers: int = Field(
+        default=4,
+        ge=1,
+        le=1_000,
+        description="Among how many a rate is shared while its counters are silent, workers",
+    )
     breaker_failures: int = Field(
         default=5, ge=1, le=1_000, description="Failures in a row that open the breaker, failures"
     )
@@ -94,11 +105,20 @@ class WorkerSettings(BaseSettings):
         default=True,
         description="Sign the results of reads too; replies to mutations and errors always are",
     )
+    cursor_idle_s: float = Field(
+        default=30.0, gt=0, le=3_600, description="A cursor that nobody asks for is kept, seconds"
+    )
+    cursor_life_s: float = Field(
+        default=600.0, gt=0, le=86_400, description="A cursor is kept at most, seconds"
+    )
     drain_s: float = Field(
         default=10.0, gt=0, le=300, description="To finish what is under way at the end, seconds"
     )
     token_reread_s: float = Field(
         default=30.0, gt=0, le=3_600, description="Between two looks at the token file, seconds"
+    )
+    trust_reread_s: float = Field(
+        default=1.0, gt=0, le=3_600, description="Between two looks at the trust file, seconds"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severe line that is written"

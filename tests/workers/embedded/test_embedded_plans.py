@@ -14,6 +14,7 @@ from mallku_workers.stores.base import Work
 from mallku_workers.stores.embedded.catalog import load_catalog
 from mallku_workers.stores.embedded.matching import make_plan
 from tests.stores.calling import Caller, make_work, now_ms
+from tests.stores.ruled import make_rules
 
 
 @pytest.fixture
@@ -69,6 +70,34 @@ def test_the_query_plan_shows_the_index(
             assert plan.index is not None
             assert plan.collection.index_name(plan.index) in step
             assert index in step
+
+
+@pytest.mark.parametrize(
+    ("where", "filters", "column"),
+    [
+        ({"n": {"<": 1}}, {"u": 1}, "u"),
+        ({"u": "me"}, {}, "u"),
+        ({"all": [{"n": 1}, {"u": "me"}]}, {"other": 1}, "u"),
+        ({"u": "me"}, {"_key": "k"}, None),
+        ({"any": [{"u": "me"}, {"u": "you"}]}, {}, None),
+        ({"u": {"!=": "me"}}, {}, None),
+        ({"not": {"u": "me"}}, {}, None),
+    ],
+)
+def test_a_rule_leaves_a_filter_its_index_and_may_lend_its_own(
+    connection: sqlite3.Connection,
+    where: dict[str, Any],
+    filters: dict[str, Any],
+    column: str | None,
+) -> None:
+    """What a filter or a rule says must be equal is looked up; the rule decides in the end."""
+    collection = load_catalog(connection).collection("people")
+    plan = make_plan(collection, filters, make_rules(where))
+    assert (plan.index and plan.index.fields) == (column and (column,))
+    assert not plan.exact
+    shown = make_rules(where).where
+    for document in ({"n": 1, "u": "me"}, {"n": 0, "u": "you"}, {}):
+        assert shown is None or not plan.matches(document) or shown.matches(document)
 
 
 async def test_no_text_of_a_caller_becomes_sql(people: Caller, directory: Path) -> None:

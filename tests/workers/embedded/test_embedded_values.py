@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mallku_workers.stores.embedded import EmbeddedStore
+from mallku_workers.stores.embedded.collation import compare_text
 from mallku_workers.stores.embedded.revisions import FIRST_TICK, revision
 from mallku_workers.stores.embedded.values import AFTER_PREFIX, inverted, order_key
 from tests.stores.calling import Caller
@@ -46,10 +47,12 @@ def compare(one: Any, other: Any) -> int:
     if isinstance(one, list):
         return compare_each(zip_longest(one, other))
     if isinstance(one, dict):
-        names = sorted({*one, *other})
+        names = sorted({*one, *other}, key=cmp_to_key(compare_text))
         return compare_each((one.get(name), other.get(name)) for name in names)
     if one is None or isinstance(one, bool):
         return 0
+    if isinstance(one, str):
+        return compare_text(one, other)
     return int(one > other) - int(one < other)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from mallku_contracts.audit import Record
 from mallku_contracts.errors import MallkuError
 from mallku_contracts.limits import MAX_RECORD_BYTES
+from mallku_contracts.policy import DocumentRules
 from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
 from mallku_workers.message import Case
 from mallku_workers.stores.base import Done, Effect
@@ -34,19 +35,41 @@ def known(case: Case) -> dict[str, Any]:
     if header:
         fields["attempt"] = header.attempt
     if identity:
-        fields |= {"kid": identity.key.kid, "roles": tuple(sorted(identity.roles))}
+        fields |= {"kid": identity.key.kid, "issuer": identity.issuer}
+        fields["roles"] = tuple(sorted(identity.roles))
     if grant:
         fields |= {"policy": grant.policy_version, "rule": grant.rule}
     return fields
 
 
 def asked(case: Case) -> dict[str, Any]:
-    """The signed bytes themselves and the key that verifies them; never the token."""
+    """The signed bytes themselves and the key that verifies them; never the token.
+
+    For a mutation also what it is held to: with both, what it becomes can be worked out again.
+    """
     envelope, identity = case.envelope, case.identity
     if envelope is None or identity is None:
         return {}
     parts = (envelope.protected, envelope.body, envelope.signature, identity.key.raw)
-    return {"command": parts}
+    request = case.request
+    if request is None or request.rules is None or not request.mutates:
+        return {"command": parts}
+    return {"command": parts, "bound": bound(request.rules)}
+
+
+def bound(rules: DocumentRules) -> dict[str, Any]:
+    """Document rules under the policy's names, `where` as AQL over `document` with its values."""
+    described: dict[str, Any] = {
+        "set": dict(rules.forced),
+        "hide": [".".join(path) for path in rules.hidden],
+        "max_affected": rules.max_affected,
+        "schema": rules.schema is not None,
+        "immutable": rules.immutable,
+    }
+    if rules.where is not None:
+        text, values = rules.where.to_aql("document", "b")
+        described["where"] = {"aql": text, "values": values}
+    return {name: value for name, value in described.items() if value}
 
 
 def came_of(done: Done) -> dict[str, Any]:
@@ -59,8 +82,10 @@ def came_of(done: Done) -> dict[str, Any]:
 
 
 def went_wrong(error: MallkuError) -> dict[str, Any]:
-    """Which error ended a command."""
-    return {"code": error.code, "number_of": error.number}
+    """Which error ended a command, and by which policy, where the policy refused it."""
+    fields: dict[str, Any] = {"code": error.code, "number_of": error.number}
+    version = (error.details or {}).get("policy_version")
+    return fields if version is None else fields | {"policy": version}
 
 
 def _effects(effects: Iterable[Effect]) -> Iterable[dict[str, Any]]:

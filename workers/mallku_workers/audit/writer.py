@@ -141,12 +141,25 @@ class AuditWriter:
         A refusal that ends an intent which may stand in the trail is never summed up: it is what
         says that nothing was executed.
         """
-        if self._minute is None:
-            self._minute = asyncio.get_running_loop().call_later(MINUTE_S, self._end_minute)
-        principal = subject_of(case).principal
-        if case.announced or self._floods.passes(principal, room=self._has_room):
+        if self._passes(subject_of(case).principal, announced=case.announced):
             record = self._record("denied", **known(case), **went_wrong(error))
             self._write_until_acknowledged(subject_of(case), record, record.pack())
+
+    def administrative(self, subject: CommandSubject, kind: str, **fields: Any) -> None:
+        """Put a record about the gateway itself on the trail; nobody waits for it.
+
+        Refusals are summed up by the minute when they come in floods.
+        """
+        if kind != "denied" or self._passes(subject.principal, announced=False):
+            names = {"id": "", "principal": subject.principal, "subject": ""}
+            record = self._record(kind, **(names | fields))
+            self._write_until_acknowledged(subject, record, record.pack())
+
+    def _passes(self, principal: str, *, announced: bool) -> bool:
+        """Whether a refusal gets a record of its own; begins the minute that it counts in."""
+        if self._minute is None:
+            self._minute = asyncio.get_running_loop().call_later(MINUTE_S, self._end_minute)
+        return announced or self._floods.passes(principal, room=self._has_room)
 
     def _end_minute(self) -> None:
         self._minute = None
@@ -174,6 +187,7 @@ class AuditWriter:
 
     async def _outcome(self, case: Case, record: Record) -> Receipt | None:
         data = pack_fitting(record)
+        case.outcome_bytes = len(data)
         first_try = self._write_until_acknowledged(subject_of(case), record, data)
         if not case.mutates:
             return None

@@ -6,14 +6,16 @@ ArangoDB's semantics, at most once for a ledger claim, and not after the deadlin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from mallku_contracts.arguments import Arguments
+from mallku_contracts.aql.tree import Query
+from mallku_contracts.arguments import Aql, Arguments
 from mallku_contracts.errors import IdempotencyConflict
 from mallku_contracts.operations import Operation
+from mallku_contracts.policy import DocumentRules
 
 
 class Durability(IntEnum):
@@ -67,12 +69,73 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class RunnableQuery:
+    """A query that was parsed, checked and authorized.
+
+    Attributes:
+        binds: All bind values, those that the policy sets included.
+        modifies: It can change documents.
+        max_rows: Rows that it may return altogether.
+        may_read: Whether documents that are only met on the way, such as a traversal's vertices,
+            may come from a collection; None lets them come from all.
+    """
+
+    tree: Query
+    binds: dict[str, Any]
+    arguments: Aql
+    modifies: bool
+    max_rows: int
+    may_read: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryCollections:
+    """What a query uses: collections read, and for each that is changed the write operations."""
+
+    reads: frozenset[str]
+    writes: Mapping[str, frozenset[str]]
+
+
+class QueryPage(NamedTuple):
+    """Some rows of a query, and whether there are more."""
+
+    rows: list[Any]
+    more: bool
+
+
+class StoreCursor(Protocol):
+    """The rows of a query that were not fetched yet; one call at a time."""
+
+    async def fetch(self, deadline_ms: int) -> QueryPage:
+        """The next page. After an error nothing can be fetched any more."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what the rows need in the store."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One write of a transaction, with the rules that hold for its documents."""
+
+    operation: Operation
+    collection: str
+    arguments: Arguments
+    rules: DocumentRules | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """One operation for the store to carry out.
 
     Attributes:
         deadline_ms: After this time of the store's clock nothing may begin, Unix milliseconds.
         claim: Present for mutations alone.
+        rules: What holds for every document that is read or written, as `stores.rules` applies it;
+            None restricts nothing. Results are concealed later, when they are replied.
+        query: What `aql` runs; None for every other operation.
+        steps: What `transaction` does, all or nothing.
     """
 
     operation: Operation
@@ -81,6 +144,9 @@ class Work:
     arguments: Arguments
     deadline_ms: int
     claim: LedgerClaim | None = None
+    rules: DocumentRules | None = None
+    query: RunnableQuery | None = None
+    steps: Sequence[Step] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +169,14 @@ class Done:
         effects: One for each document touched, in commit order; empty for reads.
         position: Where the commit stands among all commits of the store; None for reads.
         replayed: The earlier transmission whose entry answered, when this one did nothing.
+        cursor: The rest of a query's rows, for whoever answers to keep or to close.
     """
 
     result: Any
     effects: Sequence[Effect] = field(default_factory=tuple)
     position: int | None = None
     replayed: str | None = None
+    cursor: StoreCursor | None = None
 
 
 class Store(Protocol):
@@ -139,6 +207,13 @@ class Store(Protocol):
 
     async def execute(self, work: Work) -> Done:
         """Carry out one operation, its effect and its ledger entry in one commit."""
+        ...
+
+    async def collections_of(self, database: str, query: RunnableQuery) -> QueryCollections:
+        """The collections that a query would use, named graphs spelled out; nothing is run.
+
+        Raises `Unavailable`, and `InvalidQuery` or `CollectionNotFound` where it cannot run.
+        """
         ...
 
     async def recall(self, database: str, key: str, *, settled: bool = False) -> LedgerEntry | None:

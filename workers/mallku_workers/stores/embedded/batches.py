@@ -11,7 +11,7 @@ from typing import Any
 
 from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Reference
-from mallku_contracts.errors import DocumentError, InvalidArguments
+from mallku_contracts.errors import DocumentError, InvalidArguments, PermissionDenied
 from mallku_contracts.results import BatchResult, WriteResult
 from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.documents import locate, own_key
@@ -71,7 +71,7 @@ def _each(
         session.check_deadline()
         try:
             results.append(write(document))
-        except (DocumentError, InvalidArguments) as error:
+        except (DocumentError, InvalidArguments, PermissionDenied) as error:
             results.append({"error": error.to_wire()})
     return results
 

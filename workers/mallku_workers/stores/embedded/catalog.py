@@ -183,6 +183,21 @@ class Graph:
     edge_definitions: tuple[EdgeDefinition, ...]
     orphan_collections: tuple[str, ...] = ()
 
+    @property
+    def vertices(self) -> frozenset[str]:
+        """The collections that its edges connect."""
+        return frozenset(
+            name
+            for one in self.edge_definitions
+            for name in (*one.from_vertex_collections, *one.to_vertex_collections)
+        )
+
+    @property
+    def members(self) -> frozenset[str]:
+        """All of its collections."""
+        edges = {one.edge_collection for one in self.edge_definitions}
+        return self.vertices | edges | set(self.orphan_collections)
+
 
 @dataclass(frozen=True)
 class Catalog:

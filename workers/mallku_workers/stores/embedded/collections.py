@@ -12,7 +12,7 @@ from typing import Final
 from mallku_contracts import arguments as a
 from mallku_contracts.errors import CollectionExists, InvalidArguments, ReservedName
 from mallku_contracts.limits import MAX_NAME_CHARS
-from mallku_contracts.policy.model import is_reserved
+from mallku_contracts.policy.closed import is_reserved
 from mallku_contracts.results import CollectionDescription, CollectionInfo
 from mallku_workers.stores.embedded.catalog import Catalog, Collection
 from mallku_workers.stores.embedded.session import Session
@@ -26,10 +26,7 @@ def create_collection(session: Session, name: str, arguments: a.CreateCollection
     Raises:
         CollectionExists, InvalidArguments, ReservedName
     """
-    if is_reserved(name):
-        raise ReservedName(f"{name}: names that begin with _ or mallku_ belong to the gateway")
-    if not _NAME.fullmatch(name):
-        raise InvalidArguments(f"{name!r:.80} cannot be a collection's name: begin with a letter")
+    check_new_name(name)
     if name in session.catalog.collections:
         raise CollectionExists(f"there is a collection {name} already", details={"name": name})
     collection = Collection(session.next_tick(), name, arguments.edge, numeric_keys=False)
@@ -44,6 +41,18 @@ def create_collection(session: Session, name: str, arguments: a.CreateCollection
             session.connection.execute(collection.create_index_sql(index))
     session.change_catalog()
     return _info(collection)
+
+
+def check_new_name(name: str) -> None:
+    """Refuse a name that no new collection may have.
+
+    Raises:
+        InvalidArguments, ReservedName
+    """
+    if is_reserved(name):
+        raise ReservedName(f"{name}: names that begin with _ or mallku_ belong to the gateway")
+    if not _NAME.fullmatch(name):
+        raise InvalidArguments(f"{name!r:.80} cannot be a collection's name: begin with a letter")
 
 
 def drop_collection(session: Session, name: str, arguments: a.DropCollection) -> bool:
@@ -79,12 +88,9 @@ def list_collections(catalog: Catalog) -> list[CollectionInfo]:
     return [_info(collection) for _, collection in sorted(catalog.collections.items())]
 
 
-def describe_collection(
-    connection: sqlite3.Connection, collection: Collection
-) -> CollectionDescription:
+def describe_collection(collection: Collection, count: int) -> CollectionDescription:
     """A collection, its kind and its size."""
     indexes = 1 + int(collection.edge) + len(collection.persistent)
-    count = count_documents(connection, collection)
     return {**_info(collection), "count": count, "indexes": indexes}
 
 

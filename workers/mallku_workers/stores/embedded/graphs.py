@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from mallku_contracts import arguments as a
 from mallku_contracts.errors import (
@@ -64,19 +64,13 @@ def _check(graph: Graph) -> None:
     for one in graph.edge_definitions:
         if not one.from_vertex_collections or not one.to_vertex_collections:
             raise InvalidArguments(f"edge_definitions: {one.edge_collection!r:.80} has no vertices")
-    for orphan in set(graph.orphan_collections) & {*_vertices(graph), *edges}:
+    for orphan in set(graph.orphan_collections) & {*graph.vertices, *edges}:
         raise InvalidArguments(f"orphan_collections: {orphan!r:.80} belongs to an edge definition")
-
-
-def _vertices(graph: Graph) -> Iterator[str]:
-    for one in graph.edge_definitions:
-        yield from one.from_vertex_collections
-        yield from one.to_vertex_collections
 
 
 def _make_missing(session: Session, graph: Graph) -> None:
     _make(session, (one.edge_collection for one in graph.edge_definitions), edge=True)
-    _make(session, (*_vertices(graph), *graph.orphan_collections), edge=False)
+    _make(session, sorted(graph.vertices | set(graph.orphan_collections)), edge=False)
 
 
 def _make(session: Session, names: Iterable[str], *, edge: bool) -> None:

@@ -5,42 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from mallku_contracts.errors import NotSupported
 from mallku_workers.stores.base import Work
 from mallku_workers.stores.embedded import (
-    batches,
     collections,
     graphs,
     indexes,
-    matchwrites,
-    writes,
+    queries,
+    transactions,
 )
 from mallku_workers.stores.embedded.batches import named_keys
-from mallku_workers.stores.embedded.catalog import Collection
+from mallku_workers.stores.embedded.document_writes import SEVERAL, SINGLE, write_documents
 from mallku_workers.stores.embedded.session import Session
 
-DocumentWrite = Callable[[Session, Collection, Any], Any]
 CatalogWrite = Callable[[Session, str, Any], Any]
-
-SINGLE: Final[dict[str, DocumentWrite]] = {
-    "insert": writes.insert,
-    "update": writes.update,
-    "replace": writes.replace,
-    "delete": writes.delete,
-}
-"""Writes of one document: they cannot fail half-way."""
-
-SEVERAL: Final[dict[str, DocumentWrite]] = {
-    "insert-many": batches.insert_many,
-    "update-many": batches.update_many,
-    "replace-many": batches.replace_many,
-    "delete-many": batches.delete_many,
-    "update-match": matchwrites.update_match,
-    "replace-match": matchwrites.replace_match,
-    "delete-match": matchwrites.delete_match,
-    "upsert": matchwrites.upsert,
-}
-"""Writes that can fail after they wrote something."""
+WorkWrite = Callable[[Session, Work], Any]
 
 CATALOG: Final[dict[str, CatalogWrite]] = {
     "create-collection": collections.create_collection,
@@ -53,6 +31,12 @@ CATALOG: Final[dict[str, CatalogWrite]] = {
 }
 """Changes of tables."""
 
+TOGETHER: Final[dict[str, WorkWrite]] = {
+    "aql": queries.modify,
+    "transaction": transactions.transaction,
+}
+"""Changes of several documents, of one or more collections, that are made or not made as one."""
+
 
 def carry_out(session: Session, work: Work) -> Any:
     """Carry out one mutation within the transaction; its result."""
@@ -60,10 +44,10 @@ def carry_out(session: Session, work: Work) -> Any:
     change = CATALOG.get(name)
     if change is not None:
         return change(session, work.collection, work.arguments)
-    write = SINGLE.get(name) or SEVERAL.get(name)
-    if write is None:
-        raise NotSupported(f"{name} is not supported by the embedded store")
-    return write(session, session.catalog.collection(work.collection), work.arguments)
+    together = TOGETHER.get(name)
+    if together is not None:
+        return together(session, work)
+    return write_documents(session, name, work.collection, work.arguments)
 
 
 def needs_savepoint(session: Session, work: Work) -> bool:
@@ -73,7 +57,7 @@ def needs_savepoint(session: Session, work: Work) -> bool:
     in memory. What is left is tables, and several rows under a unique index.
     """
     name = work.operation.name
-    if name in CATALOG:
+    if name in CATALOG or name in TOGETHER:
         return True
     collection = session.catalog.collections.get(work.collection)
     return name in SEVERAL and collection is not None and collection.unique

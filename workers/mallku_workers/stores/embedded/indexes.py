@@ -37,7 +37,7 @@ def create_index(session: Session, name: str, arguments: a.CreateIndex) -> Index
     """
     collection = session.catalog.collection(name)
     fields = tuple(arguments.fields)
-    _check(fields, arguments.name)
+    check_definition(fields, arguments.name)
     for known in collection.persistent:
         if (known.fields, known.unique, known.sparse) == (
             fields,
@@ -54,7 +54,8 @@ def create_index(session: Session, name: str, arguments: a.CreateIndex) -> Index
     return {**_info(collection, index), "new": True}
 
 
-def _check(fields: tuple[str, ...], name: str | None) -> None:
+def check_definition(fields: tuple[str, ...], name: str | None) -> None:
+    """Refuse an index over these fields, or of this name; `InvalidIndex` says why."""
     if len(set(fields)) != len(fields):
         raise InvalidIndex("the index names a field twice")
     for field in fields:

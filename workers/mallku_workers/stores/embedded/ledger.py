@@ -107,7 +107,7 @@ class Ledger:
         """Write down that `claim` is finished."""
         packed = pack_trusted(result)
         if len(packed) > self._settings.ledger_body_bytes:
-            packed = pack_trusted(_without_bodies(result))
+            packed = pack_trusted(without_bodies(result))
         self._known[claim.key] = StoredEntry(claim.key, claim.fingerprint, claim.id, packed)
         digest = self._digests[claim.key]
         self._added.append(
@@ -125,9 +125,10 @@ class Ledger:
         self._added.clear()
 
 
-def _without_bodies(result: Any) -> Any:
+def without_bodies(result: Any) -> Any:
+    """A result without the documents in it, which can be read again."""
     if isinstance(result, list):
-        return [_without_bodies(entry) for entry in result]
+        return [without_bodies(entry) for entry in result]
     if isinstance(result, dict):
         return {name: value for name, value in result.items() if name not in _BODIES}
     return result

@@ -15,6 +15,7 @@ from mallku_workers.stores.embedded.matching import make_plan, search
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS
 from mallku_workers.stores.embedded.session import Session
 from mallku_workers.stores.embedded.writes import insert_new
+from mallku_workers.stores.rules import refuse_more
 
 Way = Literal["insert", "update", "replace"]
 """Which way an upsert went."""
@@ -85,13 +86,14 @@ def _matches(
     found: list[Document] = []
     if limit == 0:
         return found
-    plan = make_plan(collection, filters)
+    plan = make_plan(collection, filters, session.rules)
     chunk = min(limit or most, most, CHUNK_DOCUMENTS)
     with session.searching():
         check = partial(session.check_deadline, now=True)
         for row in search(session.connection, plan, chunk=chunk, check=check):
             if len(found) == most:
                 raise ResultTooLarge(f"more than {most} documents match; set a limit")
+            refuse_more(session.rules, len(found) + 1)
             found.append(session.note(collection, row))
             if len(found) == limit:
                 break
@@ -109,11 +111,9 @@ def _change(
         return old
     new = patched(collection, old, patch, keep_none=options.keep_none, merge=options.merge)
     new["_rev"] = session.next_revision()
-    session.put(collection, old, new)
-    return new
+    return session.put(collection, old, new)
 
 
 def _replace(session: Session, collection: Collection, old: Document, body: Document) -> Document:
     new = whole(collection, old["_key"], session.next_revision(), body)
-    session.put(collection, old, new)
-    return new
+    return session.put(collection, old, new)

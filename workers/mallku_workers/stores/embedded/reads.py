@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Document
 from mallku_contracts.errors import InvalidArguments, ResultTooLarge
-from mallku_contracts.results import Page
+from mallku_contracts.policy import DocumentRules
+from mallku_contracts.results import CollectionDescription, Page
 from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.collections import count_documents
+from mallku_workers.stores.embedded.collections import count_documents, describe_collection
 from mallku_workers.stores.embedded.documents import check_revision, is_key, locate
 from mallku_workers.stores.embedded.matching import Plan, make_plan, search
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_document
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from mallku_workers.stores.embedded.values import inverted, lookup, order_key, parse_path
+from mallku_workers.stores.rules import sees
 
 _EMPTY: Page = {"documents": [], "more": False, "after": None}
 
@@ -32,11 +34,13 @@ class Snapshot:
 
     Attributes:
         check: Raises `DeadlineExceeded` when the caller's time is over.
+        rules: What is to be seen; None shows everything.
     """
 
     connection: sqlite3.Connection
     settings: EmbeddedSettings
     check: Callable[[], None]
+    rules: DocumentRules | None = None
 
 
 @dataclass(slots=True)
@@ -54,13 +58,17 @@ class Lookups:
             some = keys[start : start + CHUNK_DOCUMENTS]
             self.rows |= gather_keys(self.connection, self.collection, some)
 
-    def get(self, key: str, arguments: a.Get) -> Document | None:
+    def get(
+        self, key: str, arguments: a.Get, rules: DocumentRules | None = None
+    ) -> Document | None:
         """One document, an own copy for each who asks; `RevisionMismatch` where that was asked."""
         row = self.rows.get(key)
         if row is None:
             return None
         document = row.document or read_document(self.connection, self.collection, key)
         if document is None:  # large, and removed while we came back for it
+            return None
+        if not sees(rules, document):
             return None
         if arguments.check_rev:
             _, own_rev = locate(self.collection, arguments.document)
@@ -82,24 +90,32 @@ def get_many(snapshot: Snapshot, collection: Collection, arguments: a.GetMany) -
         some = known[start : start + CHUNK_DOCUMENTS]
         rows = gather_keys(snapshot.connection, collection, some)
         for key in some:
-            if key in rows:
+            if key not in rows:
+                continue
+            document = rows[key].read(snapshot.connection, collection)
+            if sees(snapshot.rules, document):
                 size += rows[key].size
                 _check_size(snapshot, size)
-                found.append(deepcopy(rows[key].read(snapshot.connection, collection)))
+                found.append(deepcopy(document))
     return found
 
 
 def count(snapshot: Snapshot, collection: Collection, arguments: a.Count) -> int:
     """How many documents equal the filters."""
-    if not arguments.filters:
-        return count_documents(snapshot.connection, collection)
-    plan = make_plan(collection, arguments.filters)
+    plan = make_plan(collection, arguments.filters, snapshot.rules)
     if plan.empty:
         return 0
-    if plan.residual:
+    if plan.exact and not arguments.filters:
+        return count_documents(snapshot.connection, collection)
+    if not plan.exact:
         return sum(1 for _ in search(snapshot.connection, plan, check=snapshot.check))
     row: tuple[int] = snapshot.connection.execute(plan.count_sql, plan.parameters).fetchone()
     return row[0]
+
+
+def describe(snapshot: Snapshot, collection: Collection) -> CollectionDescription:
+    """A collection; its size is what can be seen of it."""
+    return describe_collection(collection, count(snapshot, collection, a.Count()))
 
 
 def find(snapshot: Snapshot, collection: Collection, arguments: a.Find) -> Page:
@@ -109,7 +125,7 @@ def find(snapshot: Snapshot, collection: Collection, arguments: a.Find) -> Page:
     that `limit` is not reached and another match exists; it is found behind `after`, or by `skip`
     where there is a sort.
     """
-    plan = make_plan(collection, arguments.filters)
+    plan = make_plan(collection, arguments.filters, snapshot.rules)
     if plan.empty or arguments.limit == 0:
         return _EMPTY.copy()
     if arguments.sort:
@@ -143,7 +159,7 @@ def _start(snapshot: Snapshot, plan: Plan, arguments: a.Find) -> tuple[str | Non
         if arguments.after is not None and not is_key(arguments.after):
             raise InvalidArguments(f"after: {arguments.after!r:.120} is not a document key")
         return arguments.after or "", 0
-    if plan.residual:
+    if not plan.exact:
         return "", arguments.skip
     row = snapshot.connection.execute(
         plan.skip_sql, (*plan.parameters, arguments.skip - 1)

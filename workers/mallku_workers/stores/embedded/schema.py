@@ -22,8 +22,6 @@ from mallku_workers.stores.embedded.turn import Turn
 FORMAT: Final = 2
 """The layout of the file, kept in `user_version`."""
 
-_WITHOUT_GRAPHS: Final = 1
-
 PAGE_BYTES: Final = 4_096
 """Page size of new files, bytes."""
 
@@ -89,11 +87,8 @@ def prepare_file(path: Path, settings: EmbeddedSettings) -> None:
 def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (0, _WITHOUT_GRAPHS, FORMAT):
+    if version not in (0, FORMAT):
         raise ConfigurationError(f"{path}: written by another version (format {version})")
-    if version == _WITHOUT_GRAPHS:
-        connection.execute(_GRAPHS)
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
     if version == 0:
         for statement in _TABLES:
             connection.execute(statement)

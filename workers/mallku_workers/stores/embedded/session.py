@@ -21,13 +21,15 @@ from mallku_contracts.errors import (
     UniqueViolation,
 )
 from mallku_contracts.limits import MAX_EFFECT_BYTES
-from mallku_workers.stores.base import Effect
+from mallku_contracts.policy import DocumentRules
+from mallku_workers.stores.base import Effect, Work
 from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_catalog
 from mallku_workers.stores.embedded.documents import is_key, to_text
 from mallku_workers.stores.embedded.pending import Pending, PendingRows, Place
 from mallku_workers.stores.embedded.revisions import revision
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_document
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
+from mallku_workers.stores.rules import new_version, refuse_change, refuse_more, sees
 
 CHECK_EVERY: Final = 64
 """Steps of a work between two looks at the clock, count."""
@@ -59,6 +61,7 @@ class Session:
         self.bytes = 0
         self._effect_bytes = 0
         self.deadline_ms = 0
+        self.rules: DocumentRules | None = None
         self._clock = clock
         self._tick = tick
         self._seen: dict[Place, Row | None] = {}
@@ -68,6 +71,11 @@ class Session:
         self._numeric: set[int] = set()
         self._calls = 0
         self._written = False
+
+    @property
+    def now_ms(self) -> int:
+        """The time by the store's clock, Unix milliseconds."""
+        return self._clock()
 
     # Numbers
 
@@ -95,11 +103,12 @@ class Session:
 
     # One work
 
-    def begin_work(self, deadline_ms: int, *, savepoint: bool) -> None:
+    def begin_work(self, work: Work, *, savepoint: bool) -> None:
         """Start a work; with `savepoint` it may also write rows and tables at once."""
         self.effects = []
         self._effect_bytes = 0
-        self.deadline_ms = deadline_ms
+        self.deadline_ms = work.deadline_ms
+        self.rules = work.rules
         self._undo.clear()
         if savepoint:
             self.flush()
@@ -173,19 +182,29 @@ class Session:
         self._seen[place] = None if document is None else Row(key, 0, document)
         return document
 
+    def sees(self, document: Document) -> bool:
+        """Whether the document is there for whoever asked for this work."""
+        return sees(self.rules, document)
+
     def note(self, collection: Collection, row: Row) -> Document:
         """The document of a row that a search found, remembered for the works that follow."""
         document = row.read(self.connection, collection)
         self._seen[collection.id, row.key] = Row(row.key, row.size, document)
         return document
 
-    def put(self, collection: Collection, old: Document | None, new: Document) -> None:
-        """Store `new`, in the place of `old` where there is one.
+    def put(self, collection: Collection, old: Document | None, new: Document) -> Document:
+        """Store `new`, in the place of `old` where there is one, as the work's rules want it.
+
+        Returns:
+            What was stored.
 
         Raises:
-            UniqueViolation, InvalidDocument: nothing was stored.
+            UniqueViolation, InvalidDocument, PermissionDenied: nothing was stored.
             ResultTooLarge: the work's record would not hold all that it changes.
         """
+        if self.rules is not None:
+            new = new_version(self.rules, old, new)
+            refuse_more(self.rules, len(self.effects) + 1)
         columns = self._columns(collection, new)
         key: str = columns[0]
         place = (collection.id, key)
@@ -198,9 +217,13 @@ class Session:
         self._seen[place] = Row(key, 0, new)
         old_rev = None if old is None else old["_rev"]
         self.effects.append(Effect(collection.name, key, old_rev, new["_rev"], new))
+        return new
 
     def remove(self, collection: Collection, old: Document) -> None:
-        """Remove the document."""
+        """Remove the document; `PermissionDenied` where the work's rules keep it."""
+        if self.rules is not None:
+            refuse_change(self.rules)
+            refuse_more(self.rules, len(self.effects) + 1)
         key: str = old["_key"]
         place = (collection.id, key)
         before = self._pending.get(place)

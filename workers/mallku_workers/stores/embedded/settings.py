@@ -62,6 +62,17 @@ class EmbeddedSettings(BaseModel):
     max_sort_documents: int = Field(
         default=200_000, ge=1, description="Documents that one sort may look at."
     )
+    query_threads: int = Field(
+        default=2, ge=1, le=64, description="Reading queries at work at once, threads."
+    )
+    max_cursors: int = Field(
+        default=64, ge=1, le=4_096, description="Reading queries that are not at their end, count."
+    )
+    query_memory_bytes: int = Field(
+        default=128 * MIB,
+        ge=MIB,
+        description="What one query may keep at a time, bytes (an estimate).",
+    )
     ledger_body_bytes: int = Field(
         default=64 * KIB,
         ge=0,

@@ -1,7 +1,7 @@
 """The embedded store: ArangoDB's semantics over SQLite files, without a database server.
 
-Each database has one file, one writing thread and two reading threads in each process; any number
-of processes may work on the same files.
+Each database has one file, and in each process one writing thread, two reading threads and some for
+queries; any number of processes may work on the same files.
 """
 
 from __future__ import annotations
@@ -20,9 +20,18 @@ from mallku_contracts.errors import (
     Unavailable,
 )
 from mallku_contracts.subjects import check_name
-from mallku_workers.stores.base import Done, Durability, LedgerEntry, Work
-from mallku_workers.stores.embedded.handlers import CATALOG, SEVERAL, SINGLE
+from mallku_workers.stores.base import (
+    Done,
+    Durability,
+    LedgerEntry,
+    QueryCollections,
+    RunnableQuery,
+    Work,
+)
+from mallku_workers.stores.embedded.document_writes import SEVERAL, SINGLE
+from mallku_workers.stores.embedded.handlers import CATALOG, TOGETHER
 from mallku_workers.stores.embedded.lane import Lane
+from mallku_workers.stores.embedded.queries import Queries
 from mallku_workers.stores.embedded.reader import (
     POINTS,
     READS,
@@ -39,7 +48,7 @@ from mallku_workers.stores.embedded.schema import (
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from mallku_workers.stores.embedded.writer import SettledRecall, Writer
 
-WRITE_OPERATIONS = frozenset({*SINGLE, *SEVERAL, *CATALOG})
+WRITE_OPERATIONS = frozenset({*SINGLE, *SEVERAL, *CATALOG, *TOGETHER})
 """Mutations that this store carries out."""
 
 READ_OPERATIONS = frozenset({*POINTS, *READS})
@@ -60,10 +69,13 @@ class Database:
         self.writes = Lane(f"{name}-write", Writer(path, settings, clock), limit=limit, group=group)
         self.points = Lane(f"{name}-read", Reader(path, settings, clock), limit=limit, group=group)
         self.scans = Lane(f"{name}-search", Reader(path, settings, clock), limit=limit, group=group)
+        self.queries = Queries(path.stem, path, settings, clock)
 
     async def stop(self) -> None:
         """Finish what was accepted and end the threads."""
-        await asyncio.gather(self.writes.stop(), self.points.stop(), self.scans.stop())
+        await asyncio.gather(
+            self.writes.stop(), self.points.stop(), self.scans.stop(), self.queries.stop()
+        )
 
 
 class EmbeddedStore:
@@ -130,6 +142,8 @@ class EmbeddedStore:
         """
         database = self._database(work.database)
         name = work.operation.name
+        if work.query is not None and not work.query.modifies:
+            return await database.queries.run(work)
         if name in WRITE_OPERATIONS:
             done: Done = await database.writes.submit(work)
         elif name in SCANS:
@@ -139,6 +153,10 @@ class EmbeddedStore:
         else:
             raise NotSupported(f"{name} is not supported by the embedded store")
         return done
+
+    async def collections_of(self, database: str, query: RunnableQuery) -> QueryCollections:
+        """The collections that a query would use, those of named graphs included."""
+        return await self._database(database).queries.collections_of(query)
 
     async def recall(self, database: str, key: str, *, settled: bool = False) -> LedgerEntry | None:
         """The ledger's entry under `key`; `settled` waits for every write that may be under way."""

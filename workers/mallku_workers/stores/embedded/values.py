@@ -3,9 +3,9 @@
 `order_key` maps a value to bytes such that `a == b` in ArangoDB exactly when the bytes are equal,
 and `a < b` exactly when they are less: null < false < true < numbers < strings < arrays < objects;
 1 equals 1.0; arrays and objects compare as if padded with null; the order of attributes is without
-meaning (ArangoDB manual, "Type and value order"). Two differences: strings compare by code point
-instead of a collation, and integers above 2^53 compare exactly. No key is a prefix of another, so
-keys can be joined (composite indexes) and inverted (descending sorts).
+meaning (ArangoDB manual, "Type and value order"). Strings compare by `collation`; integers above
+2^53 compare exactly, other than there. No key is a prefix of another, so keys can be joined
+(composite indexes) and inverted (descending sorts).
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
+
+from mallku_contracts.errors import ResourceLimit
+from mallku_contracts.limits import MIB
+from mallku_workers.stores.embedded.collation import collation_key
 
 Path = tuple[str, ...]
 """Attribute names from the outside in."""
@@ -23,6 +27,9 @@ _DOUBLE: Final = struct.Struct(">d")
 _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
 _RESIDUE: Final = 0x8000
+MAX_KEY_BYTES: Final = 16 * MIB
+"""An order key, bytes: more than that of any document that can be stored."""
+
 AFTER_PREFIX: Final = b"\xff"
 """Behind a joined prefix: greater than every key that continues it."""
 
@@ -42,9 +49,17 @@ def lookup(document: Any, path: Path) -> Any:
 
 
 def order_key(value: Any) -> bytes:
-    """The bytes that compare as ArangoDB compares `value`."""
+    """The bytes that compare as ArangoDB compares `value`.
+
+    Raises:
+        ResourceLimit: The value is nested too deeply, or larger than any document: a query can
+            make lists that hold the same list many times, many times over.
+    """
     out = bytearray()
-    _append(value, out)
+    try:
+        _append(value, out)
+    except RecursionError:
+        raise ResourceLimit("a value is nested too deeply to be compared") from None
     return bytes(out)
 
 
@@ -66,7 +81,7 @@ def _append(value: Any, out: bytearray) -> None:
         out.append(_NULL)
     elif isinstance(value, str):
         out.append(_STRING)
-        out += _text(value)
+        out += collation_key(value)
     elif value is True or value is False:
         out.append(_TRUE if value else _FALSE)
     elif isinstance(value, int | float):
@@ -85,6 +100,7 @@ def _append_array(items: Sequence[Any], out: bytearray) -> None:
     out.append(_ARRAY)
     for item in items[:end]:
         _append(item, out)
+        _fit(out)
     out.append(_END)
 
 
@@ -92,15 +108,17 @@ def _append_object(members: dict[str, Any], out: bytearray) -> None:
     # The object with the smaller name at the first difference is the greater one, for the other
     # has null there: so names are inverted.
     out.append(_OBJECT)
-    for name in sorted(members):
+    for name in sorted(members, key=collation_key):
         if members[name] is not None:
-            out += inverted(_text(name))
+            out += inverted(collation_key(name))
             _append(members[name], out)
+            _fit(out)
     out.append(_END)
 
 
-def _text(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass").replace(b"\x00", b"\x00\xff") + b"\x00"
+def _fit(out: bytearray) -> None:
+    if len(out) > MAX_KEY_BYTES:
+        raise ResourceLimit(f"a value whose order key has more than {MAX_KEY_BYTES} bytes")
 
 
 def _number(value: float) -> bytes:

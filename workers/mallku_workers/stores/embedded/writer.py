@@ -158,7 +158,7 @@ class Writer:
             job.error = DeadlineExceeded("the caller's time was over before the work began")
             return
         savepoint = needs_savepoint(session, job.task)
-        session.begin_work(job.task.deadline_ms, savepoint=savepoint)
+        session.begin_work(job.task, savepoint=savepoint)
         try:
             job.result = _carry_out_once(session, ledger, job.task)
         except MallkuError as refusal:

@@ -42,6 +42,8 @@ def insert_one(
     key = own_key(collection, body)
     old = None if key is None else session.get(collection, key)
     if old is not None:
+        if not session.sees(old):
+            raise _taken(old)
         return _insert_again(session, collection, old, body, options)
     return _answer(_store_new(session, collection, key, body), None, options)
 
@@ -62,9 +64,7 @@ def _store_new(
         key = session.new_key(collection)
     else:
         session.note_own_key(collection, key)
-    new = whole(collection, key, session.next_revision(), body)
-    session.put(collection, None, new)
-    return new
+    return session.put(collection, None, whole(collection, key, session.next_revision(), body))
 
 
 def _taken(old: Document) -> UniqueViolation:
@@ -86,8 +86,7 @@ def _insert_again(
     else:
         new = patched(collection, old, body, keep_none=options.keep_none, merge=options.merge)
         new["_rev"] = session.next_revision()
-    session.put(collection, old, new)
-    return _answer(new, old, options)
+    return _answer(session.put(collection, old, new), old, options)
 
 
 def update(session: Session, collection: Collection, arguments: a.Update) -> WriteResult:
@@ -104,8 +103,7 @@ def update_one(
         return _answer(old, old, options)
     new = patched(collection, old, patch, keep_none=options.keep_none, merge=options.merge)
     new["_rev"] = session.next_revision()
-    session.put(collection, old, new)
-    return _answer(new, old, options)
+    return _answer(session.put(collection, old, new), old, options)
 
 
 def replace(session: Session, collection: Collection, arguments: a.Replace) -> WriteResult:
@@ -119,8 +117,7 @@ def replace_one(
     """Replace the document that `body` names."""
     old = _target(session, collection, body, None, check_rev=options.check_rev)
     new = whole(collection, old["_key"], session.next_revision(), body)
-    session.put(collection, old, new)
-    return _answer(new, old, options)
+    return _answer(session.put(collection, old, new), old, options)
 
 
 def delete(session: Session, collection: Collection, arguments: a.Delete) -> WriteResult:
@@ -161,7 +158,7 @@ def _target(
 ) -> Document:
     key, own_rev = locate(collection, reference)
     old = session.get(collection, key)
-    if old is None:
+    if old is None or not session.sees(old):
         raise DocumentNotFound(f"there is no document {collection.prefix}{key:.254}")
     if check_rev:
         check_revision(old, rev or own_rev)

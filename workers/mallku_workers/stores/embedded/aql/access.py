@@ -23,7 +23,6 @@ Comparison: TypeAlias = Literal["==", "IN", "<", "<=", ">", ">="]
 _KEY: Final = ("_key",)
 _ID: Final = ("_id",)
 _LEAST: Final = b""
-_STRINGS: Final = order_key("")[:1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +151,9 @@ def _ends(bounds: Iterable[Bound]) -> tuple[bytes, bytes]:
 
 
 def _least(value: Any, *, end: bool = False) -> bytes:
-    """A key that no smaller value has, or, with `end`, one that no greater value is below.
-
-    Strings lie in an index by code point and compare by collation, so that the index only knows
-    where all of them begin and end, and where all lists and objects do, that may hold some.
-    """
+    """A key that no smaller value has, or, with `end`, one that no greater value is below."""
     key = order_key(value)
-    if key < _STRINGS:
-        return key + AFTER_PREFIX if end else key
-    return bytes([key[0] + end])
+    return key + AFTER_PREFIX if end else key
 
 
 def _between(collection: Collection, index: Index, low: bytes, high: bytes) -> Plan:

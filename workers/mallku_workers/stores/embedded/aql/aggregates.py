@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.functions import FUNCTIONS
-from mallku_workers.stores.embedded.aql.run import Run, weigh
+from mallku_workers.stores.embedded.aql.run import Run
 
 
 class Aggregator(Protocol):
@@ -33,7 +33,7 @@ class Count:
     def __init__(self, _run: Run) -> None:
         self._count = 0
 
-    def add(self, _value: Any) -> None:
+    def add(self, value: Any) -> None:  # noqa: ARG002 - nulls count too
         """Take one more."""
         self._count += 1
 
@@ -117,7 +117,7 @@ class Gathered:
 
     def add(self, value: Any) -> None:
         """Take one more."""
-        self._run.memory.take(weigh(value))
+        self._run.memory.keep(value)
         self._values.append(value)
 
     def result(self) -> Any:
@@ -138,7 +138,7 @@ class Different:
         """Take one more."""
         key = o.group_key(value)
         if key not in self._values:
-            self._run.memory.take(weigh(value))
+            self._run.memory.keep(value)
             self._values[key] = value
 
     def result(self) -> Any:
@@ -158,7 +158,7 @@ class Listed:
 
     def add(self, value: Any) -> None:
         """Take one more."""
-        self._run.memory.take(weigh(value))
+        self._run.memory.keep(value)
         self._values.append(value)
 
     def result(self) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.aggregates import AGGREGATORS, Aggregator
-from mallku_workers.stores.embedded.aql.run import POINTER_BYTES, Evaluate, Row, Run, weigh, wrong
+from mallku_workers.stores.embedded.aql.run import POINTER_BYTES, Evaluate, Row, Run, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +106,8 @@ class _Collecting:
             key = o.group_key(values)
             group = groups.get(key)
             if group is None:
-                self.run.memory.take(weigh(values) + POINTER_BYTES * len(self.aggregates))
+                self.run.memory.keep(values)
+                self.run.memory.take(POINTER_BYTES * len(self.aggregates))
                 group = groups[key] = self._new(values)
             self._add(group, row)
         if not self.values and not groups:
@@ -123,7 +124,7 @@ class _Collecting:
             aggregator.add(one.value(row))
         if self.member is not None:
             member = self.member(row)
-            self.run.memory.take(weigh(member))
+            self.run.memory.keep(member)
             group.members.append(member)
 
     def _ordered(self, groups: dict[Any, _Group]) -> Sequence[_Group]:

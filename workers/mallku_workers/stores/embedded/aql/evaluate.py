@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class Circumstances:
         fail_on_warning: End the query at its first warning.
         database: What `CURRENT_DATABASE()` says.
         user: What `CURRENT_USER()` says.
+        may_read: Whether documents met on the way may come from a collection; None for any.
     """
 
     now_ms: int
@@ -35,6 +36,7 @@ class Circumstances:
     fail_on_warning: bool = False
     database: str = "_system"
     user: str | None = None
+    may_read: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ def evaluate(
         database=circumstances.database,
         user=circumstances.user,
     )
-    run = Run(source, binds, call, Memory(circumstances.memory_bytes), circumstances.full_count)
+    run = Run(
+        source,
+        binds,
+        call,
+        Memory(circumstances.memory_bytes),
+        circumstances.full_count,
+        circumstances.may_read,
+    )
     values = Statements(run).query(query.statements, Scope(run))
     return Execution(values(run.new_row()), run)

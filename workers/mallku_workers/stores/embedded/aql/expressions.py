@@ -6,7 +6,7 @@ constant parts come up even where they are never reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -19,7 +19,7 @@ from mallku_workers.stores.embedded.aql.access import choose
 from mallku_workers.stores.embedded.aql.expansions import Expanding, is_enough, quantify
 from mallku_workers.stores.embedded.aql.functions import FUNCTIONS
 from mallku_workers.stores.embedded.aql.lookups import LOOKUPS
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, items, weigh, wrong
+from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, items, wrong
 from mallku_workers.stores.embedded.aql.scope import Code, Scope
 from mallku_workers.stores.embedded.catalog import Collection
 
@@ -129,7 +129,7 @@ class Expressions:
             found = []
             for document in run.source.documents(choose(collection, ())):
                 run.turn()
-                run.memory.take(weigh(document))
+                run.memory.keep(document)
                 found.append(document)
             return found
 
@@ -252,7 +252,7 @@ class Expressions:
         return Code(lambda row: row[slot])
 
     @contextmanager
-    def _expanding(self) -> Iterator[int]:
+    def _expanding(self) -> Generator[int]:
         outer, self._item = self._item, self._run.slot()
         try:
             yield self._item

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mallku_contracts.aql import tree as t
 from mallku_contracts.arguments import Document
+from mallku_contracts.errors import PermissionDenied
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.access import Bound, choose
 from mallku_workers.stores.embedded.aql.lookups import find_document
@@ -89,7 +90,11 @@ def _named(
     if graph is None:
         raise wrong(node, f"graph {name!r:.80} not found", GRAPH_NOT_FOUND)
     catalog = run.source.catalog
-    return [(catalog.collection(one.edge_collection), direction) for one in graph.edge_definitions]
+    edges = [catalog.collection(one.edge_collection) for one in graph.edge_definitions]
+    for collection in edges:
+        if run.may_read is not None and not run.may_read(collection.name):
+            raise PermissionDenied(f"{node.at}: you may not read {collection.name!r} by a query")
+    return [(collection, direction) for collection in edges]
 
 
 def _edges(collection: Collection, node: t.EdgeCollection) -> Collection:

@@ -24,10 +24,12 @@ class Lookup:
 
 
 def find_document(run: Run, handle: Any) -> dict[str, Any] | None:
-    """The document of an id, None where there is none."""
+    """The document of an id, None where there is none, or none that this query may read."""
     if not isinstance(handle, str):
         return None
     name, slash, key = handle.partition("/")
+    if run.may_read is not None and not run.may_read(name):
+        return None
     collection = run.source.catalog.collections.get(name)
     return run.source.get(collection, key) if slash and collection is not None else None
 

@@ -21,8 +21,8 @@ from mallku_contracts.errors import (
 )
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.access import Bound, choose
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, failed, weigh, wrong
-from mallku_workers.stores.embedded.aql.source import SessionSource
+from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, failed, wrong
+from mallku_workers.stores.embedded.aql.source import SessionSource, Source
 from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.documents import SYSTEM, own_key, patched, whole
 from mallku_workers.stores.embedded.session import Session
@@ -63,12 +63,9 @@ def compile_modification(
     expressions: Expressions, run: Run, node: t.Modification, scope: Scope
 ) -> Stage:
     """A stage that changes one document for each row, and gives OLD and NEW to what follows."""
-    source = run.source
-    if not isinstance(source, SessionSource):
-        raise wrong(node, "this query may only read", READ_ONLY)
     collection = expressions.collection(node.collection)
     options = read_options(expressions, node.options, scope)
-    writing = _Writing(source, collection, options, node)
+    writing = _Writing(run.source, collection, options, node)
     change = _compile(expressions, writing, node, scope)
     old_slot = scope.find("OLD") if isinstance(node, t.Upsert) else None
     old_slot = scope.declare("OLD") if old_slot is None else old_slot
@@ -108,7 +105,7 @@ class _Modifying:
     def _all(self, rows: Iterator[Row]) -> list[Row]:
         found = []
         for row in rows:
-            self.run.memory.take(weigh(row))
+            self.run.memory.keep(row)
             found.append(row)
         return found
 
@@ -169,13 +166,15 @@ def _compile_upsert(
 class _Writing:
     """Changes of one collection's documents."""
 
-    source: SessionSource
+    source: Source
     collection: Collection
     options: Options
     node: t.Modification
 
     @property
     def _session(self) -> Session:
+        if not isinstance(self.source, SessionSource):
+            raise wrong(self.node, "a query that may only read would change this", READ_ONLY)
         return self.source.session
 
     def insert(self, body: Any) -> Change:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-import re2  # type: ignore[import-untyped]  # google-re2 has no types
+import re2
 
 from mallku_contracts.errors import ResourceLimit
 from mallku_contracts.limits import KIB, MIB
@@ -111,7 +111,7 @@ def compile_like(pattern: str, *, ignore_case: bool = False) -> Pattern:
     Raises:
         ResourceLimit: The pattern is too long.
     """
-    return _compile(_like(pattern), ignore_case=ignore_case, dot_newline=True)
+    return _compile(_like(_plain(pattern)), ignore_case=ignore_case, dot_newline=True)
 
 
 @lru_cache(_REMEMBERED)

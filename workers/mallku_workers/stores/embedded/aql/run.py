@@ -43,20 +43,35 @@ class Memory:
             raise ResourceLimit(f"the query needs more memory than {self.limit} bytes")
         self.peak = max(self.peak, self.used)
 
+    def keep(self, value: Any) -> int:
+        """Keep a value; what it takes, bytes."""
+        weight = weigh(value, self.limit - self.used + 1)
+        self.take(weight)
+        return weight
+
     def give_back(self, amount: int) -> None:
         """Keep so much less."""
         self.used -= amount
 
 
-def weigh(value: Any) -> int:
-    """Roughly what a value takes, bytes."""
-    if isinstance(value, str):
-        return POINTER_BYTES + len(value)
-    if isinstance(value, dict):
-        return POINTER_BYTES + sum(len(name) + weigh(item) for name, item in value.items())
-    if isinstance(value, list):
-        return POINTER_BYTES + sum(map(weigh, value))
-    return POINTER_BYTES
+def weigh(value: Any, most: int) -> int:
+    """Roughly what a value takes, bytes; where it is more than `most`, not how much more.
+
+    A value may hold the same list many times over: it is walked no further than `most` allows.
+    """
+    weight = 0
+    waiting = [value]
+    while waiting and weight <= most:
+        here = waiting.pop()
+        weight += POINTER_BYTES
+        if type(here) is str:
+            weight += len(here)
+        elif type(here) is dict:
+            weight += sum(map(len, here))
+            waiting.extend(here.values())
+        elif type(here) is list:
+            waiting.extend(here)
+    return weight
 
 
 @dataclass(slots=True)
@@ -85,6 +100,7 @@ class Run:
     Attributes:
         call: What functions may use: warnings, the time, limits.
         full_count: Count the rows before the last LIMIT of the outermost query.
+        may_read: Whether documents that no loop names may come from a collection; None for any.
         explained: How each loop gets at its documents, for `explain`.
     """
 
@@ -93,6 +109,7 @@ class Run:
     call: Call
     memory: Memory
     full_count: bool = False
+    may_read: Callable[[str], bool] | None = None
     statistics: Statistics = field(default_factory=Statistics)
     explained: list[dict[str, Any]] = field(default_factory=list)
     width: int = 0

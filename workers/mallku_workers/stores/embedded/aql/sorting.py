@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql import operators as o
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, weigh
+from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run
 
 if TYPE_CHECKING:
     from mallku_workers.stores.embedded.aql.expressions import Expressions
@@ -77,8 +77,7 @@ class _Sorting:
         """The rows in order."""
         memory, keys = self._run.memory, self._keys
         for row in rows:
-            weight = weigh(row)
-            memory.take(weight)
+            weight = memory.keep(row)
             self._rows.append(([o.sort_key(key.evaluate(row)) for key in keys], row, weight))
             if self._keep is not None and len(self._rows) > 2 * self._keep + SLACK_ROWS:
                 self._cut(self._keep)

@@ -18,7 +18,7 @@ from mallku_workers.stores.embedded.aql.collect import compile_collect
 from mallku_workers.stores.embedded.aql.expressions import Expressions
 from mallku_workers.stores.embedded.aql.modify import compile_modification
 from mallku_workers.stores.embedded.aql.paths import compile_paths, compile_shortest_path
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, failed, weigh
+from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, failed
 from mallku_workers.stores.embedded.aql.scope import Scope
 from mallku_workers.stores.embedded.aql.sorting import compile_sort
 from mallku_workers.stores.embedded.aql.traversal import compile_traversal
@@ -85,7 +85,7 @@ class Statements:
         def subquery(row: Row) -> list[Any]:
             found = []
             for value in values(row.copy()):
-                memory.take(weigh(value))
+                memory.keep(value)
                 found.append(value)
             return found
 
@@ -96,7 +96,7 @@ class Statements:
         for value in values:
             key = o.group_key(value)
             if key not in seen:
-                self.run.memory.take(weigh(value))
+                self.run.memory.keep(value)
                 seen.add(key)
                 yield value
 

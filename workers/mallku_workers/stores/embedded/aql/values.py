@@ -15,10 +15,15 @@ from collections.abc import Callable, Hashable
 from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
 
+from mallku_contracts.errors import ResourceLimit
+from mallku_contracts.limits import MIB
 from mallku_workers.stores.embedded.collation import compare_text
 from mallku_workers.stores.embedded.values import order_key
 
 Number: TypeAlias = int | float
+
+MAX_JSON_CHARS: Final = 16 * MIB
+"""A value as text, characters."""
 
 INT64: Final = 2**63
 _MOST: Final = 2 * INT64 - 1
@@ -165,9 +170,25 @@ def to_string(value: Any, *, javascript: bool = False) -> str:
 
 
 def to_json(value: Any, *, javascript: bool = False) -> str:
-    """The value as JSON, without spaces, attributes in their own order."""
+    """The value as JSON, without spaces, attributes in their own order.
+
+    Raises:
+        ResourceLimit: The text would be too long, or the value is nested too deeply.
+    """
     out: list[str] = []
-    _write(value, out.append, number_text if not javascript else javascript_text)
+    left = MAX_JSON_CHARS
+
+    def put(part: str) -> None:
+        nonlocal left
+        left -= len(part)
+        if left < 0:
+            raise ResourceLimit(f"a value whose JSON has more than {MAX_JSON_CHARS} characters")
+        out.append(part)
+
+    try:
+        _write(value, put, javascript_text if javascript else number_text)
+    except RecursionError:
+        raise ResourceLimit("a value is nested too deeply to be written") from None
     return "".join(out)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.collect import AggregateCall, compile_aggregates
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, weigh, wrong
+from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, wrong
 
 if TYPE_CHECKING:
     from mallku_workers.stores.embedded.aql.expressions import Expressions
@@ -60,7 +60,7 @@ class _Windowing:
         """Every row, in the order of the value where there is one."""
         gathered = []
         for row in rows:
-            self.run.memory.take(weigh(row))
+            self.run.memory.keep(row)
             gathered.append(row)
         spans = self._by_place(gathered) if self.value is None else self._by_value(gathered)
         inputs = [[one.value(row) for one in self.aggregates] for row in gathered]

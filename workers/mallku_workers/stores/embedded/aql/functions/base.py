@@ -8,9 +8,10 @@ is null with a warning.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+from mallku_contracts.errors import ResourceLimit
 from mallku_workers.stores.embedded.aql.call import Call
 from mallku_workers.stores.embedded.aql.values import Number, is_number
 
@@ -68,3 +69,36 @@ def numbers(call: Call, name: str, values: Any, warning: int) -> list[Number] | 
         return found
     call.warn(warning, f"in function {name}(): a value is not a number")
     return None
+
+
+@dataclass(slots=True)
+class Steps:
+    """Counts the values that a function walks through, at any depth.
+
+    A query can make a small list that holds the same list many times, many times over: walked
+    through, it has no end.
+    """
+
+    call: Call
+    taken: int = 0
+
+    def take(self) -> None:
+        """Count one.
+
+        Raises:
+            ResourceLimit: There are more than a list may have items.
+        """
+        self.taken += 1
+        self.call.fit_items(self.taken)
+
+
+def bounded(function: Function) -> Function:
+    """The function, refusing values that are nested too deeply to be walked through."""
+
+    def call(surroundings: Call, *arguments: Any) -> Any:
+        try:
+            return function.call(surroundings, *arguments)
+        except RecursionError:
+            raise ResourceLimit("a value is nested too deeply") from None
+
+    return replace(function, call=call)

@@ -78,7 +78,7 @@ def _shift(name: str, operation: Callable[[int, int], int]) -> Function:
 
 def _popcount(call: Call, value: Any) -> Any:
     number = _bits(value)
-    return call.wrong_type("BIT_popcount") if number is None else number.bit_count()
+    return call.wrong_type("BIT_POPCOUNT") if number is None else number.bit_count()
 
 
 def _construct(call: Call, places: Any) -> Any:
@@ -118,7 +118,7 @@ BITS: Final = (
     _with_width("BIT_TO_STRING", _to_text),
     _shift("BIT_SHIFT_LEFT", _left),
     _shift("BIT_SHIFT_RIGHT", _right),
-    Function("BIT_popcount", 1, 1, _popcount),
+    Function("BIT_POPCOUNT", 1, 1, _popcount),
     Function("BIT_CONSTRUCT", 1, 1, _construct),
     Function("BIT_DECONSTRUCT", 1, 1, _deconstruct),
     Function("BIT_FROM_STRING", 1, 1, _from_text),

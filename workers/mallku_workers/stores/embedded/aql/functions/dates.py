@@ -36,6 +36,8 @@ def _moment(call: Call, name: str, value: Any) -> int | None:
         found = c.parse_date(value)
     else:
         call.wrong_type(name)
+        if name in _TWICE:
+            _invalid(call, name)
         return None
     return _checked(call, name, found)
 
@@ -46,15 +48,6 @@ def _checked(call: Call, name: str, ms: int | None) -> int | None:
         return ms
     _invalid(call, name)
     return None
-
-
-def _unit(call: Call, name: str, value: Any) -> str | None:
-    unit = c.unit_of(value)
-    if type(value) is not str:
-        call.wrong_type(name)
-    elif unit is None:
-        _invalid(call, name)
-    return unit
 
 
 # Making dates
@@ -140,6 +133,9 @@ _PARTS: Final[dict[str, Callable[[int], Any]]] = {
     "DATE_QUARTER": lambda ms: (c.to_fields(ms).month + 2) // 3,
     "DATE_DAYS_IN_MONTH": _days_in_month,
 }
+_TWICE: Final = {*_PARTS, "DATE_TIMESTAMP", "DATE_ADD", "DATE_SUBTRACT", "DATE_FORMAT"}
+"""The functions that warn of a wrong type and of an invalid date, as the recorded server does."""
+
 _WITHOUT_ZONE: Final = ("DATE_SECOND", "DATE_MILLISECOND")
 
 
@@ -149,7 +145,7 @@ _WITHOUT_ZONE: Final = ("DATE_SECOND", "DATE_MILLISECOND")
 def _shift(name: str, sign: int) -> Implementation:
     def shift(call: Call, date: Any, amount: Any, unit: Any = None, zone: Any = None) -> Any:
         ms = _moment(call, name, date)
-        by = _duration(call, name, amount, unit)
+        by = None if ms is None else _duration(call, name, amount, unit)
         if ms is None or by is None:
             return None
         if zone is not None:
@@ -168,17 +164,15 @@ def _shift(name: str, sign: int) -> Implementation:
 
 
 def _duration(call: Call, name: str, amount: Any, unit: Any) -> c.Duration | None:
-    """So many of a unit, or an ISO 8601 duration where there is no unit."""
+    """So many of a unit, or an ISO 8601 duration where there is no unit; None with a warning."""
+    found = None
     if unit is None:
-        right, found = type(amount) is str, None
-        if right:
-            found = c.parse_duration(amount)
+        right = type(amount) is str
+        found = c.parse_duration(amount) if right else None
     else:
-        letter = _unit(call, name, unit)
-        if letter is None:
-            return None
-        right, found = is_number(amount), None
-        if right and abs(amount) <= c.LATEST:
+        right = type(unit) is str and is_number(amount)
+        letter = c.unit_of(unit)
+        if right and letter is not None and abs(amount) <= c.LATEST:
             found = c.in_units(int(amount), letter)
     if not right:
         call.wrong_type(name)
@@ -189,9 +183,11 @@ def _duration(call: Call, name: str, amount: Any, unit: Any) -> c.Duration | Non
 
 def _diff(call: Call, one: Any, other: Any, unit: Any, as_float: Any = None) -> Any:
     moments = [_moment(call, "DATE_DIFF", date) for date in (one, other)]
-    letter = _unit(call, "DATE_DIFF", unit)
-    if moments[0] is None or moments[1] is None or letter is None:
+    if moments[0] is None or moments[1] is None:
         return None
+    letter = c.unit_of(unit)
+    if letter is None:
+        return _invalid(call, "DATE_DIFF")
     start, end = moments[0], moments[1]
     if letter in c.FIXED:
         difference = (end - start) / c.FIXED[letter]
@@ -203,9 +199,13 @@ def _diff(call: Call, one: Any, other: Any, unit: Any, as_float: Any = None) -> 
 _PLACES: Final = {"y": 0, "m": 1, "d": 2, "h": 3, "i": 4, "s": 5, "f": 6}
 
 
-def _compare(call: Call, one: Any, other: Any, first: Any, last: Any = None) -> Any:
-    """Whether two dates agree from one field to another."""
+def _compare(call: Call, one: Any, other: Any, first: Any, last: Any = None, *zones: Any) -> Any:
+    """Whether two dates agree from one field to another, each by the clocks of its zone."""
     moments = [_moment(call, "DATE_COMPARE", date) for date in (one, other)]
+    for place, zone in enumerate((*zones, *zones)[:2] if len(zones) == 1 else zones):
+        ms = moments[place]
+        if ms is not None and zone is not None:
+            moments[place] = _local(call, "DATE_COMPARE", ms, zone)
     units = [c.unit_of(unit) for unit in (first, first if last is None else last)]
     if moments[0] is None or moments[1] is None:
         return None
@@ -218,15 +218,18 @@ def _compare(call: Call, one: Any, other: Any, first: Any, last: Any = None) -> 
 
 def _truncate(call: Call, date: Any, unit: Any, zone: Any = None) -> Any:
     ms = _moment(call, "DATE_TRUNC", date)
-    letter = _unit(call, "DATE_TRUNC", unit)
-    if ms is None or letter is None:
+    if ms is None:
         return None
+    letter = c.unit_of(unit)
+    if letter is None:
+        return _invalid(call, "DATE_TRUNC") if type(unit) is str else call.wrong_type("DATE_TRUNC")
     local = ms if zone is None else _local(call, "DATE_TRUNC", ms, zone)
     if local is None:
         return None
     begun = _begun(local, letter)
     back = begun if zone is None else moved_to_zone(begun, zone, to_utc=True)
-    return _invalid(call, "DATE_TRUNC") if back is None else c.format_iso(back)
+    written = _checked(call, "DATE_TRUNC", back)
+    return None if written is None else c.format_iso(written)
 
 
 def _begun(ms: int, letter: str) -> int:
@@ -239,10 +242,10 @@ def _begun(ms: int, letter: str) -> int:
     return c.to_ms(fields.year, 1 if letter == "y" else fields.month, 1)
 
 
-def _round(call: Call, date: Any, amount: Any, unit: Any = None, zone: Any = None) -> Any:
+def _round(call: Call, date: Any, amount: Any, unit: Any, zone: Any = None) -> Any:
     """The beginning of the interval of so many units, counted from 1970, that the date is in."""
     ms = _moment(call, "DATE_ROUND", date)
-    by = _duration(call, "DATE_ROUND", amount, unit)
+    by = None if ms is None else _duration(call, "DATE_ROUND", amount, unit)
     if ms is None or by is None:
         return None
     length = by.milliseconds
@@ -251,9 +254,8 @@ def _round(call: Call, date: Any, amount: Any, unit: Any = None, zone: Any = Non
     local = ms if zone is None else _local(call, "DATE_ROUND", ms, zone)
     begun = None if local is None else local - local % length
     back = begun if zone is None or begun is None else moved_to_zone(begun, zone, to_utc=True)
-    if back is None or not c.is_in_range(back):
-        return _invalid(call, "DATE_ROUND")
-    return c.format_iso(back)
+    written = _checked(call, "DATE_ROUND", back)
+    return None if written is None else c.format_iso(written)
 
 
 def _format(call: Call, date: Any, pattern: Any, zone: Any = None) -> Any:
@@ -274,7 +276,7 @@ def _format(call: Call, date: Any, pattern: Any, zone: Any = None) -> Any:
 
 
 def _zone_function(name: str, *, to_utc: bool) -> Function:
-    def move(call: Call, date: Any, zone: Any, details: Any = None) -> Any:
+    def move(call: Call, date: Any, zone: Any) -> Any:
         ms = _moment(call, name, date)
         if ms is None:
             return None
@@ -284,8 +286,7 @@ def _zone_function(name: str, *, to_utc: bool) -> Function:
         if moved is None:
             return _invalid(call, name)
         text = c.format_iso(moved)
-        local = text if to_utc or zone == "UTC" else text[:-1]
-        return {"local" if not to_utc else "utc": local} if to_bool(details) else local
+        return text if to_utc else text.removesuffix("Z")
 
     return Function(name, 2, 2, move)
 
@@ -310,9 +311,9 @@ DATES: Final = (
     Function("DATE_ADD", 2, 4, _shift("DATE_ADD", 1)),
     Function("DATE_SUBTRACT", 2, 4, _shift("DATE_SUBTRACT", -1)),
     Function("DATE_DIFF", 3, 4, _diff),
-    Function("DATE_COMPARE", 3, 4, _compare),
+    Function("DATE_COMPARE", 3, 6, _compare),
     Function("DATE_TRUNC", 2, 3, _truncate),
-    Function("DATE_ROUND", 2, 4, _round),
+    Function("DATE_ROUND", 3, 4, _round),
     Function("DATE_FORMAT", 2, 3, _format),
     _zone_function("DATE_UTCTOLOCAL", to_utc=False),
     _zone_function("DATE_LOCALTOUTC", to_utc=True),

@@ -6,12 +6,13 @@ Source: ArangoDB manual, "Document and object functions in AQL"; recorded answer
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mallku_contracts.limits import MAX_DEPTH
 from mallku_workers.stores.embedded.aql.call import Call
-from mallku_workers.stores.embedded.aql.functions.base import MANY, Function, named
+from mallku_workers.stores.embedded.aql.functions.base import MANY, Function, Steps, bounded, named
 from mallku_workers.stores.embedded.aql.operators import access
 from mallku_workers.stores.embedded.aql.values import (
     equal,
@@ -82,41 +83,36 @@ def _names(call: Call, function: str, given: Iterable[Any]) -> set[str] | None:
     return names
 
 
-def _part(name: str, choose: Callable[[Object, set[str]], Object]) -> Function:
+def _part(name: str, *, keep: bool, deep: bool = False) -> Function:
     def part(call: Call, value: Any, *given: Any) -> Any:
         if type(value) is not dict:
             return call.wrong_type(name)
         names = _names(call, name, given)
-        return None if names is None else choose(value, names)
+        return None if names is None else _Choice(names, keep, deep, Steps(call)).of(value)
 
     return Function(name, 2, MANY, part)
 
 
-def _keep(value: Object, names: set[str]) -> Object:
-    return {name: item for name, item in value.items() if name in names}
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which attributes stay, also those of objects inside where it is a deep one."""
 
+    names: set[str]
+    keep: bool
+    deep: bool
+    steps: Steps
 
-def _unset(value: Object, names: set[str]) -> Object:
-    return {name: item for name, item in value.items() if name not in names}
+    def of(self, value: Object) -> Object:
+        """The object with the attributes that stay."""
+        stay = {name: item for name, item in value.items() if (name in self.names) is self.keep}
+        return {name: self.inside(item) for name, item in stay.items()} if self.deep else stay
 
-
-def _keep_recursive(value: Object, names: set[str]) -> Object:
-    return {
-        name: _inside(item, names, _keep_recursive) for name, item in _keep(value, names).items()
-    }
-
-
-def _unset_recursive(value: Object, names: set[str]) -> Object:
-    left = _unset(value, names)
-    return {name: _inside(item, names, _unset_recursive) for name, item in left.items()}
-
-
-def _inside(value: Any, names: set[str], choose: Callable[[Object, set[str]], Object]) -> Any:
-    if type(value) is dict:
-        return choose(value, names)
-    if type(value) is list:
-        return [_inside(item, names, choose) for item in value]
-    return value
+    def inside(self, value: Any) -> Any:
+        """What becomes of an attribute's value."""
+        self.steps.take()
+        if type(value) is dict:
+            return self.of(value)
+        return [self.inside(item) for item in value] if type(value) is list else value
 
 
 # Together
@@ -140,18 +136,19 @@ def _merge(call: Call, *values: Any) -> Any:
 def _merge_recursive(call: Call, *values: Any) -> Any:
     alone = len(values) == 1 and type(values[0]) is list
     found = _objects(call, "MERGE_RECURSIVE", values[0] if alone else values)
-    merged: Object = {}
+    merged, steps = Object(), Steps(call)
     for value in found or ():
-        merged = _merged(merged, value)
+        merged = _merged(merged, value, steps)
     return None if found is None else merged
 
 
-def _merged(old: Object, new: Object) -> Object:
+def _merged(old: Object, new: Object, steps: Steps) -> Object:
     merged = dict(old)
     for name, value in new.items():
+        steps.take()
         before = merged.get(name)
         deeper = type(before) is dict and type(value) is dict
-        merged[name] = _merged(before, value) if deeper else value  # type: ignore[arg-type]
+        merged[name] = _merged(before, value, steps) if deeper else value  # type: ignore[arg-type]
     return merged
 
 
@@ -212,9 +209,11 @@ def _refuse(_text: str = "") -> Any:
 
 def _check(value: Any, levels: int) -> None:
     """Raise where the value is nested deeper than `levels`, or holds an infinite number."""
-    if levels < 0 or (type(value) is float and finite(value) is None):
-        raise ValueError("no value of AQL")
+    if type(value) is float and finite(value) is None:
+        raise ValueError("an infinite number")
     if isinstance(value, list | dict):
+        if levels == 0:
+            raise ValueError("nested too deeply")
         for item in value.values() if isinstance(value, dict) else value:
             _check(item, levels - 1)
 
@@ -226,12 +225,12 @@ DOCUMENTS: Final = (
     Function("VALUES", 1, 2, _values),
     Function("VALUE", 2, 2, _value),
     Function("ENTRIES", 1, 1, _entries),
-    _part("KEEP", _keep),
-    _part("UNSET", _unset),
-    _part("KEEP_RECURSIVE", _keep_recursive),
-    _part("UNSET_RECURSIVE", _unset_recursive),
+    _part("KEEP", keep=True),
+    _part("UNSET", keep=False),
+    bounded(_part("KEEP_RECURSIVE", keep=True, deep=True)),
+    bounded(_part("UNSET_RECURSIVE", keep=False, deep=True)),
     Function("MERGE", 1, MANY, _merge),
-    Function("MERGE_RECURSIVE", 1, MANY, _merge_recursive),
+    bounded(Function("MERGE_RECURSIVE", 1, MANY, _merge_recursive)),
     Function("ZIP", 2, 2, _zip),
     Function("TRANSLATE", 2, 3, _translate),
     Function("MATCHES", 2, 3, _matches),

@@ -1,0 +1,137 @@
+"""Step 5, authorize: from a verified command to a request that may be carried out as it stands.
+
+The policy decides about the operation, then about everything that the operation is made of: each
+step of a transaction, each collection that a graph would make, each collection of a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from mallku_contracts import arguments as a
+from mallku_contracts.arguments import read_arguments
+from mallku_contracts.errors import InvalidArguments, InvalidSubject, MallkuError
+from mallku_contracts.operations import OPERATIONS, Access, Operation, Scope
+from mallku_contracts.policy import CompiledPolicy, Grant
+from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.tokens import Identity
+from mallku_workers.message import Case
+from mallku_workers.queries.authorize import QueryAsker, QueryAuthorizer
+from mallku_workers.request import Request
+from mallku_workers.restrictions import restrict
+from mallku_workers.stores.base import Step
+
+STEP_OPERATIONS: Final = frozenset(
+    name
+    for name, operation in OPERATIONS.items()
+    if operation.access is Access.WRITE and operation.scope is Scope.COLLECTION
+)
+"""What the steps of a transaction may be."""
+
+_CREATE: Final = OPERATIONS["create-collection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Authorizer:
+    """Decides by one version of the policy for each command."""
+
+    queries: QueryAuthorizer
+
+    async def authorize(
+        self,
+        case: Case,
+        policy: CompiledPolicy,
+        subject: CommandSubject,
+        identity: Identity,
+        body: dict[str, Any],
+    ) -> Request:
+        """The request that a command amounts to.
+
+        Raises:
+            PermissionDenied, ReservedName: naming what was missing.
+            InvalidArguments, InvalidQuery, ResultTooLarge
+        """
+        now_ms = case.message.received_ms
+        asking = _Asking(policy, subject, identity, now_ms)
+        case.grant = grant = asking.decide(subject)
+        operation = OPERATIONS[subject.operation]
+        rules = grant.bind(subject.principal, now_ms)
+        arguments = restrict(read_arguments(operation.arguments, body), operation, grant, rules)
+        case.request = request = Request(
+            subject, operation, arguments, policy, identity, grant, now_ms, rules
+        )
+        if operation.scope is Scope.DATABASE:
+            case.request = request = await self._within(request, asking)
+        return request
+
+    async def _within(self, request: Request, asking: _Asking) -> Request:
+        """Decide about everything that an operation of the database as a whole is made of."""
+        match request.arguments:
+            case a.Transaction() as transaction:
+                return replace(request, steps=tuple(asking.steps(transaction)))
+            case a.CreateGraph() as graph:
+                asking.refuse_graph(graph)
+            case a.Aql() as aql:
+                asker = QueryAsker(
+                    request.policy, request.subject, request.identity.roles, request.now_ms
+                )
+                query = await self.queries.authorize(aql, asker, request.grant)
+                return replace(request, query=query)
+            case _:
+                pass
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    policy: CompiledPolicy
+    subject: CommandSubject
+    identity: Identity
+    now_ms: int
+
+    def decide(self, subject: CommandSubject) -> Grant:
+        identity = self.identity
+        operation = OPERATIONS[subject.operation]
+        return self.policy.decide(subject, operation, roles=identity.roles, issuer=identity.issuer)
+
+    def steps(self, arguments: a.Transaction) -> Iterator[Step]:
+        """Every step of a transaction as it may be carried out; errors name the step."""
+        for place, step in enumerate(arguments.steps):
+            try:
+                yield self._step(step)
+            except MallkuError as error:
+                error.details["step"] = place
+                raise
+
+    def _step(self, step: a.TransactionStep) -> Step:
+        if step.operation not in STEP_OPERATIONS:
+            known = ", ".join(sorted(STEP_OPERATIONS))
+            raise InvalidArguments(f"operation: {step.operation!r:.80} is none of {known}")
+        operation = OPERATIONS[step.operation]
+        grant = self.decide(self._on(step.collection, operation))
+        rules = grant.bind(self.subject.principal, self.now_ms)
+        values = read_arguments(operation.arguments, step.arguments)
+        return Step(operation, step.collection, restrict(values, operation, grant, rules), rules)
+
+    def refuse_graph(self, arguments: a.CreateGraph) -> None:
+        """Refuse a graph unless all of its collections might be made by the caller."""
+        for name in sorted(_members(arguments)):
+            self.decide(self._on(name, _CREATE))
+
+    def _on(self, collection: str, operation: Operation) -> CommandSubject:
+        subject = self.subject
+        try:
+            return CommandSubject.build(
+                subject.principal, subject.database, collection, operation.name
+            )
+        except InvalidSubject as error:
+            raise InvalidArguments(error.message, details=error.details) from None
+
+
+def _members(arguments: a.CreateGraph) -> set[str]:
+    members = set(arguments.orphan_collections)
+    for one in arguments.edge_definitions:
+        members |= {one.edge_collection, *one.from_vertex_collections, *one.to_vertex_collections}
+    return members

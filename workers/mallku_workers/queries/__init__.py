@@ -1,0 +1,1 @@
+"""Queries before they run, and between their pages: who may ask what, and who holds the rest."""

@@ -1,0 +1,141 @@
+"""Step 5 for `aql`: an approved text, or one that may do nothing its asker might not do otherwise.
+
+Approved queries stand in the policy and are known by the SHA-256 of their text. A query of one's
+own is held to an allow-list of nodes and functions, then to the policy for every collection that it
+reads or changes, the store's own account of them included; rules on single documents cannot be
+enforced in it, so where one applies it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mallku_contracts.aql.allow import Allowance, refusals
+from mallku_contracts.aql.binding import check_run
+from mallku_contracts.arguments import Aql
+from mallku_contracts.errors import AuthorizationError, PermissionDenied
+from mallku_contracts.policy import CompiledPolicy, Grant
+from mallku_contracts.subjects import CommandSubject
+from mallku_workers.queries.book import KnownQuery, QueryBook
+from mallku_workers.stores.base import QueryCollections, RunnableQuery
+
+MAX_NAMED: Final = 8
+"""Things of one query that a refusal names."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAsker:
+    """Who asks, where, in which roles, and under which policy; `now_ms` is Unix milliseconds."""
+
+    policy: CompiledPolicy
+    subject: CommandSubject
+    roles: frozenset[str]
+    now_ms: int
+
+    def may_read(self, collection: str) -> bool:
+        """Whether a query of the asker's own may read a collection."""
+        try:
+            self._access(collection).refuse_read()
+        except AuthorizationError:
+            return False
+        return True
+
+    def refuse(self, collections: QueryCollections) -> None:
+        """Refuse unless a query of the asker's own may use all of these collections.
+
+        Raises:
+            PermissionDenied, ReservedName
+        """
+        for collection in sorted(collections.reads):
+            self._access(collection).refuse_read()
+        for collection, operations in sorted(collections.writes.items()):
+            access = self._access(collection)
+            for operation in sorted(operations):
+                access.refuse_write(operation)
+
+    def _access(self, collection: str) -> Any:
+        subject = self.subject
+        return self.policy.query_access(
+            subject.principal, subject.database, collection, roles=self.roles
+        )
+
+
+Collections = Callable[[str, RunnableQuery], Awaitable[QueryCollections]]
+"""What the store says a query uses, given the database and the query."""
+
+
+class QueryAuthorizer:
+    """Makes arguments of `aql` into a query that may run."""
+
+    def __init__(self, collections: Collections) -> None:
+        self._collections = collections
+        self._book = QueryBook()
+
+    async def authorize(self, arguments: Aql, asker: QueryAsker, grant: Grant) -> RunnableQuery:
+        """The query with all of its bind values.
+
+        Raises:
+            InvalidQuery, InvalidArguments: the text or the bind values are wrong.
+            PermissionDenied, ReservedName: naming what the asker may not use.
+            Unavailable: the store does not say which collections a query uses.
+        """
+        known = self._book.look_up(arguments.query)
+        if asker.policy.is_approved(known.digest):
+            return self._approved(known, arguments, asker, grant)
+        check_run(known.tree, arguments.bind_vars)
+        self._refuse_parts(known, asker)
+        query = self._runnable(
+            known, arguments, arguments.bind_vars, grant, may_read=asker.may_read
+        )
+        named = QueryCollections(
+            known.analysis.read_names(arguments.bind_vars),
+            known.analysis.write_names(arguments.bind_vars),
+        )
+        asker.refuse(named)
+        asker.refuse(await self._collections(asker.subject.database, query))
+        return query
+
+    def _approved(
+        self, known: KnownQuery, arguments: Aql, asker: QueryAsker, grant: Grant
+    ) -> RunnableQuery:
+        principal = asker.subject.principal
+        approved = asker.policy.query(known.digest, principal=principal, roles=asker.roles)
+        binds = approved.bind(arguments.bind_vars, principal, asker.now_ms)
+        check_run(known.tree, binds)
+        return self._runnable(known, arguments, binds, grant, may_read=None)
+
+    def _runnable(
+        self,
+        known: KnownQuery,
+        arguments: Aql,
+        binds: dict[str, Any],
+        grant: Grant,
+        *,
+        may_read: Callable[[str], bool] | None,
+    ) -> RunnableQuery:
+        modifies = known.analysis.modifies and not arguments.explain
+        return RunnableQuery(
+            known.tree, binds, arguments, modifies, max_rows=grant.limits.rows, may_read=may_read
+        )
+
+    def _refuse_parts(self, known: KnownQuery, asker: QueryAsker) -> None:
+        subject, version = asker.subject, asker.policy.version
+        granted = asker.policy.query_parts(subject.principal, subject.database, roles=asker.roles)
+        if granted is None:
+            raise PermissionDenied(
+                f"{subject.principal!r} may run approved queries alone (policy version {version}),"
+                " and this text is none of them",
+                details={"missing": {"query": known.digest}, "policy_version": version},
+            )
+        refused = refusals(known.tree, Allowance().granting(kinds=granted, functions=granted))
+        if refused:
+            listed = "; ".join(str(one) for one in refused[:MAX_NAMED])
+            raise PermissionDenied(
+                f"a query of your own may not use {listed}",
+                details={
+                    "refused": [one.name for one in refused[:MAX_NAMED]],
+                    "policy_version": version,
+                },
+            )

@@ -1,0 +1,82 @@
+"""Entries of the ledger as documents of `mallku_ledger`, and commit positions.
+
+A document is `{_key, fingerprint, id, expires_ms, expires, result}`: fingerprint in hexadecimal,
+`expires` in seconds for the TTL index. One with `begun` stands for an administrative operation that
+was begun and not finished, and counts as absent for everybody but the same command.
+
+**Commit positions** are the number in the revision of the ledger entry. Revisions are hybrid
+logical clocks of one server (the leader, in a OneShard database), and an entry is written while its
+transaction holds the documents it changed: of two commits that touch the same document, the later
+one has the greater number. Commits that touch nothing in common may stand either way round.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import Any, Final
+
+from mallku_workers.stores.arango.texts import RECALL, RECALL_TRANSMISSION
+from mallku_workers.stores.base import LedgerClaim, LedgerEntry
+from mallku_workers.stores.embedded.documents import to_text
+from mallku_workers.stores.embedded.ledger import without_bodies
+
+_DIGITS: Final = {
+    digit: value
+    for value, digit in enumerate(
+        "-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    )
+}
+_MS_PER_S: Final = 1_000
+_UNCLAIMED_BYTES: Final = 16
+
+
+def position(revision: str) -> int:
+    """The number in a revision: 64 of ArangoDB's digits, the highest first."""
+    number = 0
+    for digit in revision:
+        number = number * len(_DIGITS) + _DIGITS[digit]
+    return number
+
+
+def claimed(claim: LedgerClaim | None, now_ms: int) -> LedgerClaim:
+    """The claim, or one that nobody will ever make again for a mutation without any.
+
+    Every mutation has an entry, for its position.
+    """
+    if claim is not None:
+        return claim
+    return LedgerClaim(f"unclaimed-{secrets.token_hex(_UNCLAIMED_BYTES)}", b"", "", now_ms)
+
+
+def frame(claim: LedgerClaim) -> dict[str, Any]:
+    """An entry without its result."""
+    return {
+        "_key": claim.key,
+        "fingerprint": claim.fingerprint.hex(),
+        "id": claim.id,
+        "expires_ms": claim.expires_ms,
+        "expires": math.ceil(claim.expires_ms / _MS_PER_S),
+    }
+
+
+def entry(claim: LedgerClaim, result: Any, body_bytes: int) -> dict[str, Any]:
+    """A whole entry; a result of more than `body_bytes` is kept without document bodies."""
+    kept = result if len(to_text(result)) <= body_bytes else without_bodies(result)
+    return {**frame(claim), "result": kept}
+
+
+def opened(document: dict[str, Any]) -> LedgerEntry:
+    """The entry that a document of the ledger holds."""
+    fingerprint = bytes.fromhex(document["fingerprint"])
+    return LedgerEntry(document["_key"], fingerprint, document["id"], document.get("result"))
+
+
+def recall_query(key: str) -> tuple[str, dict[str, Any]]:
+    """Asks for the entry under a key."""
+    return RECALL, {"key": key}
+
+
+def recall_transmission_query(transmission: str, owner: str) -> tuple[str, dict[str, Any]]:
+    """Asks for the owner's entry of a transmission."""
+    return RECALL_TRANSMISSION, {"id": transmission, "owner": owner}

@@ -1,0 +1,317 @@
+"""AQL of callers, authorized before: reading queries page by page, changing ones in one commit.
+
+What is sent is the text of the tree that was authorized, never the text that came.
+
+A changing query runs in a stream transaction with its ledger entry. What it did has to be known for
+the audit trail, so it is made to return OLD and NEW beside what it returned; that is done where it
+is provably the same query: one change, at the top, with nothing but LET and RETURN behind it.
+Others are refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import quote
+
+from mallku_contracts import arguments as a
+from mallku_contracts.aql import tree as t
+from mallku_contracts.aql.analysis import analyse
+from mallku_contracts.aql.printing import to_text as aql_text
+from mallku_contracts.aql.visitor import walk
+from mallku_contracts.arguments import Document
+from mallku_contracts.errors import NotSupported, ResourceLimit, ResultTooLarge, StoreFailure
+from mallku_contracts.limits import MAX_EFFECT_BYTES
+from mallku_workers.stores.arango.documents import Stored
+from mallku_workers.stores.arango.planning import Change, json_bytes
+from mallku_workers.stores.arango.server import Answered, Server
+from mallku_workers.stores.arango.texts import LEDGER
+from mallku_workers.stores.arango.writing import Outcome, Writing
+from mallku_workers.stores.base import Effect, QueryCollections, QueryPage, RunnableQuery, Work
+from mallku_workers.stores.embedded.catalog import Collection
+from mallku_workers.stores.embedded.documents import to_text
+
+_WANDERS: Final = (t.Traversal, t.ShortestPath, t.Paths)
+_FULL: Final = "EnumerateCollectionNode"
+_INDEXED: Final = "IndexNode"
+_STATISTICS: Final = {
+    "writesExecuted": "writes_executed",
+    "writesIgnored": "writes_ignored",
+    "scannedFull": "scanned_full",
+    "scannedIndex": "scanned_index",
+    "filtered": "filtered",
+    "peakMemoryUsage": "peak_memory",
+}
+
+
+def runnable(work: Work) -> RunnableQuery:
+    """The query that was authorized; a work without one is nobody's to run."""
+    if work.query is None:
+        raise StoreFailure("a query came without its authorization; nothing was done")
+    return work.query
+
+
+def collections_of(server: Server, query: RunnableQuery) -> QueryCollections:
+    """What the query names, and what ArangoDB says that it would use, graphs spelled out."""
+    analysis = analyse(query.tree)
+    reads = set(analysis.read_names(query.binds))
+    writes = analysis.write_names(query.binds)
+    for used in _explain(server, query)["plan"]["collections"]:
+        if used["name"] not in writes:
+            reads.add(str(used["name"]))
+    return QueryCollections(frozenset(reads), writes)
+
+
+def _explain(server: Server, query: RunnableQuery) -> dict[str, Any]:
+    body = {"query": aql_text(query.tree), "bindVars": query.binds, "options": {"allPlans": False}}
+    answer: dict[str, Any] = server.call("POST", "/_api/explain", body=body)
+    return answer
+
+
+def explain(server: Server, work: Work) -> dict[str, Any]:
+    """How a query would be run; nothing is."""
+    plan = _plan(_explain(server, runnable(work))["plan"])
+    return {**_told(Answered([], more=None, count=None, extra={})), "plan": plan}
+
+
+def _plan(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    access = {_FULL: "full", _INDEXED: "index"}
+    return [
+        {"collection": node.get("collection"), "access": access[node["type"]]}
+        for node in plan.get("nodes", ())
+        if node["type"] in access
+    ]
+
+
+class Rows:
+    """The rows of a reading query that ArangoDB has not given yet, or not all of us.
+
+    Args:
+        most: Rows that may come altogether; `ResourceLimit` beyond.
+    """
+
+    def __init__(self, server: Server, answered: Answered, most: int) -> None:
+        self._server = server
+        self._cursor = answered.more
+        self._waiting: list[Any] = answered.rows
+        self._most = most
+        self._given = 0
+
+    def page(self, count: int) -> QueryPage:
+        """Up to `count` rows, fewer where they would be too large together."""
+        rows: list[Any] = []
+        size = 0
+        for row in self._each(count):
+            size += len(to_text(row))
+            if rows and size > self._server.settings.max_result_bytes:
+                break
+            rows.append(row)
+        self._waiting = self._waiting[len(rows) :]
+        self._given += len(rows)
+        if self._given > self._most:
+            raise ResourceLimit(f"more than the {self._most} rows that you may have")
+        if not self._waiting and self._cursor is not None:
+            self._more()
+        return QueryPage(rows, more=bool(self._waiting))
+
+    def close(self) -> None:
+        """Let ArangoDB forget the rest."""
+        if self._cursor is not None:
+            self._server.call("DELETE", f"/_api/cursor/{quote(self._cursor, safe='')}")
+            self._cursor = None
+
+    def _each(self, count: int) -> Iterator[Any]:
+        """The first rows, fetching as long as there are too few."""
+        place = 0
+        while place < count:
+            if place == len(self._waiting):
+                if self._cursor is None:
+                    return
+                self._more()
+                continue
+            yield self._waiting[place]
+            place += 1
+
+    def _more(self) -> None:
+        answered = self._server.next_rows(self._cursor or "")
+        self._waiting = self._waiting + answered.rows
+        self._cursor = answered.more
+
+
+def read(server: Server, work: Work) -> tuple[Rows, dict[str, Any]]:
+    """Run a reading query; its rows, and its first page with what was asked to be told about it."""
+    query = runnable(work)
+    _refuse_wandering(query)
+    asked = query.arguments
+    answered = server.open_query(
+        aql_text(query.tree),
+        query.binds,
+        batch_size=asked.batch_size,
+        count=asked.count or asked.full_count,
+        full_count=asked.full_count,
+        fail_on_warning=asked.fail_on_warning,
+    )
+    rows = Rows(server, answered, query.max_rows)
+    page = rows.page(asked.batch_size)
+    result = {**_told(answered), "result": page.rows, "more": page.more}
+    if asked.count or asked.full_count:
+        result["count"] = answered.count
+    if asked.full_count:
+        full = answered.extra.get("stats", {}).get("fullCount")
+        result["full_count"] = answered.count if full is None else full
+    if asked.profile:
+        result["plan"] = _plan(_explain(server, query)["plan"])
+    return rows, result
+
+
+def _refuse_wandering(query: RunnableQuery) -> None:
+    """ArangoDB cannot be told which collections vertices may come from."""
+    if query.may_read is not None and any(isinstance(node, _WANDERS) for node in walk(query.tree)):
+        raise NotSupported(
+            "on ArangoDB a traversal may meet documents of any collection: have its text approved"
+            " as a named query"
+        )
+
+
+def _told(answered: Answered) -> dict[str, Any]:
+    stats = answered.extra.get("stats", {})
+    return {
+        "result": [],
+        "more": False,
+        "warnings": [
+            {"code": one["code"], "message": one["message"]}
+            for one in answered.extra.get("warnings", ())
+        ],
+        "statistics": {ours: stats.get(theirs, 0) for theirs, ours in _STATISTICS.items()},
+    }
+
+
+# Changing
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A changing query that says what it did: rows are `{row, old, new}`."""
+
+    text: str
+    returns: bool
+    inserts: bool
+
+
+def rewrite(query: t.Query) -> Rewritten:
+    """Make a changing query return OLD and NEW beside what it returned.
+
+    Raises:
+        NotSupported: naming what stands in the way.
+    """
+    changes = [node for node in walk(query) if isinstance(node, t.Modification)]
+    places = [
+        n for n, statement in enumerate(query.statements) if isinstance(statement, t.Modification)
+    ]
+    if len(changes) != 1 or len(places) != 1:
+        raise NotSupported("a query on ArangoDB may change documents once, and not in a subquery")
+    change = changes[0]
+    behind = query.statements[places[0] + 1 :]
+    returned: t.Expression = t.Literal(None)
+    for statement in behind:
+        if isinstance(statement, t.Return) and not statement.distinct:
+            returned = statement.value
+        elif not isinstance(statement, t.Let):
+            raise NotSupported(
+                "behind the change, a query on ArangoDB may have LET and RETURN alone"
+            )
+    whole = t.Return(_effect_row(change, returned))
+    kept = [one for one in query.statements if not isinstance(one, t.Return)]
+    text = aql_text(replace(query, statements=(*kept, whole)))
+    return Rewritten(
+        text,
+        returns=any(isinstance(one, t.Return) for one in behind),
+        inserts=isinstance(change, t.Insert),
+    )
+
+
+def _effect_row(change: t.Modification, returned: t.Expression) -> t.ObjectLiteral:
+    old: t.Expression = t.Literal(None) if _has_no_old(change) else t.Variable("OLD")
+    new: t.Expression = t.Literal(None) if isinstance(change, t.Remove) else t.Variable("NEW")
+    members = {"row": returned, "old": old, "new": new}
+    return t.ObjectLiteral(tuple(t.Member(name, value) for name, value in members.items()))
+
+
+def _has_no_old(change: t.Modification) -> bool:
+    members = () if change.options is None else change.options.members
+    overwrites = any(member.name in ("overwrite", "overwriteMode") for member in members)
+    return isinstance(change, t.Insert) and not overwrites
+
+
+def modify(server: Server, work: Work, now_ms: int) -> Outcome:
+    """Run a query that changes documents, with its ledger entry, in one commit.
+
+    Raises:
+        Conflict: nothing was done, and another try makes sense.
+        ResourceLimit, ResultTooLarge: it returns, or changes, more than one answer holds.
+    """
+    query = runnable(work)
+    _refuse_wandering(query)
+    rewritten = rewrite(query.tree)
+    used = collections_of(server, query)
+    [name] = used.writes
+    writing = Writing(server, Collection(0, name, edge=False, numeric_keys=False), now_ms)
+    one = writing.doing(work)
+    with server.transaction(sorted({LEDGER, name}), []) as transaction:
+        writing.look_up(transaction, [one])
+        if one.outcome is not None:
+            return one.outcome
+        answered = server.open_query(
+            rewritten.text,
+            query.binds,
+            batch_size=a.MAX_PAGE_DOCUMENTS,
+            fail_on_warning=query.arguments.fail_on_warning,
+            transaction=transaction.number,
+        )
+        one.stored = list(_stored(name, answered.rows, inserts=rewritten.inserts))
+        one.result = _changed(server, query, rewritten, answered)
+        _refuse_large(one.stored, answered)
+        entered = writing.enter(transaction, [one])
+        transaction.commit()
+    return one.finish(entered[one.claim.key])
+
+
+def _stored(name: str, rows: Iterable[dict[str, Any]], *, inserts: bool) -> Iterator[Stored]:
+    for row in rows:
+        old, new = row["old"], row["new"]
+        known: Document = new or old or {}
+        same = old is not None and new is not None and old["_rev"] == new["_rev"]
+        if same or not known or (inserts and new is None):
+            continue
+        old_rev = None if old is None else old["_rev"]
+        new_rev = None if new is None else new["_rev"]
+        effect = Effect(name, known["_key"], old_rev, new_rev, new)
+        yield Stored(Change(old, new), new, effect)
+
+
+def _changed(
+    server: Server, query: RunnableQuery, rewritten: Rewritten, answered: Answered
+) -> dict[str, Any]:
+    rows = [row["row"] for row in answered.rows] if rewritten.returns else []
+    if len(rows) > query.max_rows:
+        raise ResourceLimit(f"more than the {query.max_rows} rows that you may have")
+    size = sum(len(to_text(row)) for row in rows)
+    if answered.more is not None or size > server.settings.max_result_bytes:
+        raise ResourceLimit(
+            f"a query that changes documents touches at most {a.MAX_PAGE_DOCUMENTS} and returns at"
+            f" most {server.settings.max_result_bytes} bytes; nothing was done"
+        )
+    result = {**_told(answered), "result": rows}
+    if query.arguments.count or query.arguments.full_count:
+        result["count"] = len(rows)
+    return result
+
+
+def _refuse_large(stored: Iterable[Stored], answered: Answered) -> None:
+    size = sum(len(json_bytes(one.new)) for one in stored if one.new is not None)
+    if size > MAX_EFFECT_BYTES or answered.more is not None:
+        raise ResultTooLarge(
+            f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
+            "record of the trail; change fewer documents at a time"
+        )

@@ -1,0 +1,84 @@
+"""Several writes, of one or more collections, all or none: each as it would be alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mallku_contracts.errors import MallkuError, ResultTooLarge, from_wire
+from mallku_contracts.limits import MAX_EFFECT_BYTES
+from mallku_workers.stores.arango.planning import json_bytes
+from mallku_workers.stores.arango.server import Server, Transaction
+from mallku_workers.stores.arango.writing import Doing, Outcome, Writing, locks
+from mallku_workers.stores.base import Step, Work
+from mallku_workers.stores.embedded.catalog import Collection
+
+
+def transaction(
+    server: Server, work: Work, collection_of: Callable[[Server, str], Collection], now_ms: int
+) -> Outcome:
+    """Carry out every step; what each of them would have answered.
+
+    Raises:
+        Conflict: nothing was done, and another try makes sense.
+        MallkuError: of the first step that fails, or of the first document in it that does;
+            `details["step"]` is its place, from 0. Nothing is kept.
+    """
+    names = dict.fromkeys(step.collection for step in work.steps)
+    writings = {name: Writing(server, collection_of(server, name), now_ms) for name in names}
+    first = next(iter(writings.values()))
+    whole = first.doing(work)
+    write, exclusive = locks((step.collection, step.arguments) for step in work.steps)
+    with server.transaction(write, exclusive) as open_transaction:
+        first.look_up(open_transaction, [whole])
+        if whole.outcome is not None:
+            return whole.outcome
+        whole.result = [
+            _carry_out(writings[step.collection], open_transaction, whole, place)
+            for place, step in enumerate(work.steps)
+        ]
+        _refuse_large(whole)
+        entered = first.enter(open_transaction, [whole])
+        open_transaction.commit()
+    return whole.finish(entered[whole.claim.key])
+
+
+def _carry_out(writing: Writing, within: Transaction, whole: Doing, place: int) -> Any:
+    one = writing.doing(_alone(whole.work, whole.work.steps[place]))
+    try:
+        writing.do(within, [one])
+        if isinstance(one.outcome, MallkuError):
+            raise one.outcome
+        _refuse_failed(one.result)
+    except MallkuError as error:
+        error.details["step"] = place
+        raise
+    whole.stored += one.stored
+    return one.result
+
+
+def _alone(work: Work, step: Step) -> Work:
+    return Work(
+        step.operation,
+        work.database,
+        step.collection,
+        step.arguments,
+        work.deadline_ms,
+        rules=step.rules,
+    )
+
+
+def _refuse_failed(result: Any) -> None:
+    """A batch answers its failures one by one; here the first of them fails everything."""
+    for entry in result if isinstance(result, list) else ():
+        if isinstance(entry, dict) and "error" in entry:
+            raise from_wire(entry["error"])
+
+
+def _refuse_large(whole: Doing) -> None:
+    news = (one.effect.new for one in whole.stored if one.effect is not None)
+    if sum(len(json_bytes(new)) for new in news if new is not None) > MAX_EFFECT_BYTES:
+        raise ResultTooLarge(
+            f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
+            "record of the trail; change fewer documents at a time"
+        )

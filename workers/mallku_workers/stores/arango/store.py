@@ -1,0 +1,418 @@
+"""The ArangoDB store: documents, ledger and catalog of an ArangoDB, through its HTTP interface.
+
+The asyncio side only queues and waits; requests run in a bounded number of threads, each with a
+connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from mallku_broker.files import read_private_text
+from mallku_contracts.errors import (
+    CollectionNotFound,
+    ConfigurationError,
+    DatabaseNotFound,
+    DeadlineExceeded,
+    MallkuError,
+    NotSupported,
+    RequestError,
+    Unavailable,
+)
+from mallku_contracts.limits import MAX_NAME_CHARS
+from mallku_contracts.operations import Scope
+from mallku_contracts.policy import is_reserved
+from mallku_contracts.subjects import check_name
+from mallku_workers.stores.arango import catalog, combining, queries, reading, several, texts
+from mallku_workers.stores.arango.budget import budget_for, spending
+from mallku_workers.stores.arango.combining import Prepared
+from mallku_workers.stores.arango.connections import Connections, Coordinator
+from mallku_workers.stores.arango.credentials import Credentials
+from mallku_workers.stores.arango.errors import Conflict
+from mallku_workers.stores.arango.http import LeanClient
+from mallku_workers.stores.arango.ledger import opened
+from mallku_workers.stores.arango.preparation import prepare
+from mallku_workers.stores.arango.queries import Rows
+from mallku_workers.stores.arango.server import Server
+from mallku_workers.stores.arango.settings import ArangoSettings
+from mallku_workers.stores.arango.waiting import WaitingRoom
+from mallku_workers.stores.arango.writing import (
+    BATCHES,
+    MATCHES,
+    SINGLE,
+    Outcome,
+    Writing,
+)
+from mallku_workers.stores.base import (
+    Done,
+    Durability,
+    LedgerEntry,
+    QueryCollections,
+    QueryPage,
+    RunnableQuery,
+    Work,
+)
+from mallku_workers.stores.embedded.catalog import Collection
+from mallku_workers.stores.embedded.collections import check_new_name
+
+WRITE_OPERATIONS: Final = frozenset({*SINGLE, *BATCHES, *MATCHES, *catalog.CHANGES, "transaction"})
+"""Mutations that this store carries out."""
+
+READ_OPERATIONS: Final = frozenset({*reading.READS, *catalog.READS})
+"""Reads that this store answers; `outcome` is the pipeline's, through `recall`.
+
+`aql` is in neither: it reads or writes.
+"""
+
+FIRST_WAIT_S: Final = 0.002
+"""Before a write that met another one is tried again, seconds; it doubles with every try."""
+
+RETRY_AFTER_S: Final = 0.05
+"""Advice to callers who meet a full queue, seconds."""
+
+RECALL_S: Final = 5.0
+"""A look into the ledger, seconds."""
+
+_NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,{MAX_NAME_CHARS - 1}}}")
+_MS_PER_S: Final = 1_000
+
+T = TypeVar("T")
+
+
+def wall_clock_ms() -> int:
+    """The machine's clock, Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class ArangoStore:
+    """Documents, collections, indexes, graphs and the ledger in the databases of an ArangoDB.
+
+    Args:
+        databases: The names of the databases; they have to be there.
+        clock: Unix milliseconds; ArangoDB's own clock decides about deadlines of writes.
+    """
+
+    name = "arango"
+
+    def __init__(
+        self,
+        settings: ArangoSettings | None = None,
+        *,
+        databases: Iterable[str] = ("mallku",),
+        clock: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._settings = settings or ArangoSettings()
+        self._names = tuple(check_name(name, "database") for name in databases)
+        self._clock = clock
+        self._servers: dict[str, Server] = {}
+        self._client: LeanClient | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._room = WaitingRoom(self._carry_out_group, self._settings)
+        self._durability: Durability | None = None
+        self._under_way = 0
+
+    def __repr__(self) -> str:
+        return f"ArangoStore({self._settings.url!r}, databases={self._names})"
+
+    @property
+    def durability(self) -> Durability:
+        """What a commit survives, as the database itself told at the start."""
+        if self._durability is None:
+            raise ConfigurationError("the store has not been started")
+        return self._durability
+
+    async def start(self) -> None:
+        """Connect, make the ledgers that are missing, read how durable the databases are.
+
+        Raises:
+            ConfigurationError: a setting, file, name or password is wrong, or a database missing.
+            Unavailable: no coordinator can be reached.
+        """
+        if self._servers:
+            raise ConfigurationError("the store is running already")
+        if not self._names:
+            raise ConfigurationError("the store was given no database")
+        self._client = make_client(self._settings)
+        size = self._settings.connections
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix="store-arango")
+        servers = {name: Server(self._client, name, self._settings) for name in self._names}
+        try:
+            levels = [await self._run(prepare, server) for server in servers.values()]
+        except BaseException:
+            await self.stop()
+            raise
+        self._durability = min(levels)
+        self._servers = servers
+
+    async def stop(self) -> None:
+        """Finish what was accepted, end the threads, close the connections."""
+        self._servers = {}
+        await self._room.close()
+        if self._threads is not None:
+            await asyncio.to_thread(self._threads.shutdown)
+            self._threads = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def execute(self, work: Work) -> Done:
+        """Carry out one operation; effect and ledger entry in one commit.
+
+        Raises:
+            RequestError: the work cannot be carried out as it stands; nothing was done.
+            Unavailable, DeadlineExceeded, StoreFailure: nothing was done.
+            OutcomeUnknown: it may have been done.
+        """
+        server = self._server(work.database)
+        name = work.operation.name
+        if name not in WRITE_OPERATIONS and name not in READ_OPERATIONS and name != "aql":
+            raise NotSupported(f"{name} is not supported by the ArangoDB store")
+        self._refuse_late(work)
+        _check_collection(work)
+        if self._under_way >= self._settings.queue_works:
+            raise Unavailable(f"{self._under_way} works wait already", retry_after=RETRY_AFTER_S)
+        self._under_way += 1
+        try:
+            return await self._execute(server, work)
+        finally:
+            self._under_way -= 1
+
+    async def _execute(self, server: Server, work: Work) -> Done:
+        if work.operation.name in READ_OPERATIONS:
+            return await self._run(self._read, server, work)
+        if work.operation.name in catalog.CHANGES:
+            return await self._run(self._administer, server, work)
+        if work.operation.name == "aql" and not queries.runnable(work).modifies:
+            return await self._run_query(server, work)
+        prepared = combining.prepare(work, self._settings, self._clock())
+        if prepared is not None:
+            return await self._room.submit(prepared)
+        [outcome] = await self._run(self._write, server, [work])
+        if isinstance(outcome, MallkuError):
+            raise outcome
+        return outcome
+
+    async def collections_of(self, database: str, query: RunnableQuery) -> QueryCollections:
+        """The collections that a query would use, as the database itself explains it."""
+        server = self._server(database)
+        return await self._run(_within, RECALL_S, queries.collections_of, server, query)
+
+    async def _run_query(self, server: Server, work: Work) -> Done:
+        """The first page of a reading query, and its cursor where there are more."""
+        if queries.runnable(work).arguments.explain:
+            explained = await self._run(
+                self._timed, work.deadline_ms, queries.explain, server, work
+            )
+            return Done(explained)
+        rows, result = await self._run(self._timed, work.deadline_ms, queries.read, server, work)
+        if not result["more"]:
+            return Done(result)
+        size = queries.runnable(work).arguments.batch_size
+        return Done(result, cursor=ArangoCursor(self, rows, size))
+
+    async def fetch(self, rows: Rows, size: int, deadline_ms: int) -> QueryPage:
+        """The next rows of a query."""
+        return await self._run(self._timed, deadline_ms, rows.page, size)
+
+    async def end(self, rows: Rows) -> None:
+        """Give back what rows need in ArangoDB; it does so itself where this fails."""
+        with suppress(MallkuError):
+            await self._run(_within, RECALL_S, rows.close)
+
+    async def recall(self, database: str, key: str, *, settled: bool = False) -> LedgerEntry | None:
+        """The ledger's entry under `key`; `settled` waits for every write that may be under way.
+
+        Administrative operations commit nowhere before their entry: for them "none" is not a "no".
+        """
+        return await self._run(self._recall, self._server(database), key, settled)
+
+    async def recall_transmission(
+        self, database: str, transmission: str, owner: str
+    ) -> LedgerEntry | None:
+        """The entry of the owner's mutation that this transmission committed."""
+        server = self._server(database)
+        return await self._run(self._recall_transmission, server, transmission, owner)
+
+    # On the loop
+
+    def _server(self, name: str) -> Server:
+        found = self._servers.get(name)
+        if found is not None:
+            return found
+        if name in self._names:
+            raise Unavailable("the store is not running")
+        raise DatabaseNotFound(f"there is no database {name}", details={"name": name})
+
+    def _refuse_late(self, work: Work) -> None:
+        if self._clock() > work.deadline_ms:
+            raise DeadlineExceeded("the caller's time was over before the work began")
+
+    async def _run(self, act: Callable[..., T], *arguments: object) -> T:
+        threads = self._threads
+        if threads is None:
+            raise Unavailable("the store is not running")
+        return await asyncio.get_running_loop().run_in_executor(threads, act, *arguments)
+
+    async def _carry_out_group(self, prepared: Sequence[Prepared]) -> list[Outcome]:
+        server = self._server(prepared[0].work.database)
+        return await self._run(self._write_combined, server, prepared)
+
+    # In the threads
+
+    def _left_s(self, works: Iterable[Work]) -> float:
+        return max((max(work.deadline_ms for work in works) - self._clock()) / _MS_PER_S, 0.0)
+
+    def _read(self, server: Server, work: Work) -> Done:
+        self._refuse_late(work)
+        name = work.operation.name
+        read = reading.READS.get(name) or catalog.READS[name]
+        with spending(budget_for(self._left_s([work]))):
+            return Done(read(server, work, work.arguments))
+
+    def _timed(self, deadline_ms: int, act: Callable[..., T], *arguments: object) -> T:
+        """A read that has time until `deadline_ms`."""
+        left_s = (deadline_ms - self._clock()) / _MS_PER_S
+        if left_s < 0:
+            raise DeadlineExceeded("the caller's time was over before the work began")
+        return _within(left_s, act, *arguments)
+
+    def _administer(self, server: Server, work: Work) -> Done:
+        self._refuse_late(work)
+        with spending(budget_for(self._left_s([work]), writes=True)):
+            return catalog.administer(server, work, self._clock())
+
+    def _write_combined(self, server: Server, prepared: Sequence[Prepared]) -> list[Outcome]:
+        works = [one.work for one in prepared]
+        try:
+            with spending(budget_for(self._left_s(works), writes=True)):
+                return combining.carry_out(server, prepared)
+        except (RequestError, Conflict):
+            # Nothing was done. The transaction finds out for whom, and says why.
+            return self._write(server, works)
+
+    def _write(self, server: Server, works: Sequence[Work]) -> list[Outcome]:
+        wait_s = FIRST_WAIT_S
+        for _ in range(self._settings.conflict_retries + 1):
+            try:
+                with spending(budget_for(self._left_s(works), writes=True)):
+                    return self._write_once(server, works)
+            except Conflict:
+                if len(works) > 1:
+                    return [self._write_alone(server, work) for work in works]
+                time.sleep(wait_s * random.random())  # noqa: S311 - only spreads tries
+                wait_s *= 2
+        raise Unavailable("other writes were at the same documents again and again")
+
+    def _write_alone(self, server: Server, work: Work) -> Outcome:
+        try:
+            return self._write(server, [work])[0]
+        except MallkuError as error:
+            return error
+
+    def _write_once(self, server: Server, works: Sequence[Work]) -> list[Outcome]:
+        for work in works if len(works) == 1 else ():
+            self._refuse_late(work)
+        first = works[0]
+        if first.operation.name == "aql":
+            return [queries.modify(server, first, self._clock())]
+        if first.operation.name == "transaction":
+            return [several.transaction(server, first, _collection_of, self._clock())]
+        collection = _collection_of(server, first.collection)
+        return Writing(server, collection, self._clock()).carry_out(works)
+
+    def _recall(self, server: Server, key: str, settled: bool) -> LedgerEntry | None:  # noqa: FBT001 - called by position
+        with spending(budget_for(RECALL_S)):
+            binds = {"key": key}
+            if not settled:
+                rows = server.query(texts.RECALL, binds)
+            else:
+                # The exclusive lock is had when every transaction that may write has ended.
+                with server.transaction([], [texts.LEDGER]) as transaction:
+                    rows = transaction.query(texts.RECALL, binds)
+        return opened(rows[0]) if rows else None
+
+    def _recall_transmission(
+        self, server: Server, transmission: str, owner: str
+    ) -> LedgerEntry | None:
+        with spending(budget_for(RECALL_S)):
+            rows = server.query(texts.RECALL_TRANSMISSION, {"id": transmission, "owner": owner})
+        return opened(rows[0]) if rows else None
+
+
+class ArangoCursor:
+    """The rows of a reading query that were not fetched yet; one call at a time."""
+
+    def __init__(self, store: ArangoStore, rows: Rows, batch_size: int) -> None:
+        self._store = store
+        self._rows = rows
+        self._batch_size = batch_size
+
+    async def fetch(self, deadline_ms: int) -> QueryPage:
+        """The next page."""
+        return await self._store.fetch(self._rows, self._batch_size, deadline_ms)
+
+    async def close(self) -> None:
+        """Give the rest back."""
+        await self._store.end(self._rows)
+
+
+def _within(seconds: float, act: Callable[..., T], *arguments: object) -> T:
+    with spending(budget_for(seconds)):
+        return act(*arguments)
+
+
+def _collection_of(server: Server, name: str) -> Collection:
+    known = server.call("GET", f"/_api/collection/{name}")
+    return Collection(0, name, edge=known["type"] == catalog.EDGES, numeric_keys=False)
+
+
+def _check_collection(work: Work) -> None:
+    """Nobody reaches the gateway's own collections, or a name that none can have."""
+    if work.operation.scope is Scope.DATABASE:
+        return
+    if work.operation.name == "create-collection":
+        check_new_name(work.collection)
+    elif is_reserved(work.collection) or not _NAME.fullmatch(work.collection):
+        name = work.collection
+        raise CollectionNotFound(f"there is no collection {name:.80}", details={"name": name})
+
+
+def make_client(settings: ArangoSettings) -> LeanClient:
+    """The HTTP client for these settings.
+
+    Raises:
+        ConfigurationError: a URL or a file cannot be used, or others may read the password.
+    """
+    password = ""
+    if settings.password_file is not None:
+        password = read_private_text(settings.password_file, "password file").strip("\r\n")
+    coordinators = tuple(Coordinator.parse(url) for url in settings.urls)
+    connections = Connections(
+        coordinators,
+        tls=_tls(settings) if any(one.tls for one in coordinators) else None,
+        idle_s=settings.idle_s,
+        connect_s=settings.connect_timeout_ms / _MS_PER_S,
+    )
+    return LeanClient(
+        connections,
+        Credentials(settings.auth, settings.username, password),
+        max_response_bytes=settings.max_response_bytes,
+    )
+
+
+def _tls(settings: ArangoSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca)
+        if settings.tls_cert is not None:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"ArangoDB's TLS files cannot be used: {error}") from None
+    return context

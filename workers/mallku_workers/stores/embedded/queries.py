@@ -1,0 +1,350 @@
+"""Queries over the embedded store: reading ones on connections of their own, page by page.
+
+A cursor keeps the snapshot that its first page was read from, so that no row comes twice and none
+is left out, whatever is written meanwhile; it is bounded in number here, and in time by whoever
+holds it. Queries that change data run in the writing thread, within the transaction of the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from mallku_contracts import arguments as a
+from mallku_contracts.aql.analysis import analyse
+from mallku_contracts.errors import (
+    DeadlineExceeded,
+    InvalidQuery,
+    ResourceLimit,
+    ResultTooLarge,
+    StoreFailure,
+    Unavailable,
+)
+from mallku_workers.stores.base import Done, QueryCollections, QueryPage, RunnableQuery, Work
+from mallku_workers.stores.embedded.aql.evaluate import Circumstances, Execution, evaluate
+from mallku_workers.stores.embedded.aql.run import weigh
+from mallku_workers.stores.embedded.aql.source import SessionSource, SnapshotSource
+from mallku_workers.stores.embedded.catalog import Catalog, catalog_version, load_catalog
+from mallku_workers.stores.embedded.faults import translate
+from mallku_workers.stores.embedded.schema import connect
+from mallku_workers.stores.embedded.session import STEPS_BETWEEN_LOOKS, Session
+from mallku_workers.stores.embedded.settings import EmbeddedSettings
+
+RETRY_AFTER_S: Final = 0.2
+"""Advice to callers who meet as many open cursors as there may be, seconds."""
+
+_END: Final = object()
+
+
+class Rows:
+    """The rows of an execution, page by page.
+
+    Args:
+        most: Rows that may come altogether; `ResourceLimit` beyond.
+    """
+
+    def __init__(self, execution: Execution, settings: EmbeddedSettings, most: int) -> None:
+        self.execution = execution
+        self.given = 0
+        self._settings = settings
+        self._most = most
+        self._next: Any = None
+        self._rows = execution.rows
+        self._started = False
+
+    def count(self) -> int:
+        """How many rows there are: all are made now, as far as memory allows."""
+        memory, made = self.execution.run.memory, []
+        for row in self._rows:
+            memory.keep(row)
+            made.append(row)
+        self._rows = iter(made)
+        return len(made)
+
+    def page(self, count: int) -> QueryPage:
+        """Up to `count` rows, fewer where they would be too large together."""
+        if not self._started:
+            self._started = True
+            self._next = next(self._rows, _END)
+        rows: list[Any] = []
+        size = 0
+        while self._next is not _END and len(rows) < count:
+            size += weigh(self._next, self._settings.max_result_bytes)
+            if size > self._settings.max_result_bytes:
+                if rows:
+                    break
+                raise ResultTooLarge(
+                    f"one row has more than {self._settings.max_result_bytes} bytes"
+                )
+            rows.append(mended(self._next))
+            self._next = next(self._rows, _END)
+        self.given += len(rows)
+        if self.given > self._most:
+            raise ResourceLimit(f"more than the {self._most} rows that you may have")
+        return QueryPage(rows, more=self._next is not _END)
+
+
+class EmbeddedCursor:
+    """A reading query that is not at its end: its rows, its snapshot, its connection.
+
+    One call at a time: whoever holds it sees to that.
+    """
+
+    def __init__(self, desk: Queries, reading: _Reading, rows: Rows, batch_size: int) -> None:
+        self._desk = desk
+        self._reading = reading
+        self._rows = rows
+        self._batch_size = batch_size
+
+    async def fetch(self, deadline_ms: int) -> QueryPage:
+        """The next page.
+
+        Raises:
+            QueryFailed, ResourceLimit, DeadlineExceeded: the cursor is of no more use.
+        """
+        self._reading.deadline_ms = deadline_ms
+        page: QueryPage = await self._desk.in_thread(
+            self._reading, self._rows.page, self._batch_size
+        )
+        return page
+
+    async def close(self) -> None:
+        """Give the snapshot back."""
+        await self._desk.close(self._reading)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A connection in a read transaction, and until when its query may work."""
+
+    connection: sqlite3.Connection
+    deadline_ms: int
+    closed: bool = False
+
+
+@dataclass(slots=True)
+class Queries:
+    """Runs the reading queries of one database.
+
+    Args:
+        clock: Unix milliseconds.
+    """
+
+    name: str
+    path: Path
+    settings: EmbeddedSettings
+    clock: Callable[[], int]
+    _threads: ThreadPoolExecutor = field(init=False)
+    _open: set[int] = field(default_factory=set)
+    _idle: list[sqlite3.Connection] = field(default_factory=list)
+    _catalog: Catalog = field(default_factory=lambda: Catalog(0, {}))
+
+    def __post_init__(self) -> None:
+        self._threads = ThreadPoolExecutor(
+            self.settings.query_threads, thread_name_prefix=f"store-{self.name}-query"
+        )
+
+    async def run(self, work: Work) -> Done:
+        """The first page of a reading query, and its cursor where there are more."""
+        query = runnable(work)
+        if len(self._open) >= self.settings.max_cursors:
+            raise Unavailable(
+                f"{self.settings.max_cursors} queries are open in this worker already",
+                retry_after=RETRY_AFTER_S,
+            )
+        reading = _Reading(await self._in_pool(self._begin), work.deadline_ms)
+        self._open.add(id(reading))
+        try:
+            rows, result = await self.in_thread(reading, self._first, reading, work, query)
+        except BaseException:
+            await self.close(reading)
+            raise
+        if not result["more"]:
+            await self.close(reading)
+            return Done(result)
+        return Done(result, cursor=EmbeddedCursor(self, reading, rows, query.arguments.batch_size))
+
+    async def collections_of(self, query: RunnableQuery) -> QueryCollections:
+        """The collections that a query names, and those of the graphs that it names."""
+        analysis = analyse(query.tree)
+        graphs = analysis.graph_names(query.binds)
+        members = await self._in_pool(self._members, graphs) if graphs else frozenset[str]()
+        return QueryCollections(
+            analysis.read_names(query.binds) | members, analysis.write_names(query.binds)
+        )
+
+    def _members(self, graphs: Iterable[str]) -> frozenset[str]:
+        connection = self._begin()
+        self._give_back(connection)
+        found = (self._catalog.graphs.get(name) for name in graphs)
+        return frozenset(name for graph in found if graph is not None for name in graph.members)
+
+    async def in_thread(self, reading: _Reading, step: Callable[..., Any], *given: Any) -> Any:
+        """Do one step of a query in a thread, its connection interrupted when time is over."""
+        return await self._in_pool(self._watched, reading, step, *given)
+
+    async def close(self, reading: _Reading) -> None:
+        """End the snapshot; the connection is used again."""
+        self._open.discard(id(reading))
+        if not reading.closed:
+            reading.closed = True
+            await self._in_pool(self._give_back, reading.connection)
+
+    async def stop(self) -> None:
+        """End the threads and close what is idle."""
+        await asyncio.to_thread(self._threads.shutdown)
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _in_pool(self, step: Callable[..., Any], *given: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        try:
+            future = loop.run_in_executor(self._threads, step, *given)
+        except RuntimeError:
+            raise Unavailable("the store is stopping") from None
+        # A step that was begun goes on in its thread: whoever waits no longer must not close
+        # the connection under it.
+        return await asyncio.shield(future)
+
+    def _begin(self) -> sqlite3.Connection:
+        connection = self._idle.pop() if self._idle else connect(self.path, self.settings)
+        try:
+            connection.execute("BEGIN")
+            if catalog_version(connection) != self._catalog.version:
+                self._catalog = load_catalog(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise translate(error) from None
+        return connection
+
+    def _first(
+        self, reading: _Reading, work: Work, query: RunnableQuery
+    ) -> tuple[Rows, dict[str, Any]]:
+        def check() -> None:
+            if self.clock() > reading.deadline_ms:
+                raise DeadlineExceeded("the caller's time was over before the query was")
+
+        source = SnapshotSource(reading.connection, self._catalog, check)
+        execution = evaluate(
+            query.tree, query.binds, source, circumstances(work, self.settings, self.clock())
+        )
+        return first_page(query, execution, self.settings, query.arguments.batch_size)
+
+    def _watched(self, reading: _Reading, step: Callable[..., Any], *given: Any) -> Any:
+        connection = reading.connection
+        connection.set_progress_handler(
+            lambda: self.clock() > reading.deadline_ms, STEPS_BETWEEN_LOOKS
+        )
+        try:
+            return step(*given)
+        except sqlite3.Error as error:
+            raise translate(error) from None
+        except RecursionError:
+            raise InvalidQuery("the query is nested too deeply", error_code=1524) from None
+        finally:
+            connection.set_progress_handler(None, 0)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            connection.close()
+            return
+        if len(self._idle) < self.settings.query_threads:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+
+def mended(value: Any) -> Any:
+    """The value as it can be sent: half of a character, left where one was cut, is a mark."""
+    if type(value) is str:
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if type(value) is list:
+        return [mended(item) for item in value]
+    if type(value) is dict:
+        return {mended(name): mended(item) for name, item in value.items()}
+    return value
+
+
+def runnable(work: Work) -> RunnableQuery:
+    """The query that was authorized; a work without one is nobody's to run."""
+    if work.query is None:
+        raise StoreFailure("a query came without its authorization; nothing was done")
+    return work.query
+
+
+def circumstances(work: Work, settings: EmbeddedSettings, now_ms: int) -> Circumstances:
+    """Under what the query of a work runs."""
+    query = runnable(work)
+    return Circumstances(
+        now_ms=now_ms,
+        memory_bytes=settings.query_memory_bytes,
+        full_count=query.arguments.full_count,
+        fail_on_warning=query.arguments.fail_on_warning,
+        database=work.database,
+        may_read=query.may_read,
+    )
+
+
+def modify(session: Session, work: Work) -> Any:
+    """Run a query that changes data within the work's transaction; its only page.
+
+    Raises:
+        ResourceLimit: it returns more than one page holds: nothing is kept.
+    """
+    query = runnable(work)
+    given = circumstances(work, session.settings, session.now_ms)
+    execution = evaluate(query.tree, query.binds, SessionSource(session), given)
+    _, result = first_page(query, execution, session.settings, a.MAX_PAGE_DOCUMENTS)
+    if result["more"]:
+        raise ResourceLimit(
+            "a query that changes documents returns at most"
+            f" {a.MAX_PAGE_DOCUMENTS} rows or {session.settings.max_result_bytes} bytes;"
+            " nothing was done"
+        )
+    return result
+
+
+def first_page(
+    query: RunnableQuery, execution: Execution, settings: EmbeddedSettings, size: int
+) -> tuple[Rows, dict[str, Any]]:
+    """The rows of a query, and its first page with what was asked to be told about it."""
+    asked = query.arguments
+    rows = Rows(execution, settings, query.max_rows)
+    if asked.explain:
+        return rows, _answer(execution, QueryPage([], more=False)) | {
+            "plan": execution.run.explained
+        }
+    told: dict[str, Any] = {}
+    if asked.count or asked.full_count:
+        told["count"] = rows.count()
+    page = rows.page(size)
+    if asked.full_count:
+        full = execution.statistics.full_count
+        told["full_count"] = told["count"] if full is None else full
+    if asked.profile:
+        told["plan"] = execution.run.explained
+    return rows, _answer(execution, page) | told
+
+
+def _answer(execution: Execution, page: QueryPage) -> dict[str, Any]:
+    statistics = execution.statistics
+    return {
+        "result": page.rows,
+        "more": page.more,
+        "warnings": [{"code": code, "message": text} for code, text in execution.warnings],
+        "statistics": {
+            "writes_executed": statistics.writes_executed,
+            "writes_ignored": statistics.writes_ignored,
+            "scanned_full": statistics.scanned_full,
+            "scanned_index": statistics.scanned_index,
+            "filtered": statistics.filtered,
+            "peak_memory": execution.run.memory.peak,
+        },
+    }
