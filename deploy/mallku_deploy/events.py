@@ -74,5 +74,72 @@ class StreamDrift:
         return f"stream drift: {self.what}"
 
 
-Event = WorkerReady | WorkerLost | ServerLost | ServerReady | NotYet | StreamDrift
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """A higher version of the policy or the revocations is in force, in workers and broker."""
+
+    kind: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}: version {self.version} is in force"
+
+
+@dataclass(frozen=True, slots=True)
+class OlderFile:
+    """The policy file has a lower version than the policy that was pushed since, and is left so."""
+
+    version: int
+    in_force: int
+
+    def __str__(self) -> str:
+        return (
+            f"policy.yaml has version {self.version}; version {self.in_force} is in force, its text"
+            " lies in adopted.yaml"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """Something that may not govern was put into a bucket."""
+
+    kind: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: what was put into the bucket does not govern: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The document in force was put back into its bucket."""
+
+    kind: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}: version {self.version} was put back into the bucket"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatesRenewed:
+    """The server shows other certificates to those who connect from now on."""
+
+    def __str__(self) -> str:
+        return "nats-server took over the TLS files as they are now"
+
+
+Event = (
+    WorkerReady
+    | WorkerLost
+    | ServerLost
+    | ServerReady
+    | NotYet
+    | StreamDrift
+    | Governed
+    | OlderFile
+    | Untaken
+    | Restored
+    | CertificatesRenewed
+)
 Announce = Callable[[Event], None]

@@ -14,6 +14,7 @@ from mallku_contracts.operations import OPERATIONS
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "up": (
         "mallku-gateway up",
+        "mallku-gateway up --tls --encrypt-store --env-file gateway.env",
         "mallku-gateway up --workers 4 --data ./gateway --port 0 --env-file gateway.env",
         "set -a; . ./gateway.env; set +a; python my_service.py",
     ),
@@ -41,13 +42,28 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "keys new": (
         "mallku-gateway keys new alice.pem > alice.jwk",
+        "mallku-gateway keys new issuer-2.pem --pem > keys.d/issuer-2.pem",
         "mallku-gateway keys new --nats alice.nk",
     ),
     "token issue": (
+        "mallku-gateway token issue alice --role service --public-key alice.jwk -o alice.jwt",
         "mallku-gateway token issue alice --role service --public-key alice.jwk --issuer-key i.pem",
     ),
     "token inspect": ("mallku-gateway token inspect alice.jwt --trust-file trust.json",),
+    "keys revoke": (
+        """mallku-gateway keys revoke mallory --reason "left on Friday" --data ./gateway""",
+        "mallku-gateway keys revoke mallory --restore --data ./gateway",
+    ),
     "policy check": ("mallku-gateway policy check policy.yaml",),
+    "policy push": ("mallku-gateway policy push policy.yaml --data ./gateway",),
+    "policy diff": (
+        "mallku-gateway policy diff candidate.yaml --since 7d --data ./gateway",
+        "mallku-gateway policy diff candidate.yaml --last 100000 --json",
+    ),
+    "policy permissions": (
+        "mallku-gateway policy permissions --data ./gateway",
+        "mallku-gateway policy permissions policy.yaml --format nsc > accounts.sh",
+    ),
 }
 
 NOTES: Final[Mapping[str, tuple[str, ...]]] = {

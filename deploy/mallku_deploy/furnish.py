@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files as resources
 from pathlib import Path
 
+from mallku_broker.administrators import load_administrators
 from mallku_broker.files import (
     load_signing_key,
-    load_trust,
     make_private_folder,
     read_private_text,
     read_text,
     write_private_text,
 )
 from mallku_broker.nkeys import new_nkey, public_nkey
+from mallku_broker.trust import load_trust
 from mallku_contracts.errors import ConfigurationError
-from mallku_contracts.keys import SEED_BYTES, SigningKey
+from mallku_contracts.keys import SEED_BYTES, PublicKey, SigningKey
 from mallku_contracts.policy import Policy, Principal
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
 from mallku_deploy.house import ISSUER, House, WorkerFiles
-from mallku_deploy.issuer import Issuer, TokenFile
+from mallku_deploy.issuer import Issuer, TokenOrder
 from mallku_deploy.reading import parse_policy
 
 
@@ -32,15 +33,20 @@ class Furnished:
     """A house with everything in it that a start needs.
 
     Attributes:
-        policy: The policy file's, with the nkey of every principal filled in.
+        administrator: Signs policies and revocations.
+        text: The policy as people wrote it: the policy file's, or the one in force where that has
+            a higher version.
+        policy: What it says, with the nkey of every principal filled in.
         tokens: The token files that have to be kept fresh.
     """
 
     house: House
     issuer: Issuer
+    administrator: SigningKey
+    text: str
     policy: Policy
     workers: tuple[WorkerFiles, ...]
-    tokens: tuple[TokenFile, ...]
+    tokens: tuple[TokenOrder, ...]
 
 
 def furnish(house: House, workers: int) -> Furnished:
@@ -51,12 +57,21 @@ def furnish(house: House, workers: int) -> Furnished:
     """
     _make_folders(house)
     issuer = Issuer(ISSUER, _signing_key(house.issuer))
-    _furnish_trust(house, issuer)
-    policy, callers = _furnish_principals(house, _adopt_policy(house))
+    administrator = _signing_key(house.administrator)
+    _furnish_trust(house, issuer, administrator.public)
+    text, written = choose_policy(house)
+    policy, callers = _furnish_principals(house, written)
     slots = tuple(house.worker(f"worker-{number}") for number in range(1, workers + 1))
     replies = [_furnish_worker(slot) for slot in slots]
     _retire(house, keep={slot.slot for slot in slots})
-    return Furnished(house, issuer, policy, slots, (*callers, *replies))
+    return Furnished(house, issuer, administrator, text, policy, slots, (*callers, *replies))
+
+
+def furnish_policy(furnished: Furnished, text: str, policy: Policy) -> Furnished:
+    """The same house under another policy, with keys for those principals that are new in it."""
+    keyed, callers = _furnish_principals(furnished.house, policy)
+    replies = [file for file in furnished.tokens if file.audience == REPLY_AUDIENCE]
+    return replace(furnished, text=text, policy=keyed, tokens=(*callers, *replies))
 
 
 def _make_folders(house: House) -> None:
@@ -73,29 +88,58 @@ def _make_folders(house: House) -> None:
         make_private_folder(folder)
 
 
-def _furnish_trust(house: House, issuer: Issuer) -> None:
-    _once(house.trust, issuer.trust.to_json)
+def _furnish_trust(house: House, issuer: Issuer, administrator: PublicKey) -> None:
+    _once(house.trust, lambda: issuer.trust.to_json(administrator))
     if load_trust(house.trust).key(issuer.name, issuer.key.kid) is None:
         raise ConfigurationError(
             f"trust file {house.trust}: it does not trust {house.issuer};"
             " bring the right one back, or remove it to have it made again"
         )
+    administrators = load_administrators(house.trust)
+    if not administrators:  # made before there were any
+        document = json.loads(read_text(house.trust, "trust file"))
+        document["administrators"] = {"keys": [administrator.jwk()]}
+        text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+        write_private_text(house.trust, text + "\n")
+    elif administrator.kid not in administrators:
+        raise ConfigurationError(
+            f"trust file {house.trust}: {house.administrator} is not among its administrators;"
+            " bring the right one back, or add its public key"
+        )
 
 
-def _adopt_policy(house: House) -> Policy:
-    """The policy that people edit, checked, and kept as it is now for as long as `up` runs."""
+def choose_policy(house: House) -> tuple[str, Policy]:
+    """The policy that people edit, or the one that was in force last where its version is higher.
+
+    Raises:
+        ConfigurationError: it does not validate, or was changed without a higher version.
+    """
     default = resources("mallku_deploy").joinpath("default_policy.yaml")
     _once(house.policy, lambda: default.read_text("utf-8"))
     text = read_text(house.policy, "policy file")
     policy = parse_policy(text, house.policy)
-    write_private_text(house.adopted, text)
-    return policy
+    if not house.adopted.exists():
+        return text, policy
+    former_text = read_text(house.adopted, "policy file")
+    former = parse_policy(former_text, house.adopted)
+    if policy.version == former.version and text != former_text:
+        raise ConfigurationError(same_version(house, former.version))
+    return (former_text, former) if former.version > policy.version else (text, policy)
 
 
-def _furnish_principals(house: House, policy: Policy) -> tuple[Policy, list[TokenFile]]:
+def same_version(house: House, version: int) -> str:
+    """What to tell somebody who changed the policy file and left its version as it was."""
+    return (
+        f"{house.policy}: version {version} is in force with another text, and versions only go"
+        f" up; write `version: {version + 1}` into the changed file. The text in force:"
+        f" {house.adopted}"
+    )
+
+
+def _furnish_principals(house: House, policy: Policy) -> tuple[Policy, list[TokenOrder]]:
     """The policy with every nkey, and the tokens of those callers whose keys lie here."""
     principals: dict[str, Principal] = {}
-    tokens: list[TokenFile] = []
+    tokens: list[TokenOrder] = []
     for name, principal in policy.principals.items():
         if principal.nkey is not None:  # they look after their keys themselves
             principals[name] = principal
@@ -107,16 +151,16 @@ def _furnish_principals(house: House, policy: Policy) -> tuple[Policy, list[Toke
         if principal.kind == "caller":
             key = _signing_key(files.key).public
             roles = frozenset(principal.roles)
-            tokens.append(TokenFile(files.token, name, roles, COMMAND_AUDIENCE, key))
+            tokens.append(TokenOrder(files.token, name, roles, COMMAND_AUDIENCE, key))
     return policy.model_copy(update={"principals": principals}), tokens
 
 
-def _furnish_worker(files: WorkerFiles) -> TokenFile:
+def _furnish_worker(files: WorkerFiles) -> TokenOrder:
     make_private_folder(files.folder)
     _nkey(files.bus)
     _nkey(files.records)
     key = _signing_key(files.key).public
-    return TokenFile(files.token, files.slot, frozenset(), REPLY_AUDIENCE, key)
+    return TokenOrder(files.token, files.slot, frozenset(), REPLY_AUDIENCE, key)
 
 
 def _retire(house: House, keep: Iterable[str]) -> None:
@@ -127,7 +171,8 @@ def _retire(house: House, keep: Iterable[str]) -> None:
             continue
         public = load_signing_key(files.key).public
         write_private_text(house.retired / f"{public.kid}.json", json.dumps(public.jwk()) + "\n")
-        for secret in (files.key, files.token, files.bus, files.records):
+        tls = (files.certificate, files.certificate_key)
+        for secret in (files.key, files.token, files.bus, files.records, *tls):
             secret.unlink(missing_ok=True)
         folder.rmdir()
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -14,12 +15,20 @@ from mallku_broker.server import EmbeddedServer
 from mallku_broker.streams import StreamSettings
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, InternalError
 from mallku_deploy.backoff import delay_s
+from mallku_deploy.certificates import furnish_certificates, keep_certificates
 from mallku_deploy.events import Announce, NotYet, ServerLost, ServerReady, StreamDrift
 from mallku_deploy.furnish import Furnished
-from mallku_deploy.house import DATABASE
+from mallku_deploy.government import Government
+from mallku_deploy.house import DATABASE, WorkerFiles
 from mallku_deploy.issuer import RENEWAL_LOOK_S, renew
 from mallku_deploy.life import WorkerSpec
-from mallku_deploy.server import ensure_streams, server_configuration
+from mallku_deploy.server import (
+    administrator,
+    connect_as,
+    ensure_streams,
+    server_configuration,
+    users,
+)
 from mallku_deploy.supervisor import Supervisor
 
 SERVER_LOOK_S: Final = 0.2
@@ -39,6 +48,7 @@ class LocalGateway:
         port: Where the NATS server listens on loopback; 0 takes a free port.
         announce: Told of everything that happens; must not raise.
         streams: How much may be kept.
+        tls: Everybody has to show a certificate, the server too.
     """
 
     def __init__(
@@ -48,11 +58,13 @@ class LocalGateway:
         port: int,
         announce: Announce,
         streams: StreamSettings | None = None,
+        tls: bool = False,
     ) -> None:
         self._furnished = furnished
         self._streams = streams or StreamSettings()
         self._announce = announce
-        configuration = server_configuration(furnished, port)
+        self._tls = tls
+        configuration = server_configuration(furnished, port, tls=tls)
         self.server = EmbeddedServer(configuration, furnished.house.server)
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -98,15 +110,22 @@ class LocalGateway:
         """What is put on the stack last is taken down first."""
         furnished = self._furnished
         renew(furnished.tokens, furnished.issuer, time.time())
+        if self._tls:
+            furnish_certificates(furnished)
         await self.server.start()
         self._stack.push_async_callback(self.server.stop, STOP_SERVER_S)
         for drift in await ensure_streams(furnished, self.url, self._streams):
             self._announce(StreamDrift(drift))
+        government = await self._govern()
         self._supervisor = Supervisor(self._worker_specs(), self._announce)
         self._tasks = [*self._supervisor.start()]
         self._stack.push_async_callback(self._supervisor.stop)
         self._keep(self._keep_server())
-        self._keep(self._keep_tokens())
+        self._keep(self._keep_tokens(government))
+        self._keep(government.keep())
+        if self._tls:
+            now = lambda: government.furnished  # noqa: E731 - it changes with the policy
+            self._keep(keep_certificates(now, self.server, self._announce))
         await self._supervisor.ready()
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
@@ -141,12 +160,30 @@ class LocalGateway:
             self._announce(NotYet("starting nats-server", reason, delay))
             await asyncio.sleep(delay)
 
-    async def _keep_tokens(self) -> None:
+    async def _govern(self) -> Government:
+        """Have the house's policy in the bucket before the first worker looks for it."""
+        furnished, name = self._furnished, administrator(self._furnished)
+        connection = await connect_as(furnished, name, self.url)
+        self._stack.push_async_callback(connection.close)
+        own = next(user for user in self.server.configuration.users if user.name == name)
+
+        async def reload(now: Furnished, revoked: frozenset[str]) -> None:
+            """`up` itself stays in, whatever became of its principal."""
+            others = (user for user in users(now, revoked) if user.nkey != own.nkey)
+            listed = (*others, own)
+            if set(listed) != set(self.server.configuration.users):
+                await self.server.reload(replace(self.server.configuration, users=listed))
+
+        government = Government(furnished, connection, reload, self._announce)
+        await government.seed()
+        return government
+
+    async def _keep_tokens(self, government: Government) -> None:
         """Renew in time; a disk that is full for a while must not end the gateway."""
         while True:
             await asyncio.sleep(RENEWAL_LOOK_S)
             try:
-                renew(self._furnished.tokens, self._furnished.issuer, time.time())
+                renew(government.furnished.tokens, self._furnished.issuer, time.time())
             except ConfigurationError as error:
                 self._announce(NotYet("renewing tokens", error.message, RENEWAL_LOOK_S))
 
@@ -162,16 +199,22 @@ class LocalGateway:
                     "MALLKU_WORKER_KEY_FILE": str(files.key),
                     "MALLKU_WORKER_TOKEN_FILE": str(files.token),
                     "MALLKU_WORKER_TRUST_FILE": str(house.trust),
-                    "MALLKU_WORKER_POLICY_FILE": str(house.adopted),
                     "MALLKU_WORKER_STORE": "embedded",
                     "MALLKU_WORKER_STORE_DIRECTORY": str(house.store),
                     "MALLKU_WORKER_DATABASES": DATABASE,
+                    "MALLKU_WORKER_EXPECTED_WORKERS": str(len(self._furnished.workers)),
                     "MALLKU_WORKER_DRAIN_S": str(WORKER_DRAIN_S),
                     "MALLKU_WORKER_LOG_LEVEL": os.environ.get("MALLKU_WORKER_LOG_LEVEL", "warning"),
-                },
+                }
+                | self._worker_tls(files),
             )
             for files in self._furnished.workers
         ]
+
+    def _worker_tls(self, files: WorkerFiles) -> dict[str, str]:
+        names = ("MALLKU_WORKER_TLS_CA", "MALLKU_WORKER_TLS_CERT", "MALLKU_WORKER_TLS_KEY")
+        held = self._furnished.house.tls_files(files, self.url)
+        return {name: str(path) for name, path in zip(names, held, strict=True) if path is not None}
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -2,9 +2,11 @@
 
 ::
 
-    issuer.pem  trust.json  policy.yaml  adopted.yaml
+    issuer.pem  administrator.pem  trust.json  policy.yaml  adopted.yaml
     principals/NAME/{key.pem,token.jwt,nats.nk}    a caller's key, token and NATS credentials
     workers/SLOT/{key.pem,token.jwt,bus.nk,records.nk}
+    tls/{ca,server}.{pem,key}                      with TLS; and {tls.pem,tls.key} beside each key
+    streams.key                                    what streams are encrypted with, if they are
     nats/                                          the server's configuration and log, and streams/
     store/                                         the embedded store
     keys/retired/KID.json                          public keys of workers that are no more
@@ -18,11 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mallku_broker.tls import TlsFiles
+
 ISSUER: Final = "mallku-local"
 """The name of the local issuer in trust files."""
 
 DATABASE: Final = "mallku"
 """The database that `up` serves."""
+
+_TLS_VARIABLES: Final = ("MALLKU_TLS_CA_FILE", "MALLKU_TLS_CERT_FILE", "MALLKU_TLS_KEY_FILE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,16 @@ class _SignerFiles:
     def token(self) -> Path:
         """The token, renewed by `up` while it runs."""
         return self.folder / "token.jwt"
+
+    @property
+    def certificate(self) -> Path:
+        """What is shown to a server with TLS, PEM."""
+        return self.folder / "tls.pem"
+
+    @property
+    def certificate_key(self) -> Path:
+        """The key of `certificate`, PEM."""
+        return self.folder / "tls.key"
 
 
 class PrincipalFiles(_SignerFiles):
@@ -84,8 +100,13 @@ class House:
         return self.root / "issuer.pem"
 
     @property
+    def administrator(self) -> Path:
+        """The key that signs policies and revocations: read by `up` and by whoever pushes them."""
+        return self.root / "administrator.pem"
+
+    @property
     def trust(self) -> Path:
-        """Whose tokens are believed."""
+        """Whose tokens are believed, and who may sign policies and revocations."""
         return self.root / "trust.json"
 
     @property
@@ -95,7 +116,7 @@ class House:
 
     @property
     def adopted(self) -> Path:
-        """The policy as the last start read it: a worker that comes later decides by the same."""
+        """The policy that was in force last: the broker's lock at the next start."""
         return self.root / "adopted.yaml"
 
     @property
@@ -138,6 +159,47 @@ class House:
         """How to reach the `up` that lives here."""
         return self.root / "running.json"
 
+    @property
+    def tls(self) -> Path:
+        """The authority's and the server's certificates."""
+        return self.root / "tls"
+
+    @property
+    def authority(self) -> Path:
+        """Who vouches for certificates."""
+        return self.tls / "ca.pem"
+
+    @property
+    def authority_key(self) -> Path:
+        """The authority's private key: read by `up` alone; not there when somebody else issues."""
+        return self.tls / "ca.key"
+
+    @property
+    def server_certificate(self) -> Path:
+        """What the NATS server shows."""
+        return self.tls / "server.pem"
+
+    @property
+    def server_key(self) -> Path:
+        """The key of `server_certificate`."""
+        return self.tls / "server.key"
+
+    @property
+    def streams_key(self) -> Path:
+        """What streams are encrypted with on disk; without it they lie there as they are."""
+        return self.root / "streams.key"
+
+    @property
+    def former_streams_key(self) -> Path:
+        """What streams were encrypted with before `streams_key` was changed."""
+        return self.root / "streams.former.key"
+
+    def tls_files(self, holder: PrincipalFiles | WorkerFiles, url: str) -> TlsFiles:
+        """What `holder` believes and shows at this URL; nothing where there is no TLS."""
+        if not url.startswith("tls:"):
+            return TlsFiles()
+        return TlsFiles(self.authority, holder.certificate, holder.certificate_key)
+
     def principal(self, name: str) -> PrincipalFiles:
         """The files of one principal."""
         return PrincipalFiles(self.principals / name)
@@ -149,6 +211,7 @@ class House:
     def environment(self, principal: str, url: str) -> dict[str, str]:
         """What a caller's process needs in its environment to speak as `principal`."""
         files = self.principal(principal)
+        tls = zip(_TLS_VARIABLES, self.tls_files(files, url), strict=True)
         return {
             "MALLKU_API_GATEWAY_URL": url,
             "MALLKU_PRINCIPAL": principal,
@@ -157,7 +220,7 @@ class House:
             "MALLKU_TRUST_FILE": str(self.trust),
             "MALLKU_NATS_CREDENTIALS": str(files.credentials),
             "MALLKU_DATABASE": DATABASE,
-        }
+        } | {name: str(path) for name, path in tls if path is not None}
 
 
 def default_house() -> House:

@@ -64,7 +64,7 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenFile:
+class TokenOrder:
     """Where a token lies, and what it has to say."""
 
     path: Path
@@ -74,7 +74,7 @@ class TokenFile:
     key: PublicKey
 
 
-def renew(files: Iterable[TokenFile], issuer: Issuer, now_s: float) -> list[TokenFile]:
+def renew(files: Iterable[TokenOrder], issuer: Issuer, now_s: float) -> list[TokenOrder]:
     """Write anew each token that is missing, wrong or soon over; the result lists those."""
     due = [file for file in files if not _is_good(file, issuer, now_s)]
     for file in due:
@@ -85,7 +85,7 @@ def renew(files: Iterable[TokenFile], issuer: Issuer, now_s: float) -> list[Toke
     return due
 
 
-def _is_good(file: TokenFile, issuer: Issuer, now_s: float) -> bool:
+def _is_good(file: TokenOrder, issuer: Issuer, now_s: float) -> bool:
     try:
         token = load_token(file.path)
         identity = verify_token(

@@ -85,8 +85,10 @@ def _as(house: House, env_file: Path | None) -> str:
 
 
 def _nats(house: House, url: str) -> str:
-    seed = house.principal("inspector").credentials
+    inspector = house.principal("inspector")
+    held = zip(("--tlsca", "--tlscert", "--tlskey"), house.tls_files(inspector, url), strict=True)
+    tls = "".join(f" {option} {path}" for option, path in held if path is not None)
     return (
-        f"nats sub 'mallku.v1.cmd.>' --server {url} --nkey {seed}"
+        f"nats sub 'mallku.v1.cmd.>' --server {url} --nkey {inspector.credentials}{tls}"
         f" --inbox-prefix {inbox_prefix('inspector')} --translate '{_command()} decode'"
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mallku_broker.files import load_trust, read_text
+from mallku_broker.files import read_text
+from mallku_broker.trust import load_trust
 from mallku_contracts.errors import ConfigurationError, MallkuError
 from mallku_contracts.keys import KeyFormatError, PublicKey
 from mallku_contracts.trust import Trust
@@ -24,6 +25,16 @@ def read_trust(path: str | Path | None) -> Trust:
 def read_policy_file(path: Path) -> Policy:
     """A validated policy; `ConfigurationError` has one `file:line:column: what` line a problem."""
     return parse_policy(read_text(path, "policy file"), path)
+
+
+def check_policy_file(path: Path) -> tuple[Policy, list[str]]:
+    """A validated policy with what in it is hardly meant; raises as `read_policy_file`."""
+    from mallku_contracts.policy import PolicyError, check_policy
+
+    try:
+        return check_policy(read_text(path, "policy file"), str(path))
+    except PolicyError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def parse_policy(text: str, path: Path) -> Policy:
@@ -56,9 +67,11 @@ def read_json(
 
 
 def read_public_key(path: Path) -> PublicKey:
-    """A public key out of a JWK file, as `keys new` prints it."""
+    """A public key out of a file with a JWK or PEM, as `keys new` prints them."""
     text = read_text(path, "public key file")
     try:
+        if text.lstrip().startswith("-----BEGIN"):
+            return PublicKey.from_pem(text)
         return PublicKey.from_jwk(read_json(text, f"public key file {path}"))
     except KeyFormatError as error:
         raise ConfigurationError(f"public key file {path}: {error}") from None

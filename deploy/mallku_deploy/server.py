@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from mallku_broker.configuration import Account, ServerConfiguration, User
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
@@ -11,19 +11,49 @@ from mallku_broker.nkeys import public_nkey
 from mallku_broker.permissions import compile_policy, worker_bus, worker_records
 from mallku_broker.streams import StreamSettings, definitions, ensure
 from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.policy import Policy
 from mallku_contracts.subjects import inbox_prefix
+from mallku_deploy.certificates import server_tls
+from mallku_deploy.encryption import store_encryption
 from mallku_deploy.furnish import Furnished
 from mallku_deploy.house import WorkerFiles
 
 
-def server_configuration(furnished: Furnished, port: int) -> ServerConfiguration:
+def server_configuration(
+    furnished: Furnished, port: int, *, tls: bool = False
+) -> ServerConfiguration:
     """What the server is told: the policy's principals and the workers may connect, nobody else."""
-    workers = (user for files in furnished.workers for user in _worker_users(files))
+    house = furnished.house
     return ServerConfiguration(
-        store=furnished.house.streams,
-        users=(*compile_policy(furnished.policy).users, *workers),
+        store=house.streams,
+        users=users(furnished),
         port=port,
+        tls=server_tls(house) if tls else None,
+        encryption=store_encryption(house),
     )
+
+
+def users(furnished: Furnished, revoked: Container[str] = ()) -> tuple[User, ...]:
+    """Who may connect.
+
+    A caller that was revoked still may: workers refuse each of its commands, with a code and on the
+    trail. Of the others only the broker knows, so it shuts them out.
+    """
+    return listed(furnished.policy, furnished.workers, revoked)
+
+
+def listed(
+    policy: Policy, worker_files: Iterable[WorkerFiles], revoked: Container[str] = ()
+) -> tuple[User, ...]:
+    """As `users`; out of a policy and the files of workers alone."""
+    workers = (user for files in worker_files for user in _worker_users(files))
+    allowed = (
+        user
+        for user in compile_policy(policy).users
+        if policy.principals[user.name].kind == "caller"
+        or (user.name not in revoked and user.name not in policy.revoked)
+    )
+    return (*allowed, *workers)
 
 
 async def ensure_streams(furnished: Furnished, url: str, settings: StreamSettings) -> list[str]:
@@ -47,7 +77,10 @@ async def ensure_streams(furnished: Furnished, url: str, settings: StreamSetting
 async def connect_as(furnished: Furnished, principal: str, url: str) -> GatewayConnection:
     """A connection to the server as one of the principals whose credentials lie in the house."""
     files = furnished.house.principal(principal)
-    settings = ConnectionSettings(url=url, credentials=files.credentials)
+    ca, certificate, key = furnished.house.tls_files(files, url)
+    settings = ConnectionSettings(
+        url=url, credentials=files.credentials, tls_ca=ca, tls_cert=certificate, tls_key=key
+    )
     return await connect(
         settings, name=f"mallku-gateway.{principal}", inbox_prefix=inbox_prefix(principal)
     )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mallku_broker.files import make_private_folder
 from mallku_contracts.errors import ConfigurationError
+from mallku_deploy.encryption import make_streams_key
 from mallku_deploy.environment import write_env_file
 from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
@@ -34,11 +35,19 @@ class Wanted:
 
     workers: int | None = None
     port: int | None = None
+    tls: bool = False
+    encrypted: bool = False
 
-    def fits(self, running: Running) -> bool:
+    def fits(self, running: Running, house: House) -> bool:
         """Whether a gateway that runs is what was asked for."""
+        scheme, _, _ = running.url.partition(":")
         port = int(running.url.rpartition(":")[2])
-        return self.workers in {None, running.workers} and self.port in {None, 0, port}
+        return (
+            self.workers in {None, running.workers}
+            and self.port in {None, 0, port}
+            and (scheme == "tls" or not self.tls)
+            and (house.streams_key.exists() or not self.encrypted)
+        )
 
 
 async def stay(house: House, wanted: Wanted, env_file: Path | None) -> None:
@@ -62,7 +71,9 @@ async def _live(house: House, wanted: Wanted, env_file: Path | None) -> None:
     leave = _leave_on_signals()
     workers = wanted.workers or DEFAULT_WORKERS
     port = _default_port() if wanted.port is None else wanted.port
-    gateway = LocalGateway(furnish(house, workers), port=port, announce=announce)
+    if wanted.encrypted:
+        make_streams_key(house)
+    gateway = LocalGateway(furnish(house, workers), port=port, announce=announce, tls=wanted.tls)
     starting = asyncio.create_task(gateway.__aenter__())
     try:
         if not await _first(starting, leave):
@@ -116,7 +127,7 @@ def _write_environment(house: House, url: str, env_file: Path | None) -> None:
 
 def _attach(house: House, wanted: Wanted, env_file: Path | None) -> None:
     running = meet(house)
-    if not wanted.fits(running):
+    if not wanted.fits(running, house):
         raise ConfigurationError(
             f"a gateway with {running.workers} workers runs in {house.root} at {running.url}"
             f" (pid {running.pid}); stop it first, or name another --data"

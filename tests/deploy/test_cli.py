@@ -13,10 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from mallku_broker.files import load_signing_key
-from mallku_contracts.keys import SigningKey
+from mallku_contracts.keys import PublicKey, SigningKey
 from mallku_contracts.tokens import COMMAND_AUDIENCE
 from mallku_deploy.cli import app
 from mallku_deploy.examples import EXAMPLES
+from mallku_deploy.furnish import furnish
+from mallku_deploy.house import House
 from mallku_deploy.issuer import Issuer
 
 RUNNER = CliRunner()
@@ -194,6 +196,37 @@ def test_an_expired_token_is_named_with_its_claim(tmp_path: Path) -> None:
     assert "token.jwt" in said
 
 
+def test_the_public_half_can_be_pem(tmp_path: Path) -> None:
+    """What `keys new --pem` prints goes into a folder of keys, and into `token issue`."""
+    shown = RUNNER.invoke(app, ["keys", "new", str(tmp_path / "a.pem"), "--pem"])
+    assert shown.exit_code == 0, shown.stderr
+    (tmp_path / "public.pem").write_text(shown.stdout)
+    assert PublicKey.from_pem(shown.stdout) == load_signing_key(tmp_path / "a.pem").public
+    house = furnish(House(tmp_path / "house"), 1).house
+    arguments = ["token", "issue", "alice", "--public-key", str(tmp_path / "public.pem")]
+    arguments += ["--data", str(house.root), "-o", str(tmp_path / "alice.jwt")]
+    done = RUNNER.invoke(app, arguments)
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+    assert (tmp_path / "alice.jwt").stat().st_mode & 0o777 == 0o600
+    inspected = RUNNER.invoke(
+        app, ["token", "inspect", str(tmp_path / "alice.jwt"), "--trust-file", str(house.trust)]
+    )
+    assert json.loads(inspected.stdout)["believed"] is True
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_key_is_made_in_a_new_file_only(tmp_path: Path, link: bool) -> None:
+    """Neither a file that is there nor one behind a link, even a dangling one, is written into."""
+    path = tmp_path / "alice.pem"
+    if link:
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.write_text("mine")
+    assert "never overwritten" in _refusal("keys", "new", str(path))
+    assert not (tmp_path / "elsewhere").exists()
+    assert link or path.read_text() == "mine"
+
+
 def test_a_policy_typo_is_named_with_its_place(tmp_path: Path) -> None:
     """File, line and column of each problem, on a line each."""
     path = tmp_path / "policy.yaml"
@@ -309,7 +342,7 @@ def test_a_worker_without_settings_names_each_variable() -> None:
     )
     assert done.returncode == 1
     assert "configuration 802" in done.stderr
-    for name in ("URL", "KEY_FILE", "TOKEN_FILE", "TRUST_FILE", "POLICY_FILE", "BUS_CREDENTIALS"):
+    for name in ("URL", "KEY_FILE", "TOKEN_FILE", "TRUST_FILE", "BUS_CREDENTIALS"):
         assert f"MALLKU_WORKER_{name}" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mallku_broker.files import load_signing_key, load_token, load_trust
+from mallku_broker.administrators import load_administrators
+from mallku_broker.files import load_signing_key, load_token
+from mallku_broker.trust import load_trust
 from mallku_contracts.errors import ConfigurationError, PermissionDenied
 from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.policy import CompiledPolicy
@@ -133,14 +135,47 @@ def test_a_policy_with_a_typo_is_named_with_its_line(tmp_path: Path) -> None:
         furnish(house, 2)
 
 
-def test_a_running_gateway_keeps_its_policy(tmp_path: Path) -> None:
-    """Workers read the policy as the start found it; an edit counts from the next start on."""
+def test_an_edited_policy_needs_a_higher_version(tmp_path: Path) -> None:
+    """The text in force cannot be changed under its version; the error says what to write."""
     house = _furnished(tmp_path / "house").house
-    adopted = house.adopted.read_text()
-    house.policy.write_text(house.policy.read_text().replace("version: 1", "version: 2"))
-    assert house.adopted.read_text() == adopted
-    assert furnish(house, 2).policy.version == 2
-    assert "version: 2" in house.adopted.read_text()
+    house.adopted.write_text(house.policy.read_text())
+    edited = house.policy.read_text() + "  chasqui:\n    roles: [service]\n"
+    house.policy.write_text(edited)
+    with pytest.raises(ConfigurationError, match=r"write `version: 2`"):
+        furnish(house, 2)
+    house.policy.write_text(edited.replace("version: 1", "version: 2"))
+    assert "chasqui" in furnish(house, 2).policy.principals
+
+
+def test_a_policy_that_was_pushed_outlives_an_older_file(tmp_path: Path) -> None:
+    """Where a higher version was in force, the broker's lock begins with that one."""
+    house = _furnished(tmp_path / "house").house
+    pushed = house.policy.read_text().replace("version: 1", "version: 5")
+    house.adopted.write_text(pushed)
+    furnished = furnish(house, 2)
+    assert (furnished.policy.version, furnished.text) == (5, pushed)
+
+
+def test_the_administrators_key_is_made_and_trusted(tmp_path: Path) -> None:
+    """The trust file names it, also one that was made before there were administrators."""
+    house = _furnished(tmp_path / "house").house
+    kid = load_signing_key(house.administrator).kid
+    assert kid in load_administrators(house.trust)
+    document = json.loads(house.trust.read_text())
+    del document["administrators"]
+    house.trust.write_text(json.dumps(document))
+    _furnished(house.root)
+    assert set(load_administrators(house.trust)) == {kid}
+    assert load_trust(house.trust).issuers
+
+
+def test_a_foreign_administrators_key_is_refused(tmp_path: Path) -> None:
+    """A key that the workers do not trust would sign policies that nobody takes."""
+    house = _furnished(tmp_path / "house").house
+    other = _furnished(tmp_path / "other").house
+    house.administrator.write_text(other.administrator.read_text())
+    with pytest.raises(ConfigurationError, match="not among its administrators"):
+        furnish(house, 2)
 
 
 def test_a_retired_worker_leaves_its_public_key(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ from mallku_broker.files import load_token
 from mallku_contracts.errors import InvalidSubject
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.tokens import COMMAND_AUDIENCE, verify_token
-from mallku_deploy.issuer import RENEW_BEFORE_S, TOKEN_LIFE_S, Issuer, TokenFile, renew
+from mallku_deploy.issuer import RENEW_BEFORE_S, TOKEN_LIFE_S, Issuer, TokenOrder, renew
 
 NOW_S = 1_800_000_000
 ISSUER = Issuer("mallku-local", SigningKey(bytes(32)))
 KEY = SigningKey(bytes([1]) * 32).public
 
 
-def _file(folder: Path, roles: frozenset[str] = frozenset({"service"})) -> TokenFile:
-    return TokenFile(folder / "token.jwt", "mallku", roles, COMMAND_AUDIENCE, KEY)
+def _file(folder: Path, roles: frozenset[str] = frozenset({"service"})) -> TokenOrder:
+    return TokenOrder(folder / "token.jwt", "mallku", roles, COMMAND_AUDIENCE, KEY)
 
 
 def test_a_missing_token_is_issued_for_its_key(tmp_path: Path) -> None:

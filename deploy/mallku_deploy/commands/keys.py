@@ -1,28 +1,34 @@
-"""`keys`: make the keys that sign commands and open NATS connections."""
+"""`keys`: make the keys that sign commands and open NATS connections, and revoke them."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mallku_contracts.errors import ConfigurationError
 from mallku_deploy.examples import add_command
-from mallku_deploy.options import Compact
+from mallku_deploy.options import Compact, Data, EnvFile
 
-app = typer.Typer(no_args_is_help=True, help="Make keys.")
+if TYPE_CHECKING:  # imported when it is used
+    from mallku_contracts.keys import PublicKey
+
+app = typer.Typer(no_args_is_help=True, help="Make and revoke keys.")
 
 
 @app.callback()
 def keys() -> None:
-    """Make keys."""
+    """Make and revoke keys."""
 
 
 def new(
     file: Annotated[Path, typer.Argument(help="Where the secret half goes (mode 0600).")],
     nats: Annotated[
         bool, typer.Option("--nats", help="An nkey seed for a NATS connection, not a signing key.")
+    ] = False,
+    pem: Annotated[
+        bool, typer.Option("--pem", help="The public half as PEM, for a folder of issuer keys.")
     ] = False,
     compact: Compact = False,
 ) -> None:
@@ -32,36 +38,69 @@ def new(
     `--nats` it is an nkey seed, its public half belongs under `nkey` in the policy.
     A file that is there is never overwritten.
     """
-    from mallku_deploy.terminal import show_json
+    from mallku_deploy.terminal import out, show_json
 
-    public = _new_nkey(file) if nats else _new_signing_key(file)
-    show_json(public, compact=compact)
+    if nats and pem:
+        raise typer.BadParameter("an nkey has no PEM: --nats or --pem, not both")
+    if nats:
+        show_json(_new_nkey(file), compact=compact)
+        return
+    public = _new_signing_key(file)
+    if pem:
+        out.out(public.to_pem(), end="", highlight=False)
+    else:
+        show_json(public.jwk(), compact=compact)
 
 
-def _new_signing_key(file: Path) -> dict[str, str]:
+def _new_signing_key(file: Path) -> PublicKey:
     import secrets
 
+    from mallku_broker.files import create_private_text
     from mallku_contracts.keys import SEED_BYTES, SigningKey
 
     key = SigningKey(secrets.token_bytes(SEED_BYTES))
-    _write_new(file, key.to_pem())
-    return key.public.jwk()
+    create_private_text(file, key.to_pem())
+    return key.public
 
 
 def _new_nkey(file: Path) -> dict[str, str]:
+    from mallku_broker.files import create_private_text
     from mallku_broker.nkeys import new_nkey
 
     seed, public = new_nkey()
-    _write_new(file, seed + "\n")
+    create_private_text(file, seed + "\n")
     return {"nkey": public}
 
 
-def _write_new(file: Path, text: str) -> None:
-    from mallku_broker.files import write_private_text
+def revoke(
+    names: Annotated[list[str], typer.Argument(help="Principals and key ids.", metavar="NAME…")],
+    *,
+    reason: Annotated[
+        str | None, typer.Option(help="Why; it stands in the list and on the trail.")
+    ] = None,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Take the names off the list again.")
+    ] = False,
+    data: Data = None,
+    env_file: EnvFile = None,
+    compact: Compact = False,
+) -> None:
+    """Refuse keys or principals on every worker, within a second, whatever their tokens say.
 
-    if file.exists():
-        raise ConfigurationError(f"{file} is there already, and a key is never overwritten")
-    write_private_text(file, text)
+    The list of all that are revoked is signed anew, with the next version, and pushed. With
+    `--data` the administrator of that running `up` signs; otherwise the environment or `--env-file`
+    says who does: MALLKU_KEY_FILE names the administrator's key.
+    """
+    from mallku_deploy.administration import find_administrator
+    from mallku_deploy.governing import revoke_names
+    from mallku_deploy.outcomes import show_outcome
+
+    if (reason is None) is not restore:
+        raise typer.BadParameter("say why with --reason TEXT, or --restore the names")
+    administrator = find_administrator(env_file, data)
+    outcome = asyncio.run(revoke_names(names, reason, administrator))
+    raise typer.Exit(show_outcome(outcome, compact=compact))
 
 
 add_command(app, "new", new, of="keys")
+add_command(app, "revoke", revoke, of="keys")

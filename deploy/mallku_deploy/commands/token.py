@@ -9,8 +9,8 @@ import typer
 
 from mallku_contracts.limits import MAX_TOKEN_LIFE_S
 from mallku_deploy.examples import add_command
-from mallku_deploy.house import ISSUER
-from mallku_deploy.options import Compact
+from mallku_deploy.house import ISSUER, House, default_house
+from mallku_deploy.options import Compact, Data
 
 app = typer.Typer(no_args_is_help=True, help="Issue and inspect tokens.")
 
@@ -24,11 +24,18 @@ def issue(
     principal: Annotated[str, typer.Argument(help="Who the token is for: its sub.")],
     *,
     public_key: Annotated[
-        Path, typer.Option("--public-key", help="Their public key as JWK: `keys new` prints it.")
+        Path,
+        typer.Option("--public-key", help="Their public key, JWK or PEM: `keys new` prints it."),
     ],
     issuer_key: Annotated[
-        Path, typer.Option("--issuer-key", help="The issuer's signing key, PEM.")
-    ],
+        Path | None,
+        typer.Option(
+            "--issuer-key",
+            help="The issuer's signing key, PEM. Default: the one in the data directory of `up`.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Data = None,
     issuer: Annotated[str, typer.Option(help="The issuer's name in trust files.")] = ISSUER,
     role: Annotated[
         list[str] | None, typer.Option("--role", help="A role; may be repeated.")
@@ -39,21 +46,26 @@ def issue(
     worker: Annotated[
         bool, typer.Option("--worker", help="For a worker's replies, not for commands.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Put it there (0600), whole at once."),
+    ] = None,
 ) -> None:
-    """Print a token: who somebody is, for how long, and which key they must sign with.
+    """Issue a token: who somebody is, for how long, and which key they must sign with.
 
     It is worth nothing without the key named in it. What a principal may do in the end are the
     token's roles that the policy gives them too.
     """
     import time
 
-    from mallku_broker.files import load_signing_key
+    from mallku_broker.files import load_signing_key, write_private_text
     from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
     from mallku_deploy.issuer import Issuer
     from mallku_deploy.reading import read_public_key
     from mallku_deploy.terminal import out
 
-    made = Issuer(issuer, load_signing_key(issuer_key)).issue(
+    house = House(data.absolute()) if data else default_house()
+    made = Issuer(issuer, load_signing_key(issuer_key or house.issuer)).issue(
         principal,
         read_public_key(public_key),
         roles=frozenset(role or ()),
@@ -61,7 +73,10 @@ def issue(
         now_s=int(time.time()),
         life_s=life,
     )
-    out.out(made, highlight=False)
+    if output is None:
+        out.out(made, highlight=False)
+    else:
+        write_private_text(output, made + "\n")
 
 
 def inspect(

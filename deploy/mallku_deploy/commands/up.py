@@ -12,6 +12,7 @@ from mallku_deploy.options import MAX_WORKERS, Data
 
 
 def up(
+    *,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -32,6 +33,18 @@ def up(
     store: Annotated[
         Literal["embedded"], typer.Option(help="Which store the workers use.")
     ] = "embedded",
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls", help="TLS for everybody, certificates on both sides; an authority is made."
+        ),
+    ] = False,
+    encrypt_store: Annotated[
+        bool,
+        typer.Option(
+            "--encrypt-store", help="Encrypt streams on disk, from now on and at every start."
+        ),
+    ] = False,
     env_file: Annotated[
         Path | None,
         typer.Option("--env-file", help="Once ready, put there what a client needs (0600)."),
@@ -50,4 +63,4 @@ def up(
     del store  # there is one so far
     require_gateway()
     house = House(data.absolute()) if data else default_house()
-    asyncio.run(stay(house, Wanted(workers, port), env_file))
+    asyncio.run(stay(house, Wanted(workers, port, tls, encrypt_store), env_file))

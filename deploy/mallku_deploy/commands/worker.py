@@ -10,7 +10,7 @@ def worker() -> None:
 
     `up` starts workers by itself; this is how they run anywhere else. Everything comes from
     the environment: MALLKU_WORKER_URL, _BUS_CREDENTIALS, _RECORDS_CREDENTIALS, _KEY_FILE,
-    _TOKEN_FILE, _TRUST_FILE, _POLICY_FILE, _STORE, _STORE_DIRECTORY, _DATABASES. What is missing is
+    _TOKEN_FILE, _TRUST_FILE, _STORE, _STORE_DIRECTORY, _DATABASES. What is missing is
     named.
     """
     from mallku_deploy.worker import main

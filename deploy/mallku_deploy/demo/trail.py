@@ -18,6 +18,7 @@ from mallku_broker.streams import AUDIT
 from mallku_contracts.audit import Record, record_hash
 from mallku_contracts.envelope import CommandHeader, command_signing_input
 from mallku_contracts.errors import Replayed
+from mallku_contracts.governed import GATEWAY
 from mallku_contracts.keys import PublicKey
 
 BATCH: Final = 500
@@ -29,9 +30,15 @@ READ_TIMEOUT_S: Final = 5.0
 
 @dataclass(slots=True)
 class Trail:
-    """Every record of the stream, in order, with its sequence and hash."""
+    """Every record of the stream, in order, with its sequence and hash.
+
+    Attributes:
+        records: Those about commands.
+        administrative: Those about the gateway itself: which policy a worker took, and the like.
+    """
 
     records: list[Record] = field(default_factory=list[Record])
+    administrative: list[Record] = field(default_factory=list[Record])
     hashes: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
     @property
@@ -49,7 +56,7 @@ class Trail:
     def missing_numbers(self) -> int:
         """How many numbers below the highest of each worker are on no record."""
         numbers: defaultdict[str, set[int]] = defaultdict(set)
-        for record in self.records:
+        for record in (*self.records, *self.administrative):
             numbers[record.worker].add(record.number)
         return sum(max(found) - len(found) for found in numbers.values())
 
@@ -110,5 +117,7 @@ async def read_settled_trail(
 
 def _add(trail: Trail, messages: Iterable[Msg]) -> None:
     for message in messages:
-        trail.records.append(Record.read(message.data))
+        record = Record.read(message.data)
+        about_commands = record.principal != GATEWAY
+        (trail.records if about_commands else trail.administrative).append(record)
         trail.hashes[message.metadata.sequence.stream] = record_hash(message.data)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from mallku_broker.trust import TrustFile
 from mallku_client.answers import read_body
 from mallku_client.clock import Clock
 from mallku_client.settings import ClientSettings
 from mallku_client.transport import NotDelivered, Transport
-from mallku_client.verifier import TrustFile, Verifier
+from mallku_client.verifier import Verifier
 from mallku_contracts.envelope import CommandHeader, Envelope, command_hash
 from mallku_contracts.errors import MallkuError, PermissionDenied
 
@@ -50,7 +52,8 @@ class Attacker:
 
     def __init__(self, transport: Transport, settings: ClientSettings) -> None:
         self._transport = transport
-        trust = TrustFile(settings.require("trust_file", "the demo checks replies with it"))
+        trust_file = settings.require("trust_file", "the demo checks replies with it")
+        trust = TrustFile(trust_file, logging.getLogger(__name__).warning)
         self._verifier = Verifier(trust, Clock(), require_signed_reads=True)
 
     async def send(

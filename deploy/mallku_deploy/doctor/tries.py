@@ -1,0 +1,176 @@
+"""Trying one thing on one connection, and hearing what the server says to it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from mallku_broker.connection import GatewayConnection, connect
+from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
+from mallku_deploy.doctor.attempts import (
+    IMPOSSIBLE,
+    POISON,
+    Attempt,
+    Call,
+    Probe,
+    Publish,
+)
+from mallku_deploy.doctor.roles import Role
+
+ANSWER_S: Final = 3.0
+"""How long the server may take for an answer or a round trip, seconds."""
+
+_VIOLATION = re.compile(
+    r'violation for (publish|subscription) to "([^"]*)"(?: using queue "([^"]*)")?', re.IGNORECASE
+)
+
+
+class CannotTell(Exception):
+    """Something else went wrong, so that nothing follows from what was seen; says what."""
+
+
+class Refusal(NamedTuple):
+    """What the server refused, in lower case, as the library has it."""
+
+    what: str
+    subject: str
+    queue: str
+
+
+class Refusals:
+    """Remembers what the server refuses on one connection."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[Refusal] = Counter()
+
+    def __call__(self, event: ConnectionEvent) -> None:
+        """To be given to a connection as `on_event`."""
+        if event.kind is EventKind.REFUSED and (match := _VIOLATION.search(event.detail)):
+            what, subject, queue = match.groups()
+            self.seen[Refusal(what.lower(), subject.lower(), (queue or "").lower())] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An open connection in somebody's name."""
+
+    role: Role
+    connection: GatewayConnection
+    refusals: Refusals
+
+
+class Answer(NamedTuple):
+    """What came to an inbox of our own."""
+
+    body: bytes
+    header: bytes | None
+
+
+async def open_line(role: Role) -> Line:
+    """Connect with somebody's credentials.
+
+    Raises:
+        ConfigurationError: a file cannot be used, or the server refuses them.
+        GatewayUnreachable: the server does not answer.
+    """
+    refusals = Refusals()
+    connection = await connect(
+        role.settings,
+        name=f"mallku-gateway.doctor.{role.name}",
+        inbox_prefix=role.inbox,
+        on_event=refusals,
+    )
+    return Line(role, connection, refusals)
+
+
+async def try_probe(line: Line, probe: Probe) -> list[Attempt]:
+    """Make all attempts of a probe at once; returns those that the server let through.
+
+    Raises:
+        CannotTell: the connection broke.
+    """
+    line.refusals.seen.clear()
+    subscriptions = []
+    try:
+        for attempt in probe.attempts:
+            if isinstance(attempt, Publish):
+                line.connection.post(attempt.subject, POISON, header=IMPOSSIBLE)
+            else:
+                subscriptions.append(
+                    await line.connection.listen(attempt.subject, _ignore, queue=attempt.queue)
+                )
+        await settle(line)
+        for subscription in subscriptions:
+            await line.connection.unlisten(subscription)
+    except ConnectionLost as error:
+        raise CannotTell(error.message) from None
+    asked = Counter(map(_refusal_of, probe.attempts))
+    refused = {key for key, times in asked.items() if line.refusals.seen[key] >= times}
+    return [attempt for attempt in probe.attempts if _refusal_of(attempt) not in refused]
+
+
+async def settle(line: Line) -> None:
+    """Return when the server has dealt with everything sent so far; errors came before its PONG.
+
+    Raises:
+        CannotTell: it does not answer.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await line.connection.flush()
+    except TimeoutError:
+        raise CannotTell(f"no round trip within {ANSWER_S:g} s") from None
+
+
+async def ask(line: Line, call: Call) -> Answer:
+    """A request with an inbox of its own; whatever comes there first is the answer.
+
+    Records that are pulled keep their own subject, which a library's request would not recognise.
+
+    Raises:
+        CannotTell: nothing came, or the server refused.
+    """
+    heard: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def listener(_subject: str, _reply: str, body: bytes, header: bytes | None) -> None:
+        if not heard.done():
+            heard.set_result(Answer(body, header))
+
+    inbox = own_inbox(line)
+    try:
+        subscription = await line.connection.listen(inbox, listener)
+        line.connection.post(call.subject, call.body, reply=inbox, header=call.header)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await heard
+        finally:
+            await line.connection.unlisten(subscription)
+    except TimeoutError:
+        raise CannotTell(f"{call.subject}: {_silence(line, call)}") from None
+    except ConnectionLost as error:
+        raise CannotTell(error.message) from None
+
+
+def own_inbox(line: Line) -> str:
+    """A subject that this connection may listen to and nobody has used."""
+    return f"{line.connection.inbox_prefix}.{secrets.token_hex(12)}.1"
+
+
+def _silence(line: Line, call: Call) -> str:
+    if line.refusals.seen[_refusal_of(Publish(call.subject))]:
+        return "the server refuses it"
+    return f"no answer within {ANSWER_S:g} s"
+
+
+def _refusal_of(attempt: Attempt) -> Refusal:
+    if isinstance(attempt, Publish):
+        return Refusal("publish", attempt.subject.lower(), "")
+    return Refusal("subscription", attempt.subject.lower(), attempt.queue.lower())
+
+
+def _ignore(_subject: str, _reply: str, _body: bytes, _header: bytes | None) -> None:
+    """What comes is none of our business."""
