@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mallku_broker.trust import TrustFile
 from mallku_client.caller import Caller
 from mallku_client.clock import Clock
 from mallku_client.commands import Commands
@@ -12,10 +15,12 @@ from mallku_client.identity import ClientIdentity
 from mallku_client.retries import RetryPolicy
 from mallku_client.settings import ClientSettings
 from mallku_client.transport import Transport
-from mallku_client.verifier import TrustFile, Verifier
+from mallku_client.verifier import Verifier
 
 if TYPE_CHECKING:  # imported when it is used
     from mallku_client.dev_mode import DevGateway
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ async def _open_to_own_gateway(settings: ClientSettings) -> Connection:
 async def _open_commands(settings: ClientSettings, transport: Transport | None) -> Commands:
     clock = Clock()
     identity = load_identity(settings, clock)
-    trust = TrustFile(settings.require("trust_file", "whose workers' replies are believed"))
+    trust_file = settings.require("trust_file", "whose workers' replies are believed")
+    trust = await asyncio.to_thread(TrustFile, trust_file, _LOG.warning)  # it may fetch keys
     caller = Caller(
         await _open_nats(settings, identity.principal) if transport is None else transport,
         identity,

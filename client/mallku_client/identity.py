@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +11,15 @@ from typing import Any, Final
 from mallku_broker.files import load_signing_key, load_token
 from mallku_client.clock import Clock
 from mallku_contracts.envelope import token_hash
-from mallku_contracts.errors import ConfigurationError, InvalidSubject, TokenExpired
+from mallku_contracts.errors import (
+    ConfigurationError,
+    InvalidSubject,
+    InvalidToken,
+    TokenExpired,
+)
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.subjects import check_name
+from mallku_contracts.unverified import read_unverified
 
 RENEW_WITHIN: Final = 1 / 3
 """The last part of a token's life, in which its file is looked at again."""
@@ -63,13 +67,9 @@ class Token:
 
 def _claims(text: str, where: str) -> dict[str, Any]:
     try:
-        payload = text.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError, RecursionError):
-        raise ConfigurationError(f"{where}: this is not a token") from None
-    if not isinstance(claims, dict):
-        raise ConfigurationError(f"{where}: the token holds no claims")
-    return claims
+        return read_unverified(text)[1]
+    except InvalidToken as error:
+        raise ConfigurationError(f"{where}: {error.message}") from None
 
 
 class TokenFile:

@@ -6,17 +6,13 @@ unpacked before that.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from mallku_broker.files import load_trust
+from mallku_broker.trust import TrustFile
 from mallku_client.clock import MAX_CLOCK_CORRECTION_MS, Clock
 from mallku_contracts.envelope import Reply
 from mallku_contracts.errors import (
-    ConfigurationError,
     EnvelopeError,
     MessageTooLarge,
     TokenExpired,
@@ -24,48 +20,9 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.keys import PublicKey
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
-from mallku_contracts.trust import Trust
 
 MAX_REMEMBERED_TOKENS: Final = 256
 """Worker tokens whose verification is remembered; the oldest is forgotten first."""
-
-LOOK_EVERY_S: Final = 1.0
-"""The trust file is looked at no more often than this, seconds."""
-
-
-class TrustFile:
-    """Trusted issuers from a file, read again when it changes."""
-
-    def __init__(self, path: Path, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._path = path
-        self._monotonic_s = monotonic_s
-        self._stamp = self._look()
-        self._next_look_s = monotonic_s() + LOOK_EVERY_S
-        self.trust: Trust = load_trust(path)
-
-    def changed(self) -> bool:
-        """Whether `trust` is another one now; looks at the file at most every `LOOK_EVERY_S`.
-
-        Raises:
-            ConfigurationError: the file changed and cannot be used; nobody is trusted unread.
-        """
-        now_s = self._monotonic_s()
-        if now_s < self._next_look_s:
-            return False
-        self._next_look_s = now_s + LOOK_EVERY_S
-        stamp = self._look()
-        if stamp == self._stamp:
-            return False
-        self.trust = load_trust(self._path)
-        self._stamp = stamp
-        return True
-
-    def _look(self) -> tuple[int, int, int]:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +61,7 @@ class Verifier:
         """Believe a reply to the command with this hash (32 bytes), or raise.
 
         Raises:
-            UnverifiedReply: no trusted worker signed it for this command, or the trust file went
-                away or broke meanwhile.
+            UnverifiedReply: no trusted worker signed it for this command.
         """
         try:
             reply = Reply.open(data, expected_command=expected_command)
@@ -113,7 +69,7 @@ class Verifier:
                 return self._believe(reply)
         except UnverifiedReply:
             raise
-        except (EnvelopeError, MessageTooLarge, ConfigurationError) as error:
+        except (EnvelopeError, MessageTooLarge) as error:
             raise UnverifiedReply(f"the reply cannot be believed: {error}") from error
         if mutates or self._require_signed_reads:
             raise UnverifiedReply("the reply is not signed")
