@@ -18,6 +18,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from mallku_workers.stores.embedded.aql.functions.listing import list_functions
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = (
     "contracts/mallku_contracts",
@@ -47,9 +49,15 @@ def limits_table() -> str:
     return _table(("limit", "value", "what it bounds"), rows)
 
 
+def functions_table() -> str:
+    """AQL's functions on the embedded store, and those that are missing."""
+    return list_functions()
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings_table,
     "limits": limits_table,
+    "aql-functions": functions_table,
 }
 
 

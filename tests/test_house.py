@@ -29,6 +29,8 @@ LONGER: dict[str, str] = {
 # What may be imported by the package that has no I/O and no clock; the standard library's part is
 # an import contract. `cryptography` is what PyJWT's key objects are made of.
 PURE = {"cryptography", "jwt", "lark", "msgpack", "nacl", "pydantic", "pydantic_core", "yaml"} | {
+    "jsonschema",  # with `referencing`: a policy describes documents; no reference is ever fetched
+    "referencing",
     "typing_extensions",  # TypedDict as pydantic needs it before Python 3.12
 }
 NOT_PURE_CALLS = {"open", "input", "print", "now", "utcnow", "today", "read_text", "read_bytes"}

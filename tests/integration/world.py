@@ -110,8 +110,14 @@ class World:
         self, principal: str = "mallku", on_event: Watcher | None = None
     ) -> AsyncGenerator[GatewayConnection]:
         """A bare connection to the broker with the principal's own credentials."""
+        files = self.house.principal(principal)
+        ca, certificate, key = self.house.tls_files(files, self.gateway.url)
         settings = Settings(
-            url=self.gateway.url, credentials=self.house.principal(principal).credentials
+            url=self.gateway.url,
+            credentials=files.credentials,
+            tls_ca=ca,
+            tls_cert=certificate,
+            tls_key=key,
         )
         prefix = inbox_prefix(principal)
         raw = await connect(settings, name=principal, inbox_prefix=prefix, on_event=on_event)
@@ -119,6 +125,11 @@ class World:
             yield raw
         finally:
             await raw.close()
+
+    def administrator_settings(self) -> ClientSettings:
+        """What an administrator's process would find in its environment."""
+        settings = self.client_settings("administrator", token_file=None)
+        return replace(settings, key_file=self.house.administrator)
 
     def caller(self, principal: str = "mallku") -> SimulatedCaller:
         """Somebody who signs with the principal's own key and token."""
@@ -184,12 +195,14 @@ async def ask(connection: GatewayConnection, sent: Sent, **changes: Any) -> Msg:
 
 
 @asynccontextmanager
-async def running_world(folder: Path, workers: int = 2) -> AsyncGenerator[World]:
-    """Start a gateway in `folder` with the policy above, and stop it at the end."""
+async def running_world(
+    folder: Path, workers: int = 2, *, tls: bool = False, policy: str = POLICY
+) -> AsyncGenerator[World]:
+    """Start a gateway in `folder` with this policy or the one above, and stop it at the end."""
     make_private_folder(folder)
-    write_private_text(folder / "policy.yaml", POLICY)
+    write_private_text(folder / "policy.yaml", policy)
     furnished = furnish(House(folder), workers)
     events: list[object] = []
-    gateway = LocalGateway(furnished, port=0, announce=events.append)
+    gateway = LocalGateway(furnished, port=0, announce=events.append, tls=tls)
     async with gateway:
         yield World(furnished, gateway, events)

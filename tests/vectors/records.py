@@ -42,6 +42,7 @@ INTENT: Final = Record(
         _COMMAND.signature,
         KEYS["caller"].public.raw,
     ),
+    bound={"set": {"owner": "mallku"}, "hide": ["token"]},
     steps={"admit": 20, "open": 9, "identify": 60},
     **_KNOWN,
 )
