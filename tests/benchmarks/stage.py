@@ -47,11 +47,13 @@ class HouseOnStage:
 
     gateway: LocalGateway
     house: House
+    signs_reads: bool
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a caller."""
-        return self.house.environment(PRINCIPAL, self.gateway.url)
+        required = {"MALLKU_REQUIRE_SIGNED_READS": str(self.signs_reads).lower()}
+        return self.house.environment(PRINCIPAL, self.gateway.url) | required
 
     def processes(self) -> dict[str, list[int]]:
         """Whom to charge with CPU."""
@@ -131,7 +133,7 @@ async def _house(root: Path, *, sign_reads: bool) -> AsyncGenerator[HouseOnStage
     with _environment(MALLKU_WORKER_SIGN_READ_REPLIES=str(sign_reads).lower()):
         await gateway.__aenter__()
     try:
-        yield HouseOnStage(gateway, house)
+        yield HouseOnStage(gateway, house, sign_reads)
     finally:
         await gateway.__aexit__(None, None, None)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from mallku_contracts.errors import InvalidSubject, MallkuError
+from mallku_contracts.governed import Kind, adopted, refused
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.audit import AuditLimits, AuditWriter, writer
 from mallku_workers.audit import floods as floods_module
@@ -67,6 +68,24 @@ async def test_the_last_summary_is_written_at_the_end(
         audit.denied(_case(), ERROR)
     assert await audit.flush(1.0) == 0
     assert sum(record.count for record in trail.records()) == 5
+
+
+async def test_a_flood_of_forged_documents_is_summed_up(
+    trail: SimulatedTrail, audit: AuditWriter
+) -> None:
+    """Who can write into a bucket cannot fill the trail; adoptions are written in any case."""
+    for revision in range(100):
+        audit.administrative(
+            refused(Kind.POLICY), "denied", code="policy_refused", position=revision, reason="no"
+        )
+    audit.administrative(adopted(Kind.POLICY, 7), "done", policy=7)
+    assert await audit.flush(1.0) == 0
+    records = trail.records("denied")
+    assert (len(records), sum(record.count for record in records)) == (4, 100)
+    assert {record.principal for record in records} == {"_gateway"}
+    assert [record.policy for record in trail.records("done")] == [7]
+    subjects = [entry.subject for entry in trail.stream]
+    assert "mallku.v1.audit._gateway.mallku_policy.7.adopt.done" in subjects
 
 
 async def test_refusals_do_not_pile_up(trail: SimulatedTrail) -> None:

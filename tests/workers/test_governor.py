@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,15 @@ async def test_policies_follow_each_other(tmp_path: Path) -> None:
         async with court.governed() as governed:
             for version in (2, 7):
                 await court.policy(version)
-                await until(lambda version=version: governed.policy.version == version)
+                await until(partial(_runs, governed, version))
             await court.policy(5)
             await until(lambda: len(court.trail.reasons()) == 1)
             assert governed.policy.version == 7
     assert court.trail.versions() == [1, 2, 7]
+
+
+def _runs(governed: Governor, version: int) -> bool:
+    return governed.policy.version == version
 
 
 async def test_both_lists_revoke(tmp_path: Path) -> None:
@@ -204,6 +209,7 @@ async def test_a_lost_broker_un_revokes_nobody(tmp_path: Path) -> None:
         await court.revoke(1, "mallory")
         async with court.governed(on_event=witness) as governed:
             court.house.kill()
+            await court.house.server.wait()
             await witness.sees(EventKind.DISCONNECTED)
             assert governed.is_revoked("mallory")
             assert governed.policy.version == 1
@@ -222,6 +228,7 @@ async def test_what_fell_into_a_gap_is_made_up_for(tmp_path: Path) -> None:
         await court.policy(1)
         async with court.governed(on_event=witness, reconnect_min_wait_s=1.0) as governed:
             court.house.kill()
+            await court.house.server.wait()
             await witness.sees(EventKind.DISCONNECTED)
             await court.house.server.start()
             await court.policy(2)

@@ -33,7 +33,7 @@ class Clock:
 
 def _case(principal: str) -> Case:
     subject = CommandSubject.build(principal, "mallku", "memory_anchors", "get")
-    case = Case(Message(str(subject), "", b"", 0, 0.0))
+    case = Case(Message(str(subject), "", b"", 0, 0.0), may_reply=True)
     case.subject = subject
     return case
 
@@ -59,6 +59,16 @@ def test_who_is_refused_too_often_is_held_back() -> None:
     clock.now += 2 * NS
     assert sum(_refuse(refusals) is None for _ in range(500)) == 2 * PER_S
     assert _refuse(refusals, "q") is None
+
+
+def test_what_asks_for_no_reply_holds_nobody_back() -> None:
+    """The server's answer to anybody's job may land on a subject of a principal's, at no cost."""
+    refusals = Refusals(PER_S, Clock())
+    case = _case("p")
+    case.may_reply = False
+    for _ in range(500):
+        refusals.count(case, PermissionDenied("no"))
+    assert _refuse(refusals) is None
 
 
 def test_the_advice_is_right() -> None:

@@ -136,7 +136,7 @@ class Executor:
             request.query,
             request.steps,
         )
-        return self._cursors.keep(await self._store.execute(work), subject, version)
+        return await self._cursors.keep(await self._store.execute(work), subject, version)
 
     async def _ask(
         self,

@@ -127,13 +127,15 @@ class Pipeline:
     async def _record(self, case: Case, error: MallkuError) -> None:
         """Put a refusal or a failure on the trail.
 
-        An intent whose effect is in doubt stays open: only the ledger can tell, later.
+        An intent whose effect is in doubt stays open: only the ledger can tell, later. That there
+        was no room is counted alone, unless there is an intent that has to have its outcome.
         """
         in_doubt = case.mutates and isinstance(error, (OutcomeUnknown, InternalError))
-        if case.concluded or (case.intended and in_doubt) or isinstance(error, Busy):
+        if case.concluded or (case.intended and in_doubt):
             return
         if not case.intended:
-            self.audit.denied(case, error)
+            if not isinstance(error, Busy):
+                self.audit.denied(case, error)
             return
         try:
             await self.audit.failed(case, error)

@@ -133,7 +133,9 @@ class AuditWriter:
     async def failed(self, case: Case, error: MallkuError) -> Receipt | None:
         """Step 10 for an intent whose execution failed without effect."""
         case.concluded = True
-        return await self._outcome(case, self._record("failed", **known(case), **went_wrong(error)))
+        return await self._outcome(
+            case, self._record("failed", **(known(case) | went_wrong(error)))
+        )
 
     def denied(self, case: Case, error: MallkuError) -> None:
         """Put a refusal on the trail; nobody waits for it, and floods are summed up by the minute.
@@ -142,7 +144,7 @@ class AuditWriter:
         says that nothing was executed.
         """
         if self._passes(subject_of(case).principal, announced=case.announced):
-            record = self._record("denied", **known(case), **went_wrong(error))
+            record = self._record("denied", **(known(case) | went_wrong(error)))
             self._write_until_acknowledged(subject_of(case), record, record.pack())
 
     def administrative(self, subject: CommandSubject, kind: str, **fields: Any) -> None:

@@ -17,11 +17,21 @@ from typing import Any, Final
 import structlog
 
 from mallku_contracts.arguments import Next
-from mallku_contracts.errors import CursorLost, InvalidArguments
+from mallku_contracts.errors import Busy, CursorLost, InvalidArguments
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.stores.base import Done, QueryPage, StoreCursor
 
 FIRST_PAGE: Final = 1
+
+MAX_HELD: Final = 64
+"""Cursors with rows left in one worker, cursors; nobody holds more of them than are free."""
+
+MAX_ENDED: Final = 32
+"""Cursors at their end whose last page can still be asked for again, cursors."""
+
+RETRY_AFTER_S: Final = 0.2
+"""Advice to callers for whom there is no cursor now, seconds."""
+
 _ID_BYTES: Final = 16
 
 _log = structlog.get_logger("mallku.cursors")
@@ -58,14 +68,25 @@ class Cursors:
         self._life_s = life_s
         self._clock = clock
         self._held: dict[str, HeldCursor] = {}
+        self._ended: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def keep(self, done: Done, subject: CommandSubject, policy_version: int) -> Done:
-        """The outcome of a query with the name of its cursor, where rows are left."""
+    async def keep(self, done: Done, subject: CommandSubject, policy_version: int) -> Done:
+        """The outcome of a query with the name of its cursor, where rows are left.
+
+        Raises:
+            Busy: the principal holds as many cursors as are free; the rows are given back.
+        """
         if done.cursor is None:
             return done
+        if not self._has_room(subject.principal):
+            await done.cursor.close()
+            raise Busy(
+                "you hold too many cursors in this worker: read them to their end, or close them",
+                retry_after=RETRY_AFTER_S,
+            )
         name = secrets.token_hex(_ID_BYTES)
         now = self._clock()
         first = QueryPage(done.result["result"], more=True)
@@ -75,6 +96,10 @@ class Cursors:
         )
         result = {**done.result, "cursor": {"id": name, "worker": self._worker}}
         return replace(done, result=result, cursor=None)
+
+    def _has_room(self, principal: str) -> bool:
+        live = [held.owner[0] for name, held in self._held.items() if name not in self._ended]
+        return live.count(principal) < MAX_HELD - len(live)
 
     async def next(
         self, subject: CommandSubject, arguments: Next, policy_version: int, deadline_ms: int
@@ -115,9 +140,17 @@ class Cursors:
             raise
         held.page += 1
         if not held.last.more:
-            await held.rows.close()
+            await self._end(name, held)
+
+    async def _end(self, name: str, held: HeldCursor) -> None:
+        """Give the rows back; the last page stays for a while, and only so many of them."""
+        self._ended[name] = None
+        if len(self._ended) > MAX_ENDED:
+            await self._give_back(next(iter(self._ended)))
+        await held.rows.close()
 
     async def _give_back(self, name: str) -> None:
+        self._ended.pop(name, None)
         held = self._held.pop(name, None)
         if held is not None:
             await held.rows.close()

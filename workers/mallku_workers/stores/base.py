@@ -183,7 +183,7 @@ class Store(Protocol):
     """A database that carries out work.
 
     `execute` raises only coded errors: `RequestError`s for what the caller can mend,
-    `Unavailable` and `DeadlineExceeded` when nothing was done, `OutcomeUnknown` when the store
+    `Busy`, `Unavailable` and `DeadlineExceeded` when nothing was done, `OutcomeUnknown` when the store
     cannot say, `IdempotencyConflict` when the claim's key belongs to another fingerprint.
     """
 

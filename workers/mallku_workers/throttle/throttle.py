@@ -122,18 +122,25 @@ class Throttle:
         return True
 
     async def _insist(self, held: _Held, size: int) -> None:
-        """Refuse it, or ask the counters until it passes."""
-        ends = self._clock() + int(PATIENCE_S * NS)
+        """Refuse it, or ask the counters until it passes.
+
+        Who paid ahead and is refused may have met others who did the same at that moment, and who
+        take back what they paid, as we do: then the counters are asked once more.
+        """
+        ends, paid = self._clock() + int(PATIENCE_S * NS), False
         while not self._passes(held, size):
             now, exchange = self._clock(), self._exchange
             commands = exchange.look(held.commands, now, held.cost)
-            size_ = exchange.look(held.bytes, now, 0)
-            if Verdict.REFUSE in {commands, size_} or now > ends:
+            volume = exchange.look(held.bytes, now, 0)
+            refused = Verdict.REFUSE in {commands, volume}
+            if (refused and not paid) or now > ends:
                 raise _limited(held, now)
-            if commands is not Verdict.PASS:
-                await exchange.ask(held.commands, held.cost if commands is Verdict.UNPAID else 0)
+            if refused or commands is Verdict.PASS:
+                await exchange.ask(held.commands if refused else held.bytes, 0)
+                paid = False
             else:
-                await exchange.ask(held.bytes, 0)
+                paid = commands is Verdict.UNPAID
+                await exchange.ask(held.commands, held.cost if paid else 0)
 
     def _hold(self, principal: str, access: Access, limits: Limits) -> _Held:
         own = limits.of(access)

@@ -193,7 +193,7 @@ def drop_index(server: Server, work: Work, arguments: a.DropIndex) -> bool:
         raise InvalidIndex(f"{arguments.index}: this index belongs to the collection")
     try:
         if not _INDEX.fullmatch(wanted):
-            raise _no_index(arguments.index)  # noqa: TRY301 - as the database would
+            raise _no_index(arguments.index)
         server.call("DELETE", f"/_api/index/{quote(work.collection, safe='')}/{wanted}")
     except IndexNotFound:
         if arguments.ignore_missing:
@@ -289,7 +289,7 @@ _AS_ASKED: Final[Mapping[str, tuple[type[MallkuError], Act]]] = {
     "create-graph": (GraphExists, _same_graph),
     "drop-graph": (GraphNotFound, _gone),
 }
-"""For a change that was begun before: the error that says it was made, and what is answered then."""
+"""For a change begun before: the error that says it was made, and what is answered then."""
 
 
 def administer(server: Server, work: Work, now_ms: int) -> Done:

@@ -31,6 +31,7 @@ RETRY_AFTER_S: Final = 0.1
 REPAIR_AFTER_S: Final = 2.0
 """Advice to callers while servers agree on who leads, seconds."""
 
+_FORBIDDEN: Final = 11
 _HTTP_CONFLICT: Final = 409
 _HTTP_UNAUTHORIZED: Final = 401
 _HTTP_FORBIDDEN: Final = 403
@@ -135,7 +136,7 @@ def coded(number: int | None, message: str, *, status: int, writes: bool = False
             that does not match with 412.
         writes: The request may have had an effect, in spite of an error between the servers.
     """
-    if number is None:
+    if number is None or (number, status) == (_FORBIDDEN, _HTTP_UNAUTHORIZED):
         return _unnumbered(status)
     if number == CONFLICT and status == _HTTP_CONFLICT:
         return Conflict("another write was at the same document", retry_after=RETRY_AFTER_S)

@@ -45,6 +45,7 @@ class Plan:
         rules: What else holds for a match.
         index: The index in use, None where the table itself is searched.
         empty: No document can match.
+        descending: The order of the index is turned round.
     """
 
     collection: Collection
@@ -54,6 +55,7 @@ class Plan:
     rules: DocumentRules | None = None
     index: Index | None = None
     empty: bool = False
+    descending: bool = False
 
     @property
     def exact(self) -> bool:
@@ -94,7 +96,8 @@ class Plan:
     def ordered_sql(self) -> str:
         """The bodies, in the order of the index."""
         column = "key" if self.index is None else self.index.column
-        return f"SELECT body FROM {self.source} WHERE {self.where} ORDER BY {column}"  # noqa: S608 - as above
+        way = " DESC" if self.descending else ""
+        return f"SELECT body FROM {self.source} WHERE {self.where} ORDER BY {column}{way}"  # noqa: S608 - as above
 
     @property
     def skip_sql(self) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from mallku_contracts import arguments as a
 from mallku_contracts.aql.analysis import analyse
 from mallku_contracts.errors import (
+    Busy,
     DeadlineExceeded,
     InvalidQuery,
     ResourceLimit,
@@ -120,11 +121,12 @@ class EmbeddedCursor:
 
 @dataclass(slots=True)
 class _Reading:
-    """A connection in a read transaction, and until when its query may work."""
+    """Until when a query may work, and its connection in a read transaction once it began."""
 
-    connection: sqlite3.Connection
     deadline_ms: int
+    connection: sqlite3.Connection | None = None
     closed: bool = False
+    step: asyncio.Future[Any] | None = None
 
 
 @dataclass(slots=True)
@@ -153,11 +155,11 @@ class Queries:
         """The first page of a reading query, and its cursor where there are more."""
         query = runnable(work)
         if len(self._open) >= self.settings.max_cursors:
-            raise Unavailable(
+            raise Busy(
                 f"{self.settings.max_cursors} queries are open in this worker already",
                 retry_after=RETRY_AFTER_S,
             )
-        reading = _Reading(await self._in_pool(self._begin), work.deadline_ms)
+        reading = _Reading(work.deadline_ms)
         self._open.add(id(reading))
         try:
             rows, result = await self.in_thread(reading, self._first, reading, work, query)
@@ -186,14 +188,23 @@ class Queries:
 
     async def in_thread(self, reading: _Reading, step: Callable[..., Any], *given: Any) -> Any:
         """Do one step of a query in a thread, its connection interrupted when time is over."""
-        return await self._in_pool(self._watched, reading, step, *given)
+        reading.step = self._submit(self._watched, reading, step, *given)
+        return await asyncio.shield(reading.step)
 
     async def close(self, reading: _Reading) -> None:
-        """End the snapshot; the connection is used again."""
-        self._open.discard(id(reading))
-        if not reading.closed:
-            reading.closed = True
-            await self._in_pool(self._give_back, reading.connection)
+        """End the snapshot; the connection is used again once no thread is at it any more."""
+        if reading.closed:
+            return
+        reading.closed = True
+        try:
+            if reading.step is not None and not reading.step.done():
+                # Whoever waited for this step has gone; its deadline ends it.
+                await asyncio.wait([reading.step])
+                reading.step.exception()
+            if reading.connection is not None:
+                await self._in_pool(self._give_back, reading.connection)
+        finally:
+            self._open.discard(id(reading))
 
     async def stop(self) -> None:
         """End the threads and close what is idle."""
@@ -202,17 +213,25 @@ class Queries:
             self._idle.pop().close()
 
     async def _in_pool(self, step: Callable[..., Any], *given: Any) -> Any:
-        loop = asyncio.get_running_loop()
+        return await asyncio.shield(self._submit(step, *given))
+
+    def _submit(self, step: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
+        """Begin a step in a thread, where it goes on whoever waits for it no longer."""
         try:
-            future = loop.run_in_executor(self._threads, step, *given)
+            return asyncio.get_running_loop().run_in_executor(self._threads, step, *given)
         except RuntimeError:
             raise Unavailable("the store is stopping") from None
-        # A step that was begun goes on in its thread: whoever waits no longer must not close
-        # the connection under it.
-        return await asyncio.shield(future)
+
+    def _connection(self, reading: _Reading) -> sqlite3.Connection:
+        if reading.connection is None:
+            reading.connection = self._begin()
+        return reading.connection
 
     def _begin(self) -> sqlite3.Connection:
-        connection = self._idle.pop() if self._idle else connect(self.path, self.settings)
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = connect(self.path, self.settings)
         try:
             connection.execute("BEGIN")
             if catalog_version(connection) != self._catalog.version:
@@ -229,14 +248,14 @@ class Queries:
             if self.clock() > reading.deadline_ms:
                 raise DeadlineExceeded("the caller's time was over before the query was")
 
-        source = SnapshotSource(reading.connection, self._catalog, check)
+        source = SnapshotSource(self._connection(reading), self._catalog, check)
         execution = evaluate(
             query.tree, query.binds, source, circumstances(work, self.settings, self.clock())
         )
         return first_page(query, execution, self.settings, query.arguments.batch_size)
 
     def _watched(self, reading: _Reading, step: Callable[..., Any], *given: Any) -> Any:
-        connection = reading.connection
+        connection = self._connection(reading)
         connection.set_progress_handler(
             lambda: self.clock() > reading.deadline_ms, STEPS_BETWEEN_LOOKS
         )

@@ -7,9 +7,9 @@ documents within the bounds; the filters themselves still decide about each of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from mallku_workers.stores.embedded.catalog import Collection, Index
 from mallku_workers.stores.embedded.matching import Plan, make_plan
@@ -34,6 +34,13 @@ class Bound:
     value: Any
 
 
+class Order(NamedTuple):
+    """The order of one attribute."""
+
+    path: Path
+    descending: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """The way to some documents of a collection.
@@ -41,7 +48,7 @@ class Access:
     Attributes:
         keys: Exactly these documents, in this order; None where plans say which.
         plans: Searches, one after the other.
-        ordered: The only plan's documents come in the order of its index.
+        ordered_by: The only plan's documents come in the order of this attribute.
         kind: What `explain` calls it: `primary`, the name of an index, or `full`.
     """
 
@@ -49,16 +56,20 @@ class Access:
     kind: str
     keys: Sequence[str] | None = None
     plans: tuple[Plan, ...] = ()
-    ordered: bool = False
+    ordered_by: Order | None = None
 
 
-def choose(collection: Collection, bounds: Sequence[Bound]) -> Access:
-    """The narrowest way that the collection offers for these bounds."""
+def choose(collection: Collection, bounds: Sequence[Bound], order: Order | None = None) -> Access:
+    """The narrowest way that the collection offers for these bounds.
+
+    Where a SORT follows, `order` is what it asks for: an index may give that for nothing.
+    """
     return (
         _by_key(collection, bounds)
         or _by_equality(collection, bounds)
         or _by_list(collection, bounds)
-        or _by_range(collection, bounds)
+        or _by_range(collection, bounds, order)
+        or _by_order(collection, order)
         or Access(collection, "full", plans=(make_plan(collection, _equalities(bounds)),))
     )
 
@@ -117,7 +128,9 @@ def _by_list(collection: Collection, bounds: Iterable[Bound]) -> Access | None:
     return None
 
 
-def _by_range(collection: Collection, bounds: Sequence[Bound]) -> Access | None:
+def _by_range(
+    collection: Collection, bounds: Sequence[Bound], order: Order | None
+) -> Access | None:
     equal = {bound.path: order_key(bound.value) for bound in bounds if bound.comparison == "=="}
     for index in collection.indexes:
         depth = 0
@@ -135,8 +148,24 @@ def _by_range(collection: Collection, bounds: Sequence[Bound]) -> Access | None:
             continue
         prefix = b"".join(equal[path] for path in index.paths[:depth])
         plan = _between(collection, index, prefix + low, prefix + high)
-        return Access(collection, index.name, plans=(plan,), ordered=True)
+        return _in_order(plan, index, index.paths[depth], order)
     return None
+
+
+def _by_order(collection: Collection, order: Order | None) -> Access | None:
+    """All documents, in the order that is wanted of them."""
+    if order is None:
+        return None
+    for index in collection.indexes:
+        if index.paths[0] == order.path and not index.sparse:
+            return _in_order(Plan(collection, index=index), index, order.path, order)
+    return None
+
+
+def _in_order(plan: Plan, index: Index, path: Path, order: Order | None) -> Access:
+    plan.descending = order is not None and order == Order(path, descending=True)
+    own = Order(path, plan.descending)
+    return Access(plan.collection, index.name, plans=(plan,), ordered_by=own)
 
 
 def _ends(bounds: Iterable[Bound]) -> tuple[bytes, bytes]:
@@ -160,7 +189,3 @@ def _between(collection: Collection, index: Index, low: bytes, high: bytes) -> P
     plan = Plan(collection, index=index)
     plan.add(f"{index.column} >= ? AND {index.column} < ?", low, high)
     return plan
-
-
-Bounds: TypeAlias = Callable[[list[Any]], Sequence[Bound]]
-"""From a row, the bounds of the loop that starts from it."""

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from mallku_contracts.aql import tree as t
 from mallku_contracts.aql.visitor import walk
-from mallku_workers.stores.embedded.aql.access import Bound, Comparison
+from mallku_workers.stores.embedded.aql.access import Bound, Comparison, Order
 from mallku_workers.stores.embedded.aql.run import Evaluate, Row
 from mallku_workers.stores.embedded.values import Path
 
@@ -66,6 +66,27 @@ def conditions(
         elif not isinstance(statement, t.Let):
             break
     return found
+
+
+def sort_wanted(variable: str, following: Sequence[t.Statement]) -> t.Sort | None:
+    """The SORT by one attribute of the loop's document that follows right behind its filters.
+
+    A LIMIT between them decides which documents are sorted, so nothing is looked for beyond it.
+    """
+    for statement in following:
+        if isinstance(statement, t.Sort):
+            return statement if order_of(variable, statement) is not None else None
+        if not isinstance(statement, t.Filter | t.Let):
+            break
+    return None
+
+
+def order_of(variable: str, statement: t.Sort) -> Order | None:
+    """What a SORT asks for, if it is the order of one attribute of `variable`."""
+    if len(statement.keys) != 1 or statement.keys[0].direction not in ("ASC", "DESC"):
+        return None
+    path = path_of(statement.keys[0].value, variable)
+    return None if path is None else Order(path, statement.keys[0].direction == "DESC")
 
 
 def _conjuncts(node: t.Expression) -> Iterator[t.Expression]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mallku_contracts.aql import tree as t
@@ -41,10 +41,21 @@ class Step:
 
 @dataclass(frozen=True)
 class Graph:
-    """Edge collections, each with the direction in which its edges are followed."""
+    """Edge collections, each with the direction in which its edges are followed.
+
+    Attributes:
+        vertices: The only collections whose vertices are walked to; None for all.
+    """
 
     run: Run
     edges: Sequence[tuple[Collection, t.Direction]]
+    vertices: frozenset[str] | None = None
+
+    def restricted(self, options: dict[str, Any]) -> Graph:
+        """The same within `edgeCollections` and `vertexCollections`, where OPTIONS name them."""
+        edges, vertices = _names(options, "edgeCollections"), _names(options, "vertexCollections")
+        kept = [one for one in self.edges if edges is None or one[0].name in edges]
+        return replace(self, edges=kept, vertices=vertices)
 
     def steps(self, vertex: str) -> Iterator[Step]:
         """Every edge that leads on from `vertex`."""
@@ -56,11 +67,26 @@ class Graph:
                     self.run.statistics.scanned_index += 1
                     if direction == "ANY" and here == "_to" and edge["_from"] == edge["_to"]:
                         continue  # a loop is one edge, from either end
-                    yield Step(edge, edge[there])
+                    if self._leads_within(edge[there]):
+                        yield Step(edge, edge[there])
+
+    def _leads_within(self, vertex: str) -> bool:
+        return self.vertices is None or vertex.partition("/")[0] in self.vertices
 
     def vertex(self, handle: str) -> Document | None:
         """The document of a vertex, None where it is gone."""
         return find_document(self.run, handle)
+
+
+def _names(options: dict[str, Any], option: str) -> frozenset[str] | None:
+    value = options.get(option)
+    if isinstance(value, str):
+        return frozenset((value,))
+    return frozenset(filter(_is_text, value)) if isinstance(value, list) else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def compile_graph(

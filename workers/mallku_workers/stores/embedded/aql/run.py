@@ -101,6 +101,7 @@ class Run:
         call: What functions may use: warnings, the time, limits.
         full_count: Count the rows before the last LIMIT of the outermost query.
         may_read: Whether documents that no loop names may come from a collection; None for any.
+        in_order: The outermost loop gives its documents in the order that its SORT asks for.
         explained: How each loop gets at its documents, for `explain`.
     """
 
@@ -112,6 +113,7 @@ class Run:
     may_read: Callable[[str], bool] | None = None
     statistics: Statistics = field(default_factory=Statistics)
     explained: list[dict[str, Any]] = field(default_factory=list)
+    in_order: bool = False
     width: int = 0
     _turns: int = 0
 

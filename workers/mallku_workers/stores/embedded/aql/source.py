@@ -123,7 +123,7 @@ def _documents(
         yield from (found[key] for key in access.keys if key in found)
         return
     for plan in access.plans:
-        if access.ordered:
+        if access.ordered_by is not None:
             yield from _in_order(connection, plan, check)
             continue
         for row in search(connection, plan, check=check):

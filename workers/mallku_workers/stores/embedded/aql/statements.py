@@ -7,13 +7,18 @@ everything before they give anything, and the memory that this takes is counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql import operators as o
-from mallku_workers.stores.embedded.aql.access import choose
-from mallku_workers.stores.embedded.aql.bounds import ReadyBound, conditions
+from mallku_workers.stores.embedded.aql.access import Order, choose
+from mallku_workers.stores.embedded.aql.bounds import (
+    ReadyBound,
+    conditions,
+    order_of,
+    sort_wanted,
+)
 from mallku_workers.stores.embedded.aql.collect import compile_collect
 from mallku_workers.stores.embedded.aql.expressions import Expressions
 from mallku_workers.stores.embedded.aql.modify import compile_modification
@@ -47,6 +52,8 @@ class Statements:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._counted: t.Limit | None = None
+        self._outermost: t.Statement | None = None
+        self._sort_wanted: t.Sort | None = None
         self._own: dict[type[t.Node], Callable[[Any, Sequence[t.Statement], Scope], Stage]] = {
             t.For: self._for,
             t.Filter: self._filter,
@@ -64,6 +71,8 @@ class Statements:
         *before, last = statements
         returns = last if isinstance(last, t.Return) else None
         self._note_last_limit(statements)
+        if self._outermost is None:
+            self._outermost = statements[0]
         stages = self._stages(before if returns else statements, scope)
         if returns is None:
             return lambda row: _exhaust(_flow(stages, row))
@@ -114,7 +123,18 @@ class Statements:
         return compile_stage(self.expressions, self.run, node, scope)
 
     def _sort(self, node: t.Sort, following: Sequence[t.Statement], scope: Scope) -> Stage:
-        return compile_sort(self.expressions, self.run, node, following, scope)
+        stage = compile_sort(self.expressions, self.run, node, following, scope)
+        return self._unless_in_order(stage) if node is self._sort_wanted else stage
+
+    def _unless_in_order(self, stage: Stage) -> Stage:
+        """The same, left out where the loop that began everything gives the order already."""
+
+        def sort(rows: Iterator[Row], base: Row) -> Iterator[Row]:
+            for row in rows:  # the first one tells how the loop goes about it
+                again = chain((row,), rows)
+                yield from again if self.run.in_order else stage(again, base)
+
+        return sort
 
     def _collect(self, node: t.Collect, following: Sequence[t.Statement], scope: Scope) -> Stage:
         ordered = not any(_is_no_order(one) for one in following[:1])
@@ -165,12 +185,14 @@ class Statements:
     ) -> Stage:
         collection = self.expressions.collection(name)
         bounds = self._bounds(node.variable, following, scope)
+        order = self._order(node, following)
         slot, run = scope.declare(node.variable), self.run
-        self._explain(collection, bounds)
+        self._explain(collection, bounds, order)
 
         def loop(rows: Iterator[Row], _base: Row) -> Iterator[Row]:
             for row in rows:
-                access = choose(collection, [bound.at(row) for bound in bounds])
+                access = choose(collection, [bound.at(row) for bound in bounds], order)
+                run.in_order = order is not None and access.ordered_by == order
                 full = access.kind == "full"
                 for document in run.source.documents(access):
                     run.turn()
@@ -182,6 +204,13 @@ class Statements:
 
         return loop
 
+    def _order(self, node: t.For, following: Sequence[t.Statement]) -> Order | None:
+        """What the loop that begins everything is asked for by the SORT behind it."""
+        if node is not self._outermost:
+            return None
+        self._sort_wanted = wanted = sort_wanted(node.variable, following)
+        return None if wanted is None else order_of(node.variable, wanted)
+
     def _bounds(
         self, variable: str, following: Sequence[t.Statement], scope: Scope
     ) -> list[ReadyBound]:
@@ -192,11 +221,16 @@ class Statements:
             for one, code in zip(wanted, codes, strict=True)
         ]
 
-    def _explain(self, collection: Collection, bounds: Sequence[ReadyBound]) -> None:
+    def _explain(
+        self, collection: Collection, bounds: Sequence[ReadyBound], order: Order | None
+    ) -> None:
         """Say how the loop will go about it, as far as that is known before it begins."""
         empty = self.run.new_row()
-        access = choose(collection, [bound.expected(empty) for bound in bounds])
-        self.run.explained.append({"collection": collection.name, "access": access.kind})
+        access = choose(collection, [bound.expected(empty) for bound in bounds], order)
+        in_order = order is not None and access.ordered_by == order
+        self.run.explained.append(
+            {"collection": collection.name, "access": access.kind, "in_order": in_order}
+        )
 
     # FILTER, LET, LIMIT
 

@@ -90,8 +90,9 @@ class Rules:
 def compile_traversal(expressions: Expressions, run: Run, node: t.Traversal, scope: Scope) -> Stage:
     """A stage that walks a graph from a start, and gives vertex, edge and path."""
     start = expressions.compile(node.start, scope)
-    rules = _rules(expressions, node, scope)
-    graph = compile_graph(expressions, run, node.graph, node.direction, scope)
+    options = compile_options(expressions, node.options, scope)
+    rules = _rules(expressions, node, options, scope)
+    graph = compile_graph(expressions, run, node.graph, node.direction, scope).restricted(options)
     slots = _Slots(
         scope.declare(node.vertex),
         None if node.edge is None else scope.declare(node.edge),
@@ -119,9 +120,10 @@ def _compile_prune(
     return condition, None if name is None else scope.declare(name)
 
 
-def _rules(expressions: Expressions, node: t.Traversal, scope: Scope) -> Rules:
+def _rules(
+    expressions: Expressions, node: t.Traversal, options: dict[str, Any], scope: Scope
+) -> Rules:
     minimum, maximum = compile_depths(expressions, node.minimum, node.maximum, scope)
-    options = compile_options(expressions, node.options, scope)
     order: Any = options.get("order", "bfs" if options.get("bfs") is True else "dfs")
     vertices: Any = options.get("uniqueVertices", "none")
     edges: Any = options.get("uniqueEdges", "path")

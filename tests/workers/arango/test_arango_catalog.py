@@ -1,0 +1,211 @@
+"""Collections, indexes and graphs: repeatable under their claim, and what the store needs itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mallku_contracts.errors import (
+    CollectionExists,
+    ConfigurationError,
+    OutcomeUnknown,
+    Unavailable,
+)
+from mallku_workers.stores.arango import ArangoSettings, ArangoStore
+from mallku_workers.stores.arango.preparation import durability
+from mallku_workers.stores.base import Durability
+from tests.stores.calling import DATABASE, Caller, make_claim, make_work
+from tests.support.simulated_arango import Answer, Asked, SimulatedArango
+from tests.workers.arango.watching import answering, dropping, once, path_is, query_has, said
+
+CHANGES: list[tuple[str, dict[str, Any], Any]] = [
+    ("create-collection", {"edge": True}, {"name": "new", "type": "edge"}),
+    ("drop-collection", {}, True),
+    ("truncate", {}, 0),
+    ("drop-index", {"index": "mine"}, True),
+    (
+        "create-graph",
+        {"name": "g", "edge_definitions": []},
+        {"name": "g", "edge_definitions": [], "orphan_collections": []},
+    ),
+    ("drop-graph", {"name": "g"}, True),
+]
+
+
+async def made_before(people: Caller, operation: str) -> str:
+    """What the change needs to find; the collection that it is about."""
+    if operation == "create-collection":
+        return "new"
+    if operation == "drop-index":
+        await people("create-index", fields=["n"], name="mine")
+    elif operation == "drop-graph":
+        await people("create-graph", name="g", edge_definitions=[])
+    return "people"
+
+
+@pytest.mark.parametrize(("operation", "arguments", "answer"), CHANGES)
+async def test_a_change_whose_answer_was_lost_is_finished_by_its_retry(
+    people: Caller, server: SimulatedArango, operation: str, arguments: dict[str, Any], answer: Any
+) -> None:
+    """The state that was asked for is there already: done, and remembered from then on."""
+    name = await made_before(people, operation)
+    changing = ("/_api/collection", "/_api/index", "/_api/gharial")
+
+    def lost(asked: Asked, given: Answer) -> Answer:
+        if asked.method != "GET" and asked.path.startswith(changing):
+            dropping(asked)
+        return given
+
+    server.after = lost
+    claim = make_claim()
+    work = make_work(operation, name, arguments, claim=claim)
+    with pytest.raises(OutcomeUnknown):
+        await people.store.execute(work)
+    server.after = lambda _asked, given: given
+    assert await people.store.recall(DATABASE, claim.key) is None
+    second = await people.store.execute(work)
+    assert (second.result, second.replayed) == (answer, None)
+    third = await people.store.execute(work)
+    assert (third.result, third.replayed) == (answer, claim.id)
+
+
+async def test_a_change_that_was_refused_leaves_no_entry(
+    people: Caller, server: SimulatedArango
+) -> None:
+    """A taken name stays refused, and the key may be used again."""
+    claim = make_claim()
+    work = make_work("create-collection", "people", {}, claim=claim)
+    for _ in range(2):
+        with pytest.raises(CollectionExists):
+            await people.store.execute(work)
+    await people("drop-collection")
+    assert (await people.store.execute(work)).replayed is None
+
+
+async def test_an_unfinished_entry_is_finished_or_told_unknown(
+    people: Caller, server: SimulatedArango
+) -> None:
+    """A change whose entry could not be completed is unknown, not done and forgotten."""
+    server.before = once(query_has("REPLACE w.entry"), dropping)
+    claim = make_claim()
+    work = make_work("create-collection", "new", {}, claim=claim)
+    with pytest.raises(OutcomeUnknown):
+        await people.store.execute(work)
+    assert (await people.store.execute(work)).result == {"name": "new", "type": "document"}
+
+
+async def test_graphs_are_made_listed_and_dropped(people: Caller) -> None:
+    """With the collections that they name."""
+    definition = {
+        "edge_collection": "knows",
+        "from_vertex_collections": ["people"],
+        "to_vertex_collections": ["places", "people"],
+    }
+    made = await people("create-graph", name="social", edge_definitions=[definition])
+    assert made["edge_definitions"] == [
+        {**definition, "to_vertex_collections": ["people", "places"]}
+    ]
+    assert await people("list-graphs") == [made]
+    assert {one["name"] for one in await people("list-collections")} == {
+        "people",
+        "knows",
+        "places",
+    }
+    assert await people("drop-graph", name="social") is True
+    assert await people("list-graphs") == []
+    assert await people("drop-graph", name="social", ignore_missing=True) is False
+
+
+async def test_the_ledger_is_made_with_its_indexes(
+    store: ArangoStore, server: SimulatedArango
+) -> None:
+    """By transmission, and one that ends entries after their time; a second start changes nothing."""
+    [expiry] = server.databases["mallku"].extra["mallku_ledger"]
+    assert (expiry["type"], expiry["fields"], expiry["expireAfter"]) == ("ttl", ["expires"], 0)
+    again = ArangoStore(ArangoSettings(url=server.url))
+    await again.start()
+    await again.stop()
+    assert len(server.databases["mallku"].extra["mallku_ledger"]) == 1
+    listed = await Caller(store, "people")("list-collections")
+    assert listed == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "synced", "expected"),
+    [
+        ({}, False, Durability.FLUSH),
+        ({"waitForSync": True}, False, Durability.FSYNC),
+        ({}, True, Durability.FSYNC),
+        ({"replicationFactor": 3, "writeConcern": 2}, False, Durability.QUORUM),
+        ({"replicationFactor": 3, "minReplicationFactor": 2}, False, Durability.QUORUM),
+        ({"replicationFactor": 3, "writeConcern": 1}, False, Durability.FLUSH),
+        ({"replicationFactor": 1, "writeConcern": 1, "waitForSync": True}, True, Durability.FSYNC),
+        ({"replicationFactor": "satellite", "writeConcern": 1}, False, Durability.FLUSH),
+    ],
+)
+def test_durability_is_what_a_collection_says(
+    properties: dict[str, Any], synced: bool, expected: Durability
+) -> None:
+    """Copies that are waited for, the disk that is waited for, or neither."""
+    assert durability(properties, synced=synced) is expected
+
+
+async def test_the_weakest_collection_decides(server: SimulatedArango, people: Caller) -> None:
+    """Read from the database as it is, at the start."""
+    assert people.store.durability is Durability.FLUSH
+    properties = server.databases["mallku"].properties
+    properties["mallku_ledger"] = {"waitForSync": True, "replicationFactor": 3, "writeConcern": 2}
+    properties["people"] = {"waitForSync": False}
+    again = ArangoStore(ArangoSettings(url=server.url))
+    await again.start()
+    assert again.durability is Durability.FSYNC
+    await again.stop()
+
+
+async def test_a_database_that_is_missing_is_a_configuration_error(
+    server: SimulatedArango,
+) -> None:
+    """Said at the start, by name."""
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        await ArangoStore(ArangoSettings(url=server.url), databases=["nowhere"]).start()
+
+
+async def test_a_server_that_is_too_old_is_refused(server: SimulatedArango) -> None:
+    """Before it is asked for what it does not know."""
+    old = Answer(200, {"server": "arango", "version": "3.2.2", "license": "community"})
+    server.before = once(path_is("GET", "/_api/version"), lambda _asked: old)
+    with pytest.raises(ConfigurationError, match=r"3\.2\.2 is too old"):
+        await ArangoStore(ArangoSettings(url=server.url)).start()
+
+
+async def test_a_store_serves_only_while_it_runs(server: SimulatedArango, tmp_path: Path) -> None:
+    """Neither before its start nor after its stop, and it starts once."""
+    store = ArangoStore(ArangoSettings(url=server.url))
+    people = Caller(store, "people")
+    with pytest.raises(ConfigurationError):
+        assert store.durability
+    with pytest.raises(Unavailable):
+        await people("count")
+    await store.start()
+    with pytest.raises(ConfigurationError):
+        await store.start()
+    await people("create-collection")
+    await store.stop()
+    with pytest.raises(Unavailable):
+        await people("count")
+
+
+async def test_a_server_without_room_answers_by_its_number(
+    people: Caller, server: SimulatedArango
+) -> None:
+    """A page that needs too much memory is asked for again with fewer rows."""
+    await people("insert-many", documents=[{"_key": f"k{n:03d}"} for n in range(40)])
+    server.before = once(path_is("POST", "/_api/cursor"), answering(32, 500))
+    page = await people("find", batch_size=40)
+    assert page["more"] is True
+    assert 1 <= len(page["documents"]) < 40
+    rest = await people("find", after=page["after"])
+    assert len(page["documents"]) + len(rest["documents"]) == 40
+    assert said(server).count("POST /_api/cursor") >= 3
