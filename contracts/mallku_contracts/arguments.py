@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     ValidationError,
     model_validator,
@@ -47,7 +48,16 @@ MAX_FILTERS: Final = 64
 """Filters of one operation."""
 
 MAX_ARGUMENTS: Final = 64
-"""Arguments of one operation, known or not."""
+"""Arguments of one operation or of one part of it, known or not."""
+
+MAX_TRANSACTION_STEPS: Final = 1_000
+"""Steps of one transaction; a step may hold a batch."""
+
+MAX_EDGE_DEFINITIONS: Final = 64
+"""Edge collections of one named graph."""
+
+MAX_GRAPH_COLLECTIONS: Final = 256
+"""Collections at one end of an edge collection, and those without edges in one graph."""
 
 MAX_NAMED_FIELDS: Final = 16
 """Fields that one `InvalidArguments` names."""
@@ -86,6 +96,17 @@ class Arguments(BaseModel):
     )
 
 
+class _Part(Arguments):
+    """A map inside the arguments: each unknown name costs an error, so there are not many."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_many(cls, values: object) -> object:
+        if isinstance(values, dict) and len(values) > MAX_ARGUMENTS:
+            raise ValueError(f"more than {MAX_ARGUMENTS} names")
+        return values
+
+
 class NoArguments(Arguments):
     """For operations that take none."""
 
@@ -104,7 +125,7 @@ class GetMany(Arguments):
     documents: list[Reference] = Field(max_length=MAX_BATCH_DOCUMENTS)
 
 
-class SortField(Arguments):
+class SortField(_Part):
     """One field to sort by."""
 
     sort_by: FieldPath
@@ -303,7 +324,7 @@ class DeleteMatch(Arguments):
     limit: Limit | None = None
 
 
-class TransactionStep(Arguments):
+class TransactionStep(_Part):
     """One write of a transaction."""
 
     operation: str
@@ -314,7 +335,9 @@ class TransactionStep(Arguments):
 class Transaction(Arguments):
     """Several writes, all or none."""
 
-    steps: list[TransactionStep] = Field(min_length=1, max_length=MAX_BATCH_DOCUMENTS)
+    steps: Annotated[list[TransactionStep], FailFast()] = Field(
+        min_length=1, max_length=MAX_TRANSACTION_STEPS
+    )
 
 
 class CreateCollection(Arguments):
@@ -346,20 +369,26 @@ class DropIndex(Arguments):
     ignore_missing: bool = False
 
 
-class EdgeDefinition(Arguments):
+Collections = Annotated[list[str], FailFast(), Field(max_length=MAX_GRAPH_COLLECTIONS)]
+"""Names of collections; the first that is none ends the reading."""
+
+
+class EdgeDefinition(_Part):
     """Which vertex collections one edge collection connects."""
 
     edge_collection: str
-    from_vertex_collections: list[str]
-    to_vertex_collections: list[str]
+    from_vertex_collections: Collections
+    to_vertex_collections: Collections
 
 
 class CreateGraph(Arguments):
     """A named graph over edge collections."""
 
     name: str
-    edge_definitions: list[EdgeDefinition] = Field(default_factory=list)
-    orphan_collections: list[str] = Field(default_factory=list)
+    edge_definitions: Annotated[list[EdgeDefinition], FailFast()] = Field(
+        default_factory=list, max_length=MAX_EDGE_DEFINITIONS
+    )
+    orphan_collections: Collections = Field(default_factory=list)
 
 
 class DropGraph(Arguments):

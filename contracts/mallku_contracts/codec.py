@@ -13,11 +13,13 @@ from typing import Any, Final, NoReturn
 import msgpack
 
 from mallku_contracts.limits import (
+    ENTRY_ITEMS,
     ITEMS_FOR_EACH,
     MAX_CONTAINER_ITEMS,
     MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_FRAME_DEPTH,
+    MAX_MAP_ENTRIES,
     MAX_PAYLOAD_BYTES,
     MAX_STRING_BYTES,
     MAX_WRITTEN_CONTAINERS,
@@ -87,8 +89,8 @@ def unpack(data: bytes, *, allow_bytes: bool = False) -> Any:
             max_ext_len=0,
             max_str_len=min(len(data), MAX_STRING_BYTES),
             max_bin_len=len(data) if allow_bytes else 0,
-            max_array_len=min(len(data), most, MAX_CONTAINER_ITEMS),
-            max_map_len=min(len(data), most, MAX_CONTAINER_ITEMS),
+            max_array_len=min(len(data), MAX_CONTAINER_ITEMS),
+            max_map_len=min(len(data), MAX_CONTAINER_ITEMS if allow_bytes else MAX_MAP_ENTRIES),
         )
     except CodecError:
         raise
@@ -219,7 +221,7 @@ class _ContainerCounter:
             raise CodecError(f"more than {self._most * ITEMS_FOR_EACH} items altogether")
 
     def map(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-        self._take(len(pairs))
+        self._take(len(pairs) * ENTRY_ITEMS)
         value = dict(pairs)
         if len(value) != len(pairs):
             raise CodecError(f"a map has the key {_repeated(pairs)!r:.40} twice")

@@ -56,14 +56,20 @@ MAX_DEPTH: Final = 64
 MAX_FRAME_DEPTH: Final = 8
 """What replies and audit records may put around a document, levels on top of `MAX_DEPTH`."""
 
-MAX_CONTAINERS: Final = 100_000
+MAX_CONTAINERS: Final = 25_000
 """Arrays and maps together in one command's body."""
 
 MAX_WRITTEN_CONTAINERS: Final = 1_000_000
 """Arrays and maps together in a reply or an audit record."""
 
-ITEMS_FOR_EACH: Final = 3
+ITEMS_FOR_EACH: Final = 8
 """Items of all arrays and maps together in one body, for each container that it may have."""
+
+ENTRY_ITEMS: Final = 4
+"""Items that one entry of a map counts for, because it costs as much."""
+
+MAX_MAP_ENTRIES: Final = 5_000
+"""Entries of one map in a command's body: with `MAX_DEPTH` it bounds what is built uncounted."""
 
 MAX_CONTAINER_ITEMS: Final = 100_000
 """Items of one array or map."""

@@ -102,6 +102,66 @@ class GraphInfo(TypedDict):
     orphan_collections: list[str]
 
 
+class CursorInfo(TypedDict):
+    """Where the next pages of a query are asked for: `next` at this worker, with this id."""
+
+    id: str
+    worker: str
+
+
+class QueryWarning(TypedDict):
+    """What a query went on in spite of, under ArangoDB's number."""
+
+    code: int
+    message: str
+
+
+class QueryStatistics(TypedDict):
+    """What a query did until its first page was there, documents; `peak_memory` is in bytes."""
+
+    writes_executed: int
+    writes_ignored: int
+    scanned_full: int
+    scanned_index: int
+    filtered: int
+    peak_memory: int
+
+
+class PlannedAccess(TypedDict):
+    """How a query gets at the documents of a collection that it loops over.
+
+    `access` is `full`, `primary`, `index` or the name of one; `in_order` says that the documents
+    come as a `SORT` asks for them, so that none is needed.
+    """
+
+    collection: str
+    access: str
+    in_order: NotRequired[bool]
+
+
+class QueryResult(TypedDict):
+    """The first page of a query; `cursor` where there are more, the rest where it was asked for.
+
+    `count` is the number of all rows, `full_count` what it were without the last `LIMIT`.
+    """
+
+    result: list[Any]
+    more: bool
+    cursor: NotRequired[CursorInfo]
+    warnings: list[QueryWarning]
+    statistics: QueryStatistics
+    count: NotRequired[int]
+    full_count: NotRequired[int]
+    plan: NotRequired[list[PlannedAccess]]
+
+
+class QueryRows(TypedDict):
+    """A further page of a query; `more` says whether another follows."""
+
+    result: list[Any]
+    more: bool
+
+
 class OutcomeResult(TypedDict):
     """What became of a command.
 

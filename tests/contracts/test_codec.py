@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from mallku_contracts import codec
 from mallku_contracts.limits import (
+    ENTRY_ITEMS,
+    ITEMS_FOR_EACH,
     MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_FRAME_DEPTH,
+    MAX_MAP_ENTRIES,
     MAX_PAYLOAD_BYTES,
     MIB,
 )
@@ -144,7 +147,7 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert codec.unpack(codec.pack(deepest)) == deepest
     most = msgpack.packb([[]] * (MAX_CONTAINERS - 1))
     assert len(codec.unpack(most)) == MAX_CONTAINERS - 1
-    with pytest.raises(codec.CodecError, match="more than 100000 arrays and maps"):
+    with pytest.raises(codec.CodecError, match=f"more than {MAX_CONTAINERS} arrays and maps"):
         codec.unpack(msgpack.packb([[[]]] + [[]] * (MAX_CONTAINERS - 1)))
 
 
@@ -211,7 +214,18 @@ def test_a_lone_surrogate_is_refused_by_its_path(value: object, where: str) -> N
 
 def test_items_are_counted_over_all_arrays_and_maps() -> None:
     """Many full arrays are refused before they stall whoever reads them."""
-    few = [[1] * 99_000] * 3
-    assert len(codec.unpack(codec.pack_trusted(few))) == 3
+    few = [[1] * 99_000] * 2
+    assert len(codec.unpack(codec.pack_trusted(few))) == 2
     with pytest.raises(codec.CodecError, match="items altogether"):
         codec.unpack(codec.pack_trusted([*few, [1] * 99_000]))
+
+
+def test_the_entries_of_maps_are_bounded() -> None:
+    """A map costs more than an array: one has fewer entries, and all together count for more."""
+    wide = {str(number): 1 for number in range(MAX_MAP_ENTRIES)}
+    assert codec.unpack(codec.pack_trusted(wide)) == wide
+    with pytest.raises(codec.CodecError, match="max_map_len"):
+        codec.unpack(codec.pack_trusted(wide | {"one": "more"}))
+    most = MAX_CONTAINERS * ITEMS_FOR_EACH // (MAX_MAP_ENTRIES * ENTRY_ITEMS)
+    with pytest.raises(codec.CodecError, match="items altogether"):
+        codec.unpack(codec.pack_trusted([wide] * most))

@@ -18,7 +18,7 @@ from mallku_contracts.limits import KIB
 MAX_QUERY_CHARS: Final = 64 * KIB
 """The text of one query, characters; values belong into bind parameters."""
 
-MAX_QUERY_TOKENS: Final = 16_384
+MAX_QUERY_TOKENS: Final = 4_096
 """Words and signs of one query, and so of any list in it."""
 
 MAX_NESTING: Final = 50

@@ -156,10 +156,6 @@ class CompiledPolicy:
             )
         return query
 
-    def is_approved(self, digest: str) -> bool:
-        """Whether a text with this SHA-256 (hexadecimal) is approved for anybody."""
-        return digest in self._queries
-
     def query_parts(
         self, principal: str, database: str, *, roles: frozenset[str]
     ) -> frozenset[str] | None:
