@@ -12,9 +12,11 @@ from mallku_workers.stores.arango import ArangoSettings, ArangoStore
 from mallku_workers.stores.base import Store
 from mallku_workers.stores.embedded import EmbeddedStore
 from tests.stores.calling import Caller
+from tests.support import real_arango
 from tests.support.simulated_arango import SimulatedArango
 
-KINDS = ["embedded", "arango-simulated"]
+KINDS = ["embedded", "arango-simulated", *(["arango"] if real_arango.real_url() else [])]
+"""The real ArangoDB takes part where there is one: see `tests/support/real_arango.py`."""
 
 
 def embedded(folder: Path, _stack: AsyncExitStack) -> Store:
@@ -29,9 +31,19 @@ def simulated(folder: Path, stack: AsyncExitStack) -> Store:
     return ArangoStore(ArangoSettings(url=server.url, connections=8))
 
 
+def real(_folder: Path, stack: AsyncExitStack) -> Store:
+    """The store over a real ArangoDB."""
+    url = real_arango.real_url()
+    assert url is not None
+    real_arango.fresh_database(url)
+    stack.callback(real_arango.drop_database, url)
+    return ArangoStore(ArangoSettings(url=url, connections=8, auth="basic"))
+
+
 MAKE: dict[str, Callable[[Path, AsyncExitStack], Store]] = {
     "embedded": embedded,
     "arango-simulated": simulated,
+    "arango": real,
 }
 
 

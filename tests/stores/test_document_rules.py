@@ -8,13 +8,11 @@ import pytest
 
 from mallku_contracts.errors import (
     DocumentNotFound,
-    InvalidDocument,
-    MallkuError,
     PermissionDenied,
     UniqueViolation,
 )
 from tests.stores.calling import Caller, plain
-from tests.stores.ruled import RULE, Held, everything, held, make_rules
+from tests.stores.ruled import RULE, Held, everything, held, make_rules, told, transact
 
 MINE = {"owner": "me"}
 
@@ -25,13 +23,6 @@ async def mine(people: Caller) -> Held:
     for key, owner in (("a", "me"), ("b", "you"), ("c", "me"), ("d", "you")):
         await people("insert", document={"_key": key, "owner": owner, "n": 1, "tag": f"t{key}"})
     return held(people, make_rules(MINE))
-
-
-async def told(held: Caller, operation: str, **arguments: Any) -> MallkuError:
-    """The refusal of a call."""
-    with pytest.raises(MallkuError) as refused:
-        await held(operation, **arguments)
-    return refused.value
 
 
 # Reading
@@ -273,274 +264,6 @@ async def test_forced_fields_stand_in_every_new_version(people: Caller) -> None:
     assert all(document == {"owner": "me", "seal": ["x", 1]} for document in stored.values())
 
 
-# Hidden fields
-
-SECRET = {
-    "name": "ada",
-    "token": "SECRET",
-    "box": {"pin": "SECRET", "label": "x"},
-    "voices": [{"at": 1, "key": "SECRET"}, {"at": 2}],
-}
-SHOWN = {
-    "name": "ada",
-    "box": {"label": "x"},
-    "voices": [{"at": 1}, {"at": 2}],
-}
-
-
-@pytest.fixture
-async def blind(people: Caller) -> Held:
-    """Somebody who may not see `token`, `box.pin` and the keys of voices; one document, `a`."""
-    await people("insert", document={"_key": "a", **SECRET})
-    return held(people, make_rules(hidden=["token", "box.pin", "voices.key"]))
-
-
-async def test_hidden_fields_are_in_no_answer(blind: Held, people: Caller) -> None:
-    """get, get-many, find, and the old and new versions of every kind of write."""
-    assert plain(await blind("get", document="a")) == SHOWN
-    assert plain((await blind("get-many", documents=["a"]))[0]) == SHOWN
-    assert plain((await blind("find", filters={"name": "ada"}))["documents"][0]) == SHOWN
-    both: dict[str, Any] = {"return_new": True, "return_old": True}
-    answers = [
-        await blind("update", document={"_key": "a", "n": 1}, **both),
-        await blind("update-many", documents=[{"_key": "a", "n": 2}], **both),
-        await blind("replace", document={"_key": "a", "n": 3}, **both),
-        await blind("replace-many", documents=[{"_key": "a", "n": 4}], **both),
-        await blind("insert", document={"_key": "a", "n": 5}, overwrite_mode="update", **both),
-        await blind("insert", document={"_key": "a", "n": 6}, overwrite=True, **both),
-        await blind("insert-many", documents=[{"_key": "a"}], overwrite_mode="replace", **both),
-        await blind("upsert", filters={"_key": "a"}, insert={}, update={"n": 7}, **both),
-        await blind("upsert", filters={"_key": "a"}, insert={}, replace={"n": 8}, **both),
-    ]
-    assert (await everything(people))["a"]["token"] == "SECRET"
-    answers.append(await blind("delete", document="a", return_old=True))
-    await people("insert", document={"_key": "a", **SECRET})
-    answers.append(await blind("delete-many", documents=["a"], return_old=True))
-    assert str(answers).count("'_key': 'a'") >= 2 * len(answers)
-    assert "SECRET" not in str(answers)
-    assert "token" not in str(answers)
-
-
-NAMES = ["token", "token.inside", "box", "box.pin", "box.pin.deep", "voices", "voices.key"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    ("operation", "arguments"),
-    [
-        ("find", lambda name: {"filters": {name: "SECRET"}}),
-        ("find", lambda name: {"sort": [{"sort_by": "name"}, {"sort_by": name}]}),
-        ("count", lambda name: {"filters": {"name": "ada", name: None}}),
-        ("update-match", lambda name: {"filters": {name: "SECRET"}, "body": {"hit": 1}}),
-        ("replace-match", lambda name: {"filters": {name: "SECRET"}, "body": {"hit": 1}}),
-        ("delete-match", lambda name: {"filters": {name: "SECRET"}}),
-        ("upsert", lambda name: {"filters": {name: 1}, "insert": {}, "update": {"hit": 1}}),
-        ("create-index", lambda name: {"fields": ["name", name], "unique": True}),
-    ],
-)
-async def test_what_is_hidden_cannot_be_probed(
-    blind: Held, people: Caller, name: str, operation: str, arguments: Any
-) -> None:
-    """A hidden field, what is inside it and what holds it neither filter nor sort nor index."""
-    before = await everything(people)
-    refused = await told(blind, operation, **arguments(name))
-    assert isinstance(refused, PermissionDenied)
-    assert refused.details == {"rule": RULE, "field": name}
-    assert await everything(people) == before
-
-
-WRITTEN: list[dict[str, Any]] = [
-    {"token": "mine"},
-    {"token": None},
-    {"token": {"deep": 1}},
-    {"box": {"pin": None}},
-    {"voices": [{"key": "mine"}]},
-    {"voices": [[{"key": 1}]]},
-]
-COVERING: list[dict[str, Any]] = [{"box": None}, {"box": "flat"}, {"box": []}, {"voices": []}]
-
-
-@pytest.mark.parametrize("body", [*WRITTEN, *COVERING])
-async def test_what_is_hidden_cannot_be_written_over(
-    blind: Held, people: Caller, body: dict[str, Any]
-) -> None:
-    """No change sets a hidden field, and none puts something else where one may be."""
-    before = await everything(people)
-    named = {"_key": "a", **body}
-    filters = {"_key": "a"}
-    attempts: list[tuple[str, dict[str, Any]]] = [
-        ("update", {"document": named, "keep_none": False}),
-        ("update", {"document": named, "merge": False}),
-        ("update-many", {"documents": [{"_key": "a", "n": 1}, named]}),
-        ("replace", {"document": named}),
-        ("replace-many", {"documents": [named]}),
-        ("update-match", {"filters": filters, "body": body}),
-        ("replace-match", {"filters": filters, "body": body}),
-        ("upsert", {"filters": filters, "insert": {}, "update": body}),
-        ("upsert", {"filters": filters, "insert": {}, "replace": body}),
-        ("insert", {"document": named, "overwrite": True}),
-        ("insert-many", {"documents": [named], "overwrite_mode": "update"}),
-    ]
-    for operation, arguments in attempts:
-        assert isinstance(await told(blind, operation, **arguments), PermissionDenied)
-    assert await everything(people) == before
-
-
-@pytest.mark.parametrize("body", WRITTEN)
-async def test_a_new_document_has_no_hidden_field(blind: Held, body: dict[str, Any]) -> None:
-    """Whoever cannot see a field does not set it at birth either."""
-    for operation, arguments in (
-        ("insert", {"document": body}),
-        ("insert", {"document": body, "overwrite_mode": "ignore"}),
-        ("insert-many", {"documents": [{}, body]}),
-        ("upsert", {"filters": {"_key": "q"}, "insert": body, "update": {}}),
-    ):
-        assert isinstance(await told(blind, operation, **arguments), PermissionDenied)
-    assert await blind("count") == 1
-
-
-async def test_what_is_hidden_outlives_whoever_cannot_see_it(blind: Held, people: Caller) -> None:
-    """A replace, a merge and an exchange of what is around it keep hidden fields as they were.
-
-    A list that may hold some stays whole, for nobody knows which of its items are which.
-    """
-
-    async def stored() -> dict[str, Any]:
-        return plain((await everything(people))["a"])
-
-    kept = {"token": "SECRET", "box": {"pin": "SECRET"}, "voices": SECRET["voices"]}
-    await blind("replace", document={"_key": "a", "n": 1})
-    assert await stored() == {"n": 1, **kept}
-    await blind("replace", document={"_key": "a", "box": {"label": "y"}})
-    assert await stored() == {**kept, "box": {"pin": "SECRET", "label": "y"}}
-    await blind("update", document={"_key": "a", "box": {"size": 2}}, merge=False)
-    assert await stored() == {**kept, "box": {"pin": "SECRET", "size": 2}}
-    await blind("insert", document={"_key": "a", "n": 3}, overwrite=True)
-    assert await stored() == {"n": 3, **kept}
-    await blind("replace-match", filters={"n": 3}, body={"n": 4})
-    assert await stored() == {"n": 4, **kept}
-
-
-async def test_a_replace_adds_nothing_that_was_not_there(people: Caller) -> None:
-    """Where there was nothing hidden, nothing is kept and no empty object appears."""
-    await people("insert", document={"_key": "a", "box": {"label": "x"}, "flat": 1, "n": 1})
-    blind = held(people, make_rules(hidden=["token", "box.pin", "none.at.all", "flat.inside"]))
-    await blind("replace", document={"_key": "a", "n": 2})
-    assert plain((await everything(people))["a"]) == {"n": 2}
-
-
-# Schema, immutability, numbers
-
-
-async def test_every_new_version_is_as_the_schema_describes(people: Caller) -> None:
-    """Inserts, updates, replaces and upserts are refused with the field; nothing is done."""
-    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
-    strict = held(people, make_rules(schema=schema))
-    await strict("insert", document={"_key": "a", "n": 1})
-    before = await everything(people)
-    for operation, arguments in (
-        ("insert", {"document": {}}),
-        ("insert", {"document": {"_key": "a", "n": "x"}, "overwrite": True}),
-        ("update", {"document": {"_key": "a", "n": "x"}}),
-        ("update", {"document": {"_key": "a", "n": None}, "keep_none": False}),
-        ("replace", {"document": {"_key": "a"}}),
-        ("update-match", {"filters": {}, "body": {"n": 1.5}}),
-        ("replace-match", {"filters": {}, "body": {"m": 1}}),
-        ("upsert", {"filters": {"n": 1}, "insert": {"n": 1}, "update": {"n": []}}),
-        ("upsert", {"filters": {"n": 2}, "insert": {}, "update": {"n": 2}}),
-    ):
-        refused = await told(strict, operation, **arguments)
-        assert isinstance(refused, InvalidDocument), operation
-        assert refused.details["field"] == "n"
-    results = await strict("insert-many", documents=[{"n": 2}, {"n": "x"}])
-    assert results[1]["error"]["code"] == "invalid_document"
-    assert {k: v for k, v in (await everything(people)).items() if k == "a"} == before
-
-
-async def test_the_schema_sees_forced_and_hidden_fields(people: Caller) -> None:
-    """It describes the whole document, not what the caller wrote of it."""
-    schema = {"required": ["owner", "token"]}
-    await people("insert", document={"_key": "a", "token": 1})
-    rules = make_rules(schema=schema, forced={"owner": "me"}, hidden=["token"])
-    await held(people, rules)("replace", document={"_key": "a", "n": 2})
-    assert isinstance(await told(held(people, rules), "insert", document={}), InvalidDocument)
-
-
-async def test_what_is_immutable_is_inserted_and_stays(people: Caller) -> None:
-    """New documents come; none is changed, overwritten, removed or emptied away."""
-    stone = held(people, make_rules(immutable=True))
-    await stone("insert", document={"_key": "a", "n": 1})
-    await stone("insert", document={"_key": "b"}, overwrite_mode="replace")
-    await stone("upsert", filters={"n": 2}, insert={"_key": "c", "n": 2}, update={"n": 3})
-    assert (await stone("insert", document={"_key": "a"}, overwrite_mode="ignore"))["_key"] == "a"
-    before = await everything(people)
-    for operation, arguments in (
-        ("insert", {"document": {"_key": "a"}, "overwrite": True}),
-        ("insert", {"document": {"_key": "a", "n": 2}, "overwrite_mode": "update"}),
-        ("update", {"document": {"_key": "a", "n": 2}}),
-        ("replace", {"document": {"_key": "a"}}),
-        ("update-match", {"filters": {"n": 1}, "body": {"n": 2}}),
-        ("replace-match", {"filters": {"n": 1}, "body": {"n": 2}}),
-        ("upsert", {"filters": {"n": 2}, "insert": {}, "update": {"n": 3}}),
-        ("upsert", {"filters": {"n": 2}, "insert": {}, "replace": {}}),
-        ("delete", {"document": "a"}),
-        ("delete-match", {"filters": {}}),
-        ("truncate", {}),
-        ("drop-collection", {}),
-    ):
-        assert isinstance(await told(stone, operation, **arguments), PermissionDenied), operation
-    for operation, documents in (
-        ("update-many", [{"_key": "a", "n": 2}]),
-        ("replace-many", [{"_key": "a"}]),
-        ("delete-many", ["a"]),
-    ):
-        (result,) = await stone(operation, documents=documents)
-        assert result["error"]["code"] == "permission_denied"
-    assert await everything(people) == before
-    await people("insert", document={"_key": "x", "owner": "you"})
-    both = held(people, make_rules(MINE, immutable=True))
-    refused = await told(both, "insert", document={"_key": "x", "owner": "me"}, overwrite=True)
-    assert isinstance(refused, UniqueViolation)
-
-
-@pytest.mark.parametrize(
-    ("operation", "arguments"),
-    [
-        ("update-match", {"filters": {"n": 1}, "body": {"n": 2}}),
-        ("replace-match", {"filters": {"n": 1}, "body": {"n": 2}}),
-        ("delete-match", {"filters": {"n": 1}}),
-        ("update-many", {"documents": [{"_key": f"k{n}", "n": 2} for n in range(4)]}),
-        ("replace-many", {"documents": [{"_key": f"k{n}", "n": 2} for n in range(4)]}),
-        ("insert-many", {"documents": [{} for _ in range(4)]}),
-        ("delete-many", {"documents": [f"k{n}" for n in range(4)]}),
-        ("truncate", {}),
-        ("drop-collection", {}),
-    ],
-)
-async def test_more_than_is_allowed_is_refused_whole(
-    people: Caller, operation: str, arguments: dict[str, Any]
-) -> None:
-    """Four documents where three are allowed: none is touched, and the rule is named."""
-    await people("insert-many", documents=[{"_key": f"k{n}", "n": 1} for n in range(4)])
-    before = await everything(people)
-    few = held(people, make_rules(max_affected=3))
-    refused = await told(few, operation, **arguments)
-    assert isinstance(refused, PermissionDenied)
-    assert refused.details["rule"] == RULE
-    assert await everything(people) == before
-
-
-async def test_as_many_as_are_allowed_pass(people: Caller) -> None:
-    """The bound itself is within it, with a limit or without, and others' documents count not."""
-    await people("insert-many", documents=[{"owner": "me", "n": 1} for _ in range(3)])
-    await people("insert-many", documents=[{"owner": "you", "n": 1} for _ in range(9)])
-    few = held(people, make_rules(MINE, max_affected=3))
-    assert await few("update-match", filters={"n": 1}, body={"n": 2}) == 3
-    await people("insert-many", documents=[{"owner": "me", "n": 2} for _ in range(5)])
-    assert await few("delete-match", filters={"n": 2}, limit=3) == 3
-    assert len(await few("insert-many", documents=[{"owner": "me"}] * 3)) == 3
-
-
 @pytest.mark.parametrize("operation", ["truncate", "drop-collection"])
 async def test_what_looks_at_no_document_is_refused_under_a_rule(
     mine: Held, people: Caller, operation: str
@@ -560,3 +283,53 @@ async def test_edges_are_held_too(knows: Caller) -> None:
     assert await mine("count", filters={"_to": "people/b"}) == 1
     refused = await told(mine, "update", document={"_key": "a", "_from": "others/a"})
     assert isinstance(refused, PermissionDenied)
+
+
+# Transactions
+
+
+async def test_every_step_of_a_transaction_is_held_to_its_own_rules(
+    mine: Held, people: Caller, knows: Caller
+) -> None:
+    """Rules change from step to step, and what a step may not do undoes all of them."""
+    hiding = make_rules(hidden=["tag"], forced={"sealed": True})
+    edge = {"_key": "e", "_from": "people/a", "_to": "people/b", "tag": "te"}
+    await knows("insert", document=edge)
+    results = await transact(
+        people,
+        ("update", "people", {"document": {"_key": "a", "n": 5}, "return_new": True}, mine.rules),
+        ("update", "knows", {"document": {"_key": "e", "n": 5}, "return_new": True}, hiding),
+        ("update", "people", {"document": {"_key": "b", "n": 5}, "return_new": True}, None),
+    )
+    assert [result["new"].get("tag") for result in results] == ["ta", None, "tb"]
+    assert [result["new"].get("sealed") for result in results] == [None, True, None]
+    before = await everything(people)
+    for forbidden in (
+        ("update", "people", {"document": {"_key": "b", "n": 6}}, mine.rules),
+        ("update-many", "people", {"documents": [{"_key": "b", "n": 6}]}, mine.rules),
+        ("insert", "people", {"document": {"_key": "z", "owner": "you"}}, mine.rules),
+    ):
+        first = ("update", "people", {"document": {"_key": "a", "n": 6}}, mine.rules)
+        with pytest.raises((PermissionDenied, DocumentNotFound)) as refused:
+            await transact(people, first, forbidden)
+        assert refused.value.details["step"] == 1
+        assert await everything(people) == before
+
+
+async def test_the_steps_of_a_transaction_count_together(people: Caller) -> None:
+    """What one command may touch cannot be had in portions, by a step's rule or the whole's."""
+    rules = make_rules(max_affected=3)
+
+    def insert(count: int) -> tuple[str, str, dict[str, Any], Any]:
+        return ("insert-many", "people", {"documents": [{} for _ in range(count)]}, rules)
+
+    def freely(count: int) -> tuple[str, str, dict[str, Any], Any]:
+        return (*insert(count)[:3], None)
+
+    assert len(await transact(people, insert(2), insert(1))) == 2
+    with pytest.raises(PermissionDenied):
+        await transact(people, insert(2), insert(2))
+    assert len(await transact(people, freely(2), freely(1), rules=rules)) == 2
+    with pytest.raises(PermissionDenied):
+        await transact(people, freely(2), freely(2), rules=rules)
+    assert await people("count") == 6

@@ -346,6 +346,8 @@ def _list_indexes(_sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer
 
 def _create_index(sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer:
     body, name = asked.body, asked.params["collection"]
+    if not body["fields"]:
+        raise Fault(10, 400, "bad parameter")
     with engine.session() as session:
         collection = engine.collection(session, name)
         if body["type"] != "persistent":
@@ -659,11 +661,21 @@ def _create_database(sim: SimulatedArango, _engine: Engine, asked: Asked) -> Ans
     return done({"result": True}, 201)
 
 
+def _drop_database(sim: SimulatedArango, _engine: Engine, _asked: Asked, name: str) -> Answer:
+    engine = sim.databases.pop(name, None)
+    if engine is None:
+        raise Fault(1228, 404, "database not found")
+    engine.close()
+    engine.path.unlink()
+    return done({"result": True})
+
+
 _NAME = r"([^/]+)"
 _ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("GET", "/_api/version", _version),
     ("GET", "/_api/database", _list_databases),
     ("POST", "/_api/database", _create_database),
+    ("DELETE", f"/_api/database/{_NAME}", _drop_database),
     ("GET", "/_api/collection", _list_collections),
     ("POST", "/_api/collection", _create_collection),
     ("GET", f"/_api/collection/{_NAME}", _read_collection),

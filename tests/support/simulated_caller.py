@@ -101,11 +101,13 @@ class SimulatedCaller:
         *,
         token: bytes | None = None,
         key: SigningKey | None = None,
+        subject: CommandSubject | None = None,
         **header: Any,
     ) -> Sent:
         """Sign a command; `header` overrules fields of the protected part."""
         self.calls += 1
-        subject = CommandSubject.build(self.principal, self.database, collection, operation)
+        if subject is None:
+            subject = CommandSubject.build(self.principal, self.database, collection, operation)
         sent_token, signer = token or self.token, key or self.key
         now, command_id = now_ms(), header.pop("id", None) or uuid7(now_ms())
         fields: dict[str, Any] = {
@@ -129,14 +131,19 @@ class SimulatedCaller:
         inbox = f"{inbox_prefix(self.principal)}.box.{self.calls}"
         return Sent(subject, protected, body, data, inbox)
 
+    def ask_page(self, cursor: dict[str, str], page: int, **header: Any) -> Sent:
+        """Sign a question for a page of the cursor that an answer to `aql` named."""
+        subject = CommandSubject.of_cursor(self.principal, self.database, cursor["worker"])
+        arguments = {"cursor": cursor["id"], "page": page}
+        return self.seal("next", arguments, subject=subject, **header)
+
     def again(self, sent: Sent, **header: Any) -> Sent:
         """A retry: a new transmission of the same command, signed anew."""
-        where = None if sent.subject.collection == "@" else sent.subject.collection
         fields: dict[str, Any] = {
             "idem": sent.header.idem,
             "attempt": sent.header.attempt + 1,
         } | header
-        return self.seal(sent.subject.operation, sent.body, where, **fields)
+        return self.seal(sent.subject.operation, sent.body, subject=sent.subject, **fields)
 
 
 @dataclass(frozen=True)

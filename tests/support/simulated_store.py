@@ -12,6 +12,7 @@ from mallku_contracts.errors import (
     DeadlineExceeded,
     DocumentNotFound,
     IdempotencyConflict,
+    InvalidKey,
     NotSupported,
     UniqueViolation,
 )
@@ -130,6 +131,8 @@ class SimulatedStore:
 
     def _insert(self, place: tuple[str, str], document: dict[str, Any]) -> Done:
         key = document.get("_key", str(len(self.documents)))
+        if not isinstance(key, str):
+            raise InvalidKey("a key is a string")
         if (*place, key) in self.documents:
             raise UniqueViolation(f"there is a document {key}")
         self._commits += 1

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from mallku_contracts.errors import DeadlineExceeded
+from mallku_contracts.errors import DeadlineExceeded, OutcomeUnknown
 from mallku_contracts.operations import OPERATIONS
 from mallku_workers.breaker import Breaker
-from mallku_workers.execution import Bulkheads, Executor
+from mallku_workers.execution import PATIENCE_S, Bulkheads, Executor
 from mallku_workers.message import Deadline, unix_ms
 from mallku_workers.queries.cursors import Cursors
 from tests.support.simulated_store import SimulatedStore
@@ -118,3 +118,18 @@ async def test_what_is_over_is_not_begun(store: SimulatedStore, executor: Execut
         with pytest.raises(DeadlineExceeded):
             executor.refuse_hopeless(OPERATIONS["count"], deadline)
     assert store.works == []
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(0.05, "closed"), (PATIENCE_S, "open")])
+async def test_only_patient_callers_speak_against_the_store(
+    store: SimulatedStore, seconds: float, state: str
+) -> None:
+    """Whoever asks with little time cannot have the store left alone for everybody."""
+    breaker = Breaker(2, 1.0, time.monotonic)
+    cursors = Cursors("w1", idle_s=30, life_s=600, clock=time.monotonic)
+    executor = Executor(store, breaker, cursors, Bulkheads(9, 9), clock=unix_ms)
+    store.gate.clear()
+    asked = [_write(executor, _deadline(seconds + 0.05)) for _ in range(4)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(result, OutcomeUnknown) for result in results)
+    assert breaker.state == state

@@ -82,9 +82,7 @@ async def gateway(
     """A gateway with an empty collection `notes`, where `mallku` may do everything."""
     store = EmbeddedStore(tmp_path / "store")
     await store.start()
-    executor = Executor(
-        store, worker.breaker, worker.cursors, Bulkheads(16, 16), clock=unix_ms
-    )
+    executor = Executor(store, worker.breaker, worker.cursors, Bulkheads(16, 16), clock=unix_ms)
     worker.pipeline = replace(worker.pipeline, executor=executor)
     gateway = Gateway(worker, caller)
     gateway.adopt(ALL)
@@ -298,3 +296,39 @@ async def test_a_refusal_by_rule_does_not_speak_against_the_store(gateway: Gatew
     gateway.worker.breaker._opened_at = time.monotonic() - 1
     await gateway.refused("insert", document={"owner": "other"})
     assert gateway.worker.breaker.state == "closed"
+
+
+async def test_the_steps_of_a_transaction_are_on_record_with_their_rules(gateway: Gateway) -> None:
+    """The intent says for each step what it was held to; results are concealed step by step."""
+    gateway.adopt(
+        OWN, '{id: rest, collections: ["*"], operations: [read, write, create-collection]}'
+    )
+    await gateway("create-collection", "others")
+    steps = [
+        {
+            "operation": "insert",
+            "collection": name,
+            "arguments": {"document": {"_key": "a"}, "return_new": True},
+        }
+        for name in ("notes", "others")
+    ]
+    results = await gateway("transaction", None, steps=steps)
+    assert ["owner" in result["new"] for result in results] == [True, False]
+    intent = gateway.worker.trail.records("intent")[-1]
+    assert [step.get("set") for step in intent.bound["steps"]] == [{"owner": "mallku"}, None]
+
+
+async def test_outcome_shows_no_rows_of_a_query(gateway: Gateway) -> None:
+    """Nobody can tell which documents the rows were; a retry is authorized anew and shows them."""
+    sent = gateway.seal("aql", None, query="INSERT {token: 'S'} INTO notes RETURN NEW")
+    assert (await gateway.worker.take(sent)).result["result"][0]["token"] == "S"
+    old = await gateway("outcome", None, idempotency_key=sent.header.idem)
+    assert old["state"] == "done"
+    assert old["result"]["statistics"]["writes_executed"] == 1
+    assert "result" not in old["result"]
+    again = await gateway.worker.take(gateway.caller.again(sent))
+    assert again.body["replayed"]
+    assert again.result["result"][0]["token"] == "S"
+    gateway.adopt(OWN, NAMES, '{id: ask, collections: ["*"], operations: [aql]}')
+    answer = await gateway.worker.take(gateway.caller.again(sent))
+    assert isinstance(answer.error, PermissionDenied)

@@ -27,6 +27,12 @@ from mallku_workers.stores.base import Done, LedgerClaim, Store, Work
 STORE_MARGIN_S: Final = 0.25
 """How long the store may take, past the deadline, to say that it did not begin, seconds."""
 
+PATIENCE_S: Final = 1.0
+"""How long a caller must have waited for its silence to speak against the store, seconds.
+
+Otherwise whoever asks with little time could have the store left alone, for everybody.
+"""
+
 _MS_PER_S: Final = 1_000
 
 T = TypeVar("T")
@@ -38,6 +44,10 @@ class Bulkheads:
 
     max_reads: int
     max_writes: int
+
+
+class _ShortOfTime(Exception):
+    """The store was silent, and had little time to speak."""
 
 
 class Executor:
@@ -146,16 +156,20 @@ class Executor:
         *,
         silent: Callable[[], ExecutionError],
     ) -> T:
-        with self._breaker.guard():
-            await self._enter(bulkhead, deadline)
-            try:
-                left_s = self._left_s(deadline)
-                async with asyncio.timeout(left_s + STORE_MARGIN_S):
-                    return await question(left_s)
-            except TimeoutError:
-                raise silent() from None
-            finally:
-                bulkhead.release()
+        try:
+            with self._breaker.guard():
+                await self._enter(bulkhead, deadline)
+                left_s = 0.0
+                try:
+                    left_s = self._left_s(deadline)
+                    async with asyncio.timeout(left_s + STORE_MARGIN_S):
+                        return await question(left_s)
+                except TimeoutError:
+                    raise silent() if left_s >= PATIENCE_S else _ShortOfTime from None
+                finally:
+                    bulkhead.release()
+        except _ShortOfTime:
+            raise silent() from None
 
     async def _enter(self, bulkhead: asyncio.Semaphore, deadline: Deadline) -> None:
         """Wait for a place no longer than the caller does."""

@@ -53,7 +53,8 @@ def reveal(done: Done, request: Request) -> Done:
     """The outcome as the asker may see it.
 
     Names of collections that the asker may do nothing with are left out. `outcome` shows the
-    documents in an old answer as `get` would show them now, and leaves out those that it would not.
+    documents in an old answer as `get` would show them now, and leaves out those that it would not,
+    and the rows of queries, whose documents nobody can tell apart.
     """
     rules, asker = request.rules, _Asker(request)
     match request.operation.name:
@@ -120,6 +121,8 @@ class _Remembered:
             return [self.shown(entry) for entry in result]
         if not isinstance(result, dict):
             return result
+        if "statistics" in result:
+            return {name: value for name, value in result.items() if name != "result"}
         if not any(isinstance(result.get(name), dict) for name in _VERSIONS):
             return result
         collection = str(result.get("_id", "")).partition("/")[0]

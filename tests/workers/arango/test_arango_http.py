@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from tests.workers.arango.watching import answering, dropping, once, path_is, qu
 
 
 @contextmanager
-def closed_port() -> Iterator[str]:
+def closed_port() -> Generator[str]:
     """A URL where nobody listens, for as long as the block lasts."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

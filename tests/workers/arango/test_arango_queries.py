@@ -90,7 +90,6 @@ async def test_a_cursor_that_is_given_back_is_forgotten(
     assert done.cursor is not None
     with pytest.raises(CursorLost):
         await done.cursor.fetch(now_ms() + 30_000)
-        await done.cursor.fetch(now_ms() + 30_000)
 
 
 async def test_more_rows_than_allowed_are_refused(numbers: Caller) -> None:
@@ -137,9 +136,10 @@ async def test_the_collections_of_a_query_are_what_the_database_says(numbers: Ca
     )
     ask = numbers.store.collections_of
     used = await ask(DATABASE, runnable("FOR v IN 1..1 ANY 'people/k1' GRAPH 'g' RETURN v"))
-    assert (used.reads, used.writes) == ({"knows", "people"}, {})
+    assert (set(used.reads), dict(used.writes)) == ({"knows", "people"}, {})
     used = await ask(DATABASE, runnable("FOR p IN people INSERT {} INTO knows"))
-    assert (used.reads, used.writes) == ({"people"}, {"knows": {"insert"}})
+    assert set(used.reads) == {"people"}
+    assert dict(used.writes) == {"knows": frozenset({"insert"})}
     with pytest.raises(CollectionNotFound):
         await ask(DATABASE, runnable("FOR p IN nobody RETURN p"))
 
@@ -148,8 +148,10 @@ CHANGING = [
     ("INSERT {_key: 'new', n: 1} INTO people", [], [(None, {"n": 1})]),
     ("INSERT {_key: 'new'} INTO people RETURN NEW._key", ["new"], [(None, {})]),
     (
-        "FOR p IN people FILTER p.n < 2 SORT p.n UPDATE p WITH {m: 1} IN people LET o = OLD.n"
-        " RETURN [o, NEW.m]",
+        (
+            "FOR p IN people FILTER p.n < 2 SORT p.n UPDATE p WITH {m: 1} IN people"
+            " LET o = OLD.n RETURN [o, NEW.m]"
+        ),
         [[0, 1], [1, 1]],
         [("k0", {"n": 0, "g": 0, "m": 1}), ("k1", {"n": 1, "g": 1, "m": 1})],
     ),

@@ -16,7 +16,9 @@ from mallku_contracts.errors import (
     UniqueViolation,
 )
 from mallku_contracts.limits import MAX_EFFECT_BYTES
-from mallku_workers.stores.arango import ArangoStore
+from mallku_workers import main
+from mallku_workers.settings import WorkerSettings
+from mallku_workers.stores.arango import ArangoSettings, ArangoStore
 from mallku_workers.stores.arango.ledger import position
 from tests.stores.calling import DATABASE, Caller, make_claim, make_work, now_ms, plain
 from tests.support.simulated_arango import Answer, Asked, SimulatedArango
@@ -258,7 +260,7 @@ async def test_large_integers_do_not_travel_as_bind_parameters(
 async def test_a_settled_look_waits_for_what_is_under_way(
     people: Caller, server: SimulatedArango
 ) -> None:
-    """ "None" is said only when no transaction that could still commit is left."""
+    """It does not say "none" while a transaction is left that could still commit."""
     claim = make_claim()
     begun, second, gate = threading.Event(), threading.Event(), threading.Event()
 
@@ -322,3 +324,48 @@ def test_a_position_is_the_number_of_a_revision(revision: str, number: int | Non
     else:
         assert 1_400_000_000_000 < position(revision) >> 20 < 2_000_000_000_000
         assert position(revision) < position("_meiqyLz---") < position("_meiqyM----")
+
+
+async def test_a_key_that_was_taken_after_it_was_read_is_read_again(
+    people: Caller, server: SimulatedArango
+) -> None:
+    """An upsert by key whose document somebody else inserts meanwhile changes that one."""
+
+    def overtaken(asked: Asked) -> Answer | None:
+        entry = {
+            "error": True,
+            "errorNum": 1210,
+            "errorMessage": "unique constraint violated - in index primary of type primary over"
+            " '_key'; conflicting key: a",
+        }
+        return Answer(202, [entry])
+
+    server.before = once(path_is("POST", "/_api/document/people"), overtaken)
+    arguments = {"filters": {"_key": "a"}, "insert": {"_key": "a"}, "update": {"n": 1}}
+    assert (await people("upsert", **arguments))["type"] == "insert"
+    assert said(server).count("POST /_api/transaction/begin") == 2
+
+
+async def test_a_store_that_stops_finishes_what_it_accepted(server: SimulatedArango) -> None:
+    """What waits for its group is done; what comes later is refused."""
+    store = ArangoStore(ArangoSettings(url=server.url, group_lanes=1, group_works=4))
+    await store.start()
+    people = Caller(store, "people")
+    await people("create-collection")
+    waiting = [asyncio.ensure_future(people("insert", document={"n": n})) for n in range(20)]
+    await asyncio.sleep(0)
+    stopping = asyncio.ensure_future(store.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await people("insert", document={})
+    results = await asyncio.gather(*waiting)
+    await stopping
+    assert len({one["_key"] for one in results}) == 20
+
+
+def test_a_worker_chooses_the_store_by_its_settings() -> None:
+    """`MALLKU_WORKER_STORE=arango`, the rest from `MALLKU_WORKER_ARANGO_*`."""
+    settings = WorkerSettings.model_construct(store="arango", databases="mallku, other")
+    chosen = main._store(settings)
+    assert isinstance(chosen, ArangoStore)
+    assert "'other'" in repr(chosen)

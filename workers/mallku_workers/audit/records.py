@@ -52,13 +52,18 @@ def asked(case: Case) -> dict[str, Any]:
         return {}
     parts = (envelope.protected, envelope.body, envelope.signature, identity.key.raw)
     request = case.request
-    if request is None or request.rules is None or not request.mutates:
+    if request is None or not request.mutates:
         return {"command": parts}
-    return {"command": parts, "bound": bound(request.rules)}
+    held_to = bound(request.rules)
+    if any(step.rules is not None for step in request.steps):
+        held_to["steps"] = [bound(step.rules) for step in request.steps]
+    return {"command": parts, "bound": held_to}
 
 
-def bound(rules: DocumentRules) -> dict[str, Any]:
+def bound(rules: DocumentRules | None) -> dict[str, Any]:
     """Document rules under the policy's names, `where` as AQL over `document` with its values."""
+    if rules is None:
+        return {}
     described: dict[str, Any] = {
         "set": dict(rules.forced),
         "hide": [".".join(path) for path in rules.hidden],

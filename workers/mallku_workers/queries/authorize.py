@@ -16,7 +16,7 @@ from mallku_contracts.aql.allow import Allowance, refusals
 from mallku_contracts.aql.binding import check_run
 from mallku_contracts.arguments import Aql
 from mallku_contracts.errors import AuthorizationError, PermissionDenied
-from mallku_contracts.policy import CompiledPolicy, Grant
+from mallku_contracts.policy import CompiledPolicy, Grant, NamedQuery
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.queries.book import KnownQuery, QueryBook
 from mallku_workers.stores.base import QueryCollections, RunnableQuery
@@ -41,6 +41,22 @@ class QueryAsker:
         except AuthorizationError:
             return False
         return True
+
+    def approved(self, digest: str) -> NamedQuery | None:
+        """The query that was approved for the asker under this digest, if there is one."""
+        try:
+            return self.policy.query(digest, principal=self.subject.principal, roles=self.roles)
+        except PermissionDenied:
+            return None
+
+    def refuse_reserved(self, collections: QueryCollections) -> None:
+        """Refuse the gateway's own collections, which no approval opens.
+
+        Raises:
+            ReservedName
+        """
+        for collection in sorted(collections.reads | collections.writes.keys()):
+            self._access(collection)
 
     def refuse(self, collections: QueryCollections) -> None:
         """Refuse unless a query of the asker's own may use all of these collections.
@@ -82,28 +98,29 @@ class QueryAuthorizer:
             Unavailable: the store does not say which collections a query uses.
         """
         known = self._book.look_up(arguments.query)
-        if asker.policy.is_approved(known.digest):
-            return self._approved(known, arguments, asker, grant)
-        check_run(known.tree, arguments.bind_vars)
+        approved = asker.approved(known.digest)
+        if approved is not None:
+            return self._approved(approved, known, arguments, asker, grant)
         self._refuse_parts(known, asker)
+        check_run(known.tree, arguments.bind_vars)
         query = self._runnable(
             known, arguments, arguments.bind_vars, grant, may_read=asker.may_read
         )
-        named = QueryCollections(
-            known.analysis.read_names(arguments.bind_vars),
-            known.analysis.write_names(arguments.bind_vars),
-        )
-        asker.refuse(named)
+        asker.refuse(_named(known, arguments.bind_vars))
         asker.refuse(await self._collections(asker.subject.database, query))
         return query
 
     def _approved(
-        self, known: KnownQuery, arguments: Aql, asker: QueryAsker, grant: Grant
+        self,
+        approved: NamedQuery,
+        known: KnownQuery,
+        arguments: Aql,
+        asker: QueryAsker,
+        grant: Grant,
     ) -> RunnableQuery:
-        principal = asker.subject.principal
-        approved = asker.policy.query(known.digest, principal=principal, roles=asker.roles)
-        binds = approved.bind(arguments.bind_vars, principal, asker.now_ms)
+        binds = approved.bind(arguments.bind_vars, asker.subject.principal, asker.now_ms)
         check_run(known.tree, binds)
+        asker.refuse_reserved(_named(known, binds))
         return self._runnable(known, arguments, binds, grant, may_read=None)
 
     def _runnable(
@@ -139,3 +156,8 @@ class QueryAuthorizer:
                     "policy_version": version,
                 },
             )
+
+
+def _named(known: KnownQuery, binds: dict[str, Any]) -> QueryCollections:
+    """The collections that stand in a query with these values."""
+    return QueryCollections(known.analysis.read_names(binds), known.analysis.write_names(binds))

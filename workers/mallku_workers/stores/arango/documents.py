@@ -8,12 +8,18 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from mallku_contracts.arguments import Document
-from mallku_contracts.errors import DocumentNotFound, MallkuError, RevisionMismatch
+from mallku_contracts.errors import (
+    DocumentNotFound,
+    MallkuError,
+    RevisionMismatch,
+    UniqueViolation,
+)
 from mallku_workers.stores.arango.errors import Conflict, entry_error
 from mallku_workers.stores.arango.planning import Change
 from mallku_workers.stores.arango.server import Transaction
 from mallku_workers.stores.base import Effect
 
+_PRIMARY: Final = "of type primary"
 _POST: Final = "POST"
 _PUT: Final = "PUT"
 _DELETE: Final = "DELETE"
@@ -81,8 +87,10 @@ class DocumentWriter:
         if error is None:
             new = entry.get("new")
             return Stored(change, new, self._effect(change, new))
-        overtaken = change.old is not None and isinstance(error, DocumentNotFound)
-        if isinstance(error, Conflict | RevisionMismatch) or overtaken:
+        removed = change.old is not None and isinstance(error, DocumentNotFound)
+        # The key was free when it was read, or this would not have been tried.
+        taken = isinstance(error, UniqueViolation) and _PRIMARY in str(entry.get("errorMessage"))
+        if isinstance(error, Conflict | RevisionMismatch) or removed or taken:
             raise Conflict("another write was at the same document")
         return error
 

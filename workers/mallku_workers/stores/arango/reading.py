@@ -139,8 +139,7 @@ def find(server: Server, work: Work, arguments: a.Find) -> Page:
     most = min(arguments.batch_size, arguments.limit or arguments.batch_size)
     # One row beyond the page tells whether there is more.
     wanted = most if most == arguments.limit else most + 1
-    text, binds = _page_query(work, arguments)
-    rows, asked = _rows(server, text, binds, wanted)
+    rows, asked = _scanned(server, work, arguments, wanted)
     if asked < wanted:
         most = asked - 1
     documents = _fitting(rows[:most], server.settings.max_result_bytes)
@@ -149,14 +148,22 @@ def find(server: Server, work: Work, arguments: a.Find) -> Page:
     return {"documents": documents, "more": more, "after": after}
 
 
-def _page_query(work: Work, arguments: a.Find) -> tuple[str, dict[str, Any]]:
+def _scanned(
+    server: Server, work: Work, arguments: a.Find, wanted: int
+) -> tuple[list[Document], int]:
+    """The rows of a page, and how many were asked for."""
     search = texts.Search.of(work.collection, arguments.filters, work.rules)
     if not (search.conditions or arguments.sort or arguments.skip):
-        return texts.SCAN, {"@collection": work.collection, "after": arguments.after or ""}
+        binds = {"@collection": work.collection, "after": arguments.after or ""}
+        rows, asked = _rows(server, texts.SCAN, binds, wanted)
+        keys = [row["_key"] for row in rows]
+        if keys == sorted(keys):
+            return rows, asked
+        # The index was not used for the order: then the slow way, which needs none.
     if arguments.after is not None:
         search.add(texts.AFTER, after=arguments.after.encode().hex())
     text = search.page(arguments.sort)
-    return text, {**search.binds, "skip": arguments.skip}
+    return _rows(server, text, {**search.binds, "skip": arguments.skip}, wanted)
 
 
 def _rows(

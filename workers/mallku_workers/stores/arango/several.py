@@ -12,6 +12,7 @@ from mallku_workers.stores.arango.server import Server, Transaction
 from mallku_workers.stores.arango.writing import Doing, Outcome, Writing, locks
 from mallku_workers.stores.base import Step, Work
 from mallku_workers.stores.embedded.catalog import Collection
+from mallku_workers.stores.rules import refuse_more
 
 
 def transaction(
@@ -38,6 +39,7 @@ def transaction(
             for place, step in enumerate(work.steps)
         ]
         _refuse_large(whole)
+        refuse_more(work.rules, _touched(whole))
         entered = first.enter(open_transaction, [whole])
         open_transaction.commit()
     return whole.finish(entered[whole.claim.key])
@@ -50,11 +52,16 @@ def _carry_out(writing: Writing, within: Transaction, whole: Doing, place: int) 
         if isinstance(one.outcome, MallkuError):
             raise one.outcome
         _refuse_failed(one.result)
+        refuse_more(one.work.rules, _touched(whole) + _touched(one))
     except MallkuError as error:
         error.details["step"] = place
         raise
     whole.stored += one.stored
     return one.result
+
+
+def _touched(doing: Doing) -> int:
+    return sum(one.effect is not None for one in doing.stored)
 
 
 def _alone(work: Work, step: Step) -> Work:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from mallku_broker.files import read_private_text
 from mallku_contracts.errors import (
     CollectionNotFound,
     ConfigurationError,
@@ -33,9 +31,8 @@ from mallku_contracts.policy import is_reserved
 from mallku_contracts.subjects import check_name
 from mallku_workers.stores.arango import catalog, combining, queries, reading, several, texts
 from mallku_workers.stores.arango.budget import budget_for, spending
+from mallku_workers.stores.arango.client import make_client
 from mallku_workers.stores.arango.combining import Prepared
-from mallku_workers.stores.arango.connections import Connections, Coordinator
-from mallku_workers.stores.arango.credentials import Credentials
 from mallku_workers.stores.arango.errors import Conflict
 from mallku_workers.stores.arango.http import LeanClient
 from mallku_workers.stores.arango.ledger import opened
@@ -118,6 +115,7 @@ class ArangoStore:
         self._room = WaitingRoom(self._carry_out_group, self._settings)
         self._durability: Durability | None = None
         self._under_way = 0
+        self._stopping = False
 
     def __repr__(self) -> str:
         return f"ArangoStore({self._settings.url!r}, databases={self._names})"
@@ -151,11 +149,13 @@ class ArangoStore:
             raise
         self._durability = min(levels)
         self._servers = servers
+        self._stopping = False
 
     async def stop(self) -> None:
         """Finish what was accepted, end the threads, close the connections."""
-        self._servers = {}
+        self._stopping = True
         await self._room.close()
+        self._servers = {}
         if self._threads is not None:
             await asyncio.to_thread(self._threads.shutdown)
             self._threads = None
@@ -177,6 +177,8 @@ class ArangoStore:
             raise NotSupported(f"{name} is not supported by the ArangoDB store")
         self._refuse_late(work)
         _check_collection(work)
+        if self._stopping:
+            raise Unavailable("the store is stopping")
         if self._under_way >= self._settings.queue_works:
             raise Unavailable(f"{self._under_way} works wait already", retry_after=RETRY_AFTER_S)
         self._under_way += 1
@@ -383,36 +385,3 @@ def _check_collection(work: Work) -> None:
     elif is_reserved(work.collection) or not _NAME.fullmatch(work.collection):
         name = work.collection
         raise CollectionNotFound(f"there is no collection {name:.80}", details={"name": name})
-
-
-def make_client(settings: ArangoSettings) -> LeanClient:
-    """The HTTP client for these settings.
-
-    Raises:
-        ConfigurationError: a URL or a file cannot be used, or others may read the password.
-    """
-    password = ""
-    if settings.password_file is not None:
-        password = read_private_text(settings.password_file, "password file").strip("\r\n")
-    coordinators = tuple(Coordinator.parse(url) for url in settings.urls)
-    connections = Connections(
-        coordinators,
-        tls=_tls(settings) if any(one.tls for one in coordinators) else None,
-        idle_s=settings.idle_s,
-        connect_s=settings.connect_timeout_ms / _MS_PER_S,
-    )
-    return LeanClient(
-        connections,
-        Credentials(settings.auth, settings.username, password),
-        max_response_bytes=settings.max_response_bytes,
-    )
-
-
-def _tls(settings: ArangoSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.tls_ca)
-        if settings.tls_cert is not None:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"ArangoDB's TLS files cannot be used: {error}") from None
-    return context

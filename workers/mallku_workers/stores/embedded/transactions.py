@@ -8,6 +8,7 @@ from mallku_contracts.errors import MallkuError, from_wire
 from mallku_workers.stores.base import Step, Work
 from mallku_workers.stores.embedded.document_writes import write_documents
 from mallku_workers.stores.embedded.session import Session
+from mallku_workers.stores.rules import refuse_more
 
 
 def transaction(session: Session, work: Work) -> list[Any]:
@@ -22,6 +23,7 @@ def transaction(session: Session, work: Work) -> list[Any]:
     try:
         for place, step in enumerate(work.steps):
             results.append(_carry_out(session, step, place))
+        refuse_more(whole, len(session.effects))
     finally:
         session.rules = whole
     return results

@@ -1,0 +1,390 @@
+"""Step 5 for queries: approved texts, and what a query of one's own may use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mallku_contracts.arguments import Aql
+from mallku_contracts.errors import (
+    CursorLost,
+    InvalidArguments,
+    InvalidQuery,
+    PermissionDenied,
+    ReservedName,
+)
+from mallku_contracts.operations import OPERATIONS
+from mallku_contracts.policy import CompiledPolicy, read_policy
+from mallku_contracts.subjects import CommandSubject
+from mallku_workers.authorization import Authorizer
+from mallku_workers.execution import Bulkheads, Executor
+from mallku_workers.message import unix_ms
+from mallku_workers.queries.authorize import QueryAsker, QueryAuthorizer
+from mallku_workers.stores.base import QueryCollections, RunnableQuery
+from mallku_workers.stores.embedded import EmbeddedStore
+from tests.support.simulated_caller import SimulatedCaller
+from tests.workers.world import Worker
+
+MINE = "FOR n IN notes FILTER n.owner == @me LIMIT @n RETURN n.text"
+LEDGER = "FOR d IN mallku_ledger RETURN d"
+CLEAN = "FOR n IN notes FILTER n.old REMOVE n IN notes"
+POLICY = f"""
+version: 7
+roles:
+  service:
+    rules:
+      - {{id: documents, collections: [notes, knows, people], operations: [read, write]}}
+      - {{id: own, collections: [diaries], operations: [read, write], where: {{owner: $principal}}}}
+      - {{id: hidden, collections: [secrets], operations: [read], hide: [pin]}}
+      - {{id: reads, collections: [journal], operations: [read]}}
+      - {{id: adds, collections: [journal], operations: [insert]}}
+      - {{id: blind, collections: [chest], operations: [get, insert, update]}}
+    limits: {{rate_per_s: 100000, burst: 100000, rows: 50}}
+  approved:
+    rules: [{{id: ask, collections: ["@"], operations: [aql, next]}}]
+    limits: {{rate_per_s: 100000, burst: 100000}}
+  wanderer:
+    rules:
+      - {{id: all, collections: ["*"], operations: [read], grants: [DOCUMENT, ANONYMOUS_GRAPHS]}}
+principals:
+  mallku: {{roles: [service]}}
+  other: {{roles: [service]}}
+  guest: {{roles: [approved]}}
+  wanderer: {{roles: [wanderer]}}
+queries:
+  mine: {{text: "{MINE}", roles: [approved], parameters: [n], set: {{me: $principal}}}}
+  ledger: {{text: "{LEDGER}", roles: [approved]}}
+  clean: {{text: "{CLEAN}", roles: [approved]}}
+"""
+COMPILED = CompiledPolicy(read_policy(POLICY))
+
+
+async def ask(
+    text: str,
+    principal: str = "mallku",
+    *,
+    members: frozenset[str] = frozenset(),
+    explain: bool = False,
+    binds: dict[str, Any] | None = None,
+) -> RunnableQuery:
+    """What is made of a query; `members` are the collections that the store adds to it."""
+    subject = CommandSubject.build(principal, "mallku", None, "aql")
+    roles = frozenset(COMPILED.policy.principals[principal].roles)
+    grant = COMPILED.decide(subject, OPERATIONS["aql"], roles=roles, issuer="i")
+
+    async def collections(_database: str, _query: RunnableQuery) -> QueryCollections:
+        return QueryCollections(members, {})
+
+    asker = QueryAsker(COMPILED, subject, roles, 1_700_000_000_000)
+    arguments = Aql(query=text, bind_vars=binds or {}, explain=explain)
+    return await QueryAuthorizer(collections).authorize(arguments, asker, grant)
+
+
+@pytest.mark.parametrize(
+    ("text", "binds"),
+    [
+        ("RETURN 1", {}),
+        ("FOR n IN notes RETURN n", {}),
+        ("FOR n IN @@c FILTER n.a == @a RETURN n", {"@c": "journal", "a": 1}),
+        ("FOR v IN 1..2 OUTBOUND @s GRAPH 'g' RETURN v", {"s": "people/a"}),
+        ("INSERT {} INTO journal", {}),
+        ("FOR n IN notes UPDATE n WITH {a: 1} IN notes", {}),
+        ("UPSERT {a: 1} INSERT {a: 1} UPDATE {a: 2} IN notes", {}),
+    ],
+)
+async def test_what_the_rules_allow_may_be_asked(text: str, binds: dict[str, Any]) -> None:
+    """A query of one's own, with the caller's values, the grant's rows, and its own eyes."""
+    query = await ask(text, binds=binds)
+    assert query.binds == binds
+    assert query.max_rows == 50
+    assert query.may_read is not None
+    assert query.may_read("notes")
+    assert not query.may_read("diaries")
+    assert not query.may_read("chest")
+    assert not query.may_read("mallku_ledger")
+
+
+async def test_whether_it_modifies_is_read_off_the_text() -> None:
+    """And an explanation modifies nothing, whatever it explains."""
+    assert not (await ask("FOR n IN notes RETURN n")).modifies
+    assert (await ask("FOR n IN notes REMOVE n IN notes")).modifies
+    assert (await ask("RETURN (INSERT {} INTO notes RETURN NEW)")).modifies
+    assert not (await ask("FOR n IN notes REMOVE n IN notes", explain=True)).modifies
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("RETURN DOCUMENT('people/a')", "DOCUMENT"),
+        ("RETURN MINE::OWN(1)", "MINE::OWN"),
+        ("FOR v IN 1..2 OUTBOUND 'people/a' knows RETURN v", "EdgeCollection"),
+        ("FOR n IN notes REMOVE n IN notes OPTIONS {exclusive: true}", "exclusive"),
+    ],
+)
+async def test_what_is_not_on_the_list_is_refused_by_name(text: str, named: str) -> None:
+    """Functions that read, functions of users, anonymous graphs, options that lock others out."""
+    with pytest.raises(PermissionDenied, match=named) as refused:
+        await ask(text)
+    assert any(named.casefold() in name.casefold() for name in refused.value.details["refused"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["RETURN DOCUMENT('people/a')", "FOR v IN 1..2 OUTBOUND 'people/a' knows RETURN v"],
+)
+async def test_grants_open_what_they_name(text: str) -> None:
+    """For the role that has them; what it meets on the way is still held to its rules."""
+    query = await ask(text, "wanderer")
+    assert query.may_read is not None
+    assert not query.may_read("mallku_ledger")
+
+
+@pytest.mark.parametrize("name", ["mallku_ledger", "_users", "mallku_x"])
+@pytest.mark.parametrize(
+    "text",
+    ["FOR d IN @@c RETURN d", "INSERT {} INTO @@c", "RETURN LENGTH((FOR d IN @@c RETURN 1))"],
+)
+async def test_no_query_reaches_the_gateways_own_names(text: str, name: str) -> None:
+    """By bind value or in the text, of one's own or approved."""
+    with pytest.raises(ReservedName):
+        await ask(text, binds={"@c": name})
+    with pytest.raises(ReservedName):
+        await ask(text.replace("@@c", name))
+    with pytest.raises(ReservedName):
+        await ask(LEDGER, "guest")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("FOR d IN unheard RETURN d", "no rule allows aql"),
+        ("FOR n IN notes FOR d IN unheard RETURN d", "unheard"),
+        ("FOR c IN chest RETURN c", "no rule allows aql"),
+        ("INSERT {} INTO chest", "chest"),
+        ("FOR d IN diaries RETURN d", "where"),
+        ("INSERT {} INTO diaries", "where"),
+        ("FOR s IN secrets RETURN s", "hide"),
+        ("FOR s IN secrets RETURN s.other", "hide"),
+        ("RETURN LENGTH(secrets)", "secrets"),
+        ("FOR j IN journal UPDATE j WITH {a: 1} IN journal", "update"),
+        ("FOR j IN journal REMOVE j IN journal", "delete"),
+        ("FOR j IN journal REPLACE j WITH {} IN journal", "replace"),
+        ("UPSERT {a: 1} INSERT {} UPDATE {} IN journal", "update"),
+        ("INSERT {_key: 'a'} INTO journal OPTIONS {overwriteMode: 'update'}", "replace"),
+        ("INSERT {_key: 'a'} INTO journal OPTIONS {overwrite: true}", "replace"),
+    ],
+)
+async def test_each_collection_is_held_to_its_rules(text: str, why: str) -> None:
+    """Reading needs `aql`, a change its write operation; document rules refuse the whole query."""
+    with pytest.raises(PermissionDenied, match=why):
+        await ask(text)
+
+
+async def test_what_the_store_adds_is_held_to_the_rules_as_well() -> None:
+    """The collections of a named graph are not in the text."""
+    text = "FOR v IN 1..2 OUTBOUND 'people/a' GRAPH 'g' RETURN v"
+    await ask(text, members=frozenset({"people", "knows"}))
+    with pytest.raises(PermissionDenied, match="diaries"):
+        await ask(text, members=frozenset({"people", "diaries"}))
+
+
+async def test_an_approved_query_runs_whatever_the_rules_say() -> None:
+    """With the caller's parameters and the policy's values, for whoever it is approved for."""
+    query = await ask(MINE, "guest", binds={"n": 3})
+    assert query.binds == {"n": 3, "me": "guest"}
+    assert query.may_read is None
+    assert (await ask(CLEAN, "guest")).modifies
+
+
+@pytest.mark.parametrize(
+    ("binds", "field"),
+    [({}, "n: not given"), ({"n": 1, "me": "heart"}, "me: not a param"), ({"n": 1, "x": 1}, "x:")],
+)
+async def test_an_approved_query_takes_its_parameters_alone(
+    binds: dict[str, Any], field: str
+) -> None:
+    """One too few, one of the policy's, one that is not there."""
+    with pytest.raises(InvalidArguments, match=field):
+        await ask(MINE, "guest", binds=binds)
+
+
+@pytest.mark.parametrize("text", ["RETURN 1", MINE + " ", MINE.replace("text", "text /* */")])
+async def test_another_text_is_not_approved(text: str) -> None:
+    """Approval is for the exact text; who may ask approved ones alone is told so."""
+    with pytest.raises(PermissionDenied, match="approved queries alone"):
+        await ask(text, "guest", binds={"n": 1})
+
+
+async def test_an_approval_takes_nothing_from_others() -> None:
+    """Whoever it was not approved for may ask the text as a query of their own, or is refused."""
+    query = await ask(MINE, binds={"n": 1, "me": "anybody"})
+    assert query.may_read is not None
+    with pytest.raises(PermissionDenied, match="aql"):
+        await ask(CLEAN.replace("notes", "chest"))
+
+
+@pytest.mark.parametrize(
+    ("text", "binds", "number"),
+    [
+        ("FOR n IN", {}, 1501),
+        ("RETURN @x", {}, 1551),
+        ("RETURN 1", {"x": 1}, 1552),
+        ("FOR n IN @@c RETURN n", {"@c": 5}, None),
+        ("RETURN NOSUCH(1)", {}, 1540),
+    ],
+)
+async def test_what_is_no_query_is_refused_with_arangodbs_number(
+    text: str, binds: dict[str, Any], number: int | None
+) -> None:
+    """With line and column, before anybody asks what it may do."""
+    with pytest.raises(InvalidQuery) as refused:
+        await ask(text, binds=binds)
+    assert number is None or refused.value.error_code == number
+    assert refused.value.details["line"] == 1
+
+
+# Through the whole pipeline, on a real store
+
+
+@dataclass
+class Gateway:
+    """A worker on an embedded store, under the policy above."""
+
+    worker: Worker
+    store: EmbeddedStore
+
+    async def take(self, principal: str, text: str, **arguments: Any) -> Any:
+        """What is answered to a query."""
+        caller = caller_of(principal)
+        return (await self.worker.take(caller.seal("aql", {"query": text, **arguments}, None))).body
+
+
+def caller_of(principal: str) -> SimulatedCaller:
+    """A caller with the roles that the policy gives."""
+    return SimulatedCaller.of(principal, *COMPILED.policy.principals[principal].roles)
+
+
+@pytest.fixture
+async def gateway(worker: Worker, tmp_path: Path) -> AsyncIterator[Gateway]:
+    """People who know each other, and one who knows a diary that is nobody's to read."""
+    everything = CompiledPolicy(
+        read_policy(
+            "version: 6\nroles:\n  r:\n    rules: [{id: a, collections: ['*'],"
+            " operations: [read, write, admin]}]\nprincipals:\n  mallku: {roles: [r]}\n"
+        )
+    )
+    store = EmbeddedStore(tmp_path / "store")
+    await store.start()
+    worker.pipeline = replace(
+        worker.pipeline,
+        executor=Executor(store, worker.breaker, worker.cursors, Bulkheads(16, 16), clock=unix_ms),
+        authorizer=Authorizer(QueryAuthorizer(store.collections_of)),
+        policy=lambda: everything,
+    )
+    caller = SimulatedCaller.of("mallku", "r")
+    setting_up: list[tuple[str, str | None, dict[str, Any]]] = [
+        ("create-collection", "people", {}),
+        ("create-collection", "diaries", {}),
+        ("create-collection", "notes", {}),
+        ("create-collection", "knows", {"edge": True}),
+        ("insert-many", "people", {"documents": [{"_key": k} for k in "abc"]}),
+        ("insert", "diaries", {"document": {"_key": "d", "text": "private"}}),
+        ("insert-many", "notes", {"documents": [{"_key": f"{n:02}", "n": n} for n in range(20)]}),
+    ]
+    edges = [("people/a", "diaries/d"), ("people/a", "people/b"), ("diaries/d", "people/c")]
+    documents = [{"_from": begin, "_to": end} for begin, end in edges]
+    setting_up.append(("insert-many", "knows", {"documents": documents}))
+    for operation, collection, arguments in setting_up:
+        (await worker.take(caller.seal(operation, arguments, collection))).result  # noqa: B018 - raises
+    worker.pipeline = replace(worker.pipeline, policy=lambda: COMPILED)
+    yield Gateway(worker, store)
+    await store.stop()
+
+
+async def test_vertices_of_unreadable_collections_come_back_null(gateway: Gateway) -> None:
+    """A traversal passes through them, and shows nothing of them; the reader sees them."""
+    text = (
+        "FOR v, e IN 1..2 OUTBOUND 'people/a' knows SORT e._to"
+        " RETURN {text: v.text, id: v._id, to: e._to}"
+    )
+    everything = {"to": "diaries/d", "id": "diaries/d", "text": "private"}
+    body = await gateway.take("wanderer", text)
+    assert everything in body["result"]["result"]
+    narrow = POLICY.replace('id: all, collections: ["*"]', "id: all, collections: [people, knows]")
+    assert narrow != POLICY
+    policy = CompiledPolicy(read_policy(narrow))
+    gateway.worker.pipeline = replace(gateway.worker.pipeline, policy=lambda: policy)
+    body = await gateway.take("wanderer", text)
+    assert body["result"]["result"] == [
+        {"text": None, "id": None, "to": "diaries/d"},
+        {"text": None, "id": "people/b", "to": "people/b"},
+        {"text": None, "id": "people/c", "to": "people/c"},
+    ]
+
+
+async def test_a_refused_query_leaves_a_record_and_reads_nothing(gateway: Gateway) -> None:
+    """`denied`, with the query in it and no intent."""
+    body = await gateway.take("mallku", "FOR d IN diaries RETURN d")
+    assert body["error"]["code"] == "permission_denied"
+    record = gateway.worker.trail.records()[-1]
+    assert (record.kind, record.code) == ("denied", "permission_denied")
+
+
+async def test_pages_are_for_whoever_asked(gateway: Gateway) -> None:
+    """Another principal who learns cursor and worker is told that there is none."""
+    body = await gateway.take("mallku", "FOR n IN notes SORT n.n RETURN n.n", batch_size=8)
+    cursor = body["result"]["cursor"]
+    for stranger in ("other", "guest"):
+        answer = await gateway.worker.take(caller_of(stranger).ask_page(cursor, 2))
+        assert isinstance(answer.error, CursorLost)
+    own = await gateway.worker.take(caller_of("mallku").ask_page(cursor, 2))
+    assert own.result == {"result": list(range(8, 16)), "more": True}
+
+
+async def test_a_cursor_does_not_outlive_its_policy(gateway: Gateway) -> None:
+    """What was allowed under one version is asked anew under the next."""
+    body = await gateway.take("mallku", "FOR n IN notes RETURN n.n", batch_size=8)
+    policy = CompiledPolicy(read_policy(POLICY.replace("version: 7", "version: 8")))
+    gateway.worker.pipeline = replace(gateway.worker.pipeline, policy=lambda: policy)
+    answer = await gateway.worker.take(caller_of("mallku").ask_page(body["result"]["cursor"], 2))
+    assert isinstance(answer.error, CursorLost)
+
+
+async def test_next_is_admitted_at_its_worker_alone(gateway: Gateway) -> None:
+    """Where commands are taken, nobody is asked for pages."""
+    caller = caller_of("mallku")
+    answer = await gateway.worker.take(caller.seal("next", {"cursor": "c", "page": 1}, None))
+    assert answer.error.code == "invalid_subject"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("FOR n IN notes LIMIT 51 RETURN n", None),
+        ("FOR i IN 1..51 RETURN i", "resource_limit"),
+    ],
+)
+async def test_rows_are_bounded_by_the_grant(gateway: Gateway, text: str, code: str | None) -> None:
+    """Fifty may come, and not one more."""
+    body = await gateway.take("mallku", text)
+    assert body.get("error", {}).get("code") == code
+
+
+async def test_the_change_of_a_query_is_recorded(gateway: Gateway) -> None:
+    """Intent and outcome, with each document's versions; a retry is answered from the ledger."""
+    caller = caller_of("mallku")
+    text = "FOR n IN notes LIMIT 2 UPDATE n WITH {x: 1} IN notes"
+    sent = caller.seal("aql", {"query": text}, None)
+    answer = await gateway.worker.take(sent)
+    assert answer.reply.signed
+    assert answer.body["receipt"]["sequence"]
+    *_, intent, done = gateway.worker.trail.records()
+    assert (intent.kind, done.kind) == ("intent", "done")
+    assert [effect["new"]["x"] for effect in done.effects or ()] == [1, 1]
+    again = await gateway.worker.take(caller.again(sent))
+    assert again.body["replayed"]
+    assert again.result == answer.result

@@ -1,0 +1,34 @@
+"""Moving everything in one database to another store: documents, edges, indexes, graphs.
+
+An offline administrator's tool: it holds database credentials and speaks to the stores, not to the
+gateway, so that nothing of it is on the audit trail. Workers should be stopped meanwhile.
+"""
+
+from __future__ import annotations
+
+from mallku_workers.stores.copying.copy import Copier, Watch, copy
+from mallku_workers.stores.copying.sides import (
+    Credentials,
+    Side,
+    Spec,
+    open_source,
+    open_target,
+    read_spec,
+)
+from mallku_workers.stores.copying.state import State, StateFile
+from mallku_workers.stores.copying.verify import Verified
+
+__all__ = [
+    "Copier",
+    "Credentials",
+    "Side",
+    "Spec",
+    "State",
+    "StateFile",
+    "Verified",
+    "Watch",
+    "copy",
+    "open_source",
+    "open_target",
+    "read_spec",
+]
