@@ -20,6 +20,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+from mallku_broker.cancellation import cancellable
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
 from mallku_broker.headers import decode_headers, status
@@ -87,8 +88,8 @@ async def put(connection: Client, bucket: str, key: str, value: bytes, *, revisi
         "Nats-Expected-Stream": f"KV_{bucket}",
     }
     try:
-        message = await connection.request(
-            f"$KV.{bucket}.{key}", value, timeout=API_TIMEOUT_S, headers=headers
+        message = await cancellable(
+            connection.request(f"$KV.{bucket}.{key}", value, timeout=API_TIMEOUT_S, headers=headers)
         )
     except nats.errors.Error as error:
         raise GatewayUnreachable(

@@ -14,6 +14,7 @@ from typing import Any, Final
 import nats.errors
 from nats.aio.client import Client
 
+from mallku_broker.cancellation import cancellable
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.limits import (
     AUDIT_DUPLICATE_WINDOW_S,
@@ -311,8 +312,8 @@ async def ask(connection: Client, call: str, body: Mapping[str, Any]) -> dict[st
         ApiError: it refused.
     """
     try:
-        message = await connection.request(
-            f"$JS.API.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S
+        message = await cancellable(
+            connection.request(f"$JS.API.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S)
         )
     except nats.errors.Error as error:
         raise GatewayUnreachable(

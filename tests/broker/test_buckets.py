@@ -11,7 +11,7 @@ from mallku_broker.adoptions import highest_adopted, watching_workers
 from mallku_broker.buckets import Batch, Conflict, Watch, kept, place, put
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import ConnectionLost, EventKind
-from mallku_broker.streams import AUDIT, FLAGS, KEYS, POLICY
+from mallku_broker.streams import AUDIT, FLAGS, KEYS, POLICY, ask
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, MallkuError
 from mallku_contracts.governed import Kind
 from tests.support.nats import (
@@ -131,6 +131,7 @@ async def test_a_watch_outlives_the_server(tmp_path: Path) -> None:
         await _put_as_administrator(house, b"1", 0)
         assert await _next(watch) == [b"1"]
         house.kill()
+        await house.server.wait()
         await witness.sees(EventKind.DISCONNECTED)
         await house.server.start()
         assert await _next(watch) == [b"1"]
@@ -238,6 +239,18 @@ async def test_the_highest_adopted_version_is_found(house: NatsHouse) -> None:
                 await trail.publish(subject, b"", message_id=subject, timeout=5)
         assert await highest_adopted(worker, Kind.POLICY) == 11
         assert await highest_adopted(worker, Kind.KEYS) == 99
+
+
+async def test_a_cancellation_is_not_lost_to_an_answer(house: NatsHouse) -> None:
+    """Who is cancelled in the very moment of the answer ends all the same."""
+    async with house.connection(WORKER_RECORDS) as connection:
+        task = asyncio.create_task(ask(connection, f"STREAM.INFO.{AUDIT}", {}))
+        while not connection._resp_map:  # noqa: ASYNC110 - nobody tells that it was asked
+            await asyncio.sleep(0)
+        (answer,) = connection._resp_map.values()
+        answer.add_done_callback(lambda _: task.cancel())
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
 
 async def _put_as_administrator(house: NatsHouse, value: bytes, revision: int) -> None:
