@@ -21,8 +21,16 @@ from mallku_client.cursor import Cursor
 from mallku_client.database import SecuredDatabaseInterface
 from mallku_client.memory_transport import MemoryTransport
 from mallku_client.options import CallOptions
+from mallku_client.query_cursor import QueryCursor
 from mallku_client.settings import ClientSettings
-from mallku_client.transport import NoAnswer, NotDelivered, Transport, TransportError
+from mallku_client.transaction import Transaction, TransactionCollection, TransactionJob
+from mallku_client.transport import (
+    NoAnswer,
+    NobodyListens,
+    NotDelivered,
+    Transport,
+    TransportError,
+)
 from mallku_contracts.errors import MallkuError
 
 __all__ = [
@@ -35,8 +43,13 @@ __all__ = [
     "MallkuError",
     "MemoryTransport",
     "NoAnswer",
+    "NobodyListens",
     "NotDelivered",
+    "QueryCursor",
     "SecuredDatabaseInterface",
+    "Transaction",
+    "TransactionCollection",
+    "TransactionJob",
     "Transport",
     "TransportError",
 ]

@@ -13,16 +13,18 @@ from mallku_client.clock import Clock
 from mallku_client.identity import ClientIdentity
 from mallku_client.retries import Attempts, RetryPolicy
 from mallku_client.signer import Command, Signer
-from mallku_client.transport import Transport, TransportError
+from mallku_client.transport import NobodyListens, Transport, TransportError
 from mallku_client.verifier import VerifiedReply, Verifier
 from mallku_contracts.errors import (
     ClientClosed,
     CommandFromFuture,
+    CursorLost,
     MallkuError,
     StaleCommand,
     TokenExpired,
     UnverifiedReply,
 )
+from mallku_contracts.subjects import CURSOR
 
 ID_HEADER: Final = "Mallku-Id"
 OPERATION_HEADER: Final = "Mallku-Operation"
@@ -31,6 +33,7 @@ GATEWAY_TIME: Final = "gateway_time_ms"
 """In the details of a refusal for the clock's sake: the worker's time, Unix milliseconds."""
 
 _CLOCK_REFUSALS = (StaleCommand, CommandFromFuture)
+_WORKER_GONE = "the worker that held the cursor is gone; ask the query again"
 _OUT_OF_TIME = "the worker's token is not valid at this machine's time"
 
 
@@ -98,9 +101,14 @@ class Caller:
             raise ClientClosed("the client is closed; connect() makes a new one")
         timeout_s = attempts.timeout_s(monotonic())
         sealed = self.signer.seal(command, attempt=attempts.number, timeout_s=timeout_s)
-        data = await self._transport.request(
-            sealed.subject, sealed.payload, self._headers(sealed.id, command), timeout_s
-        )
+        try:
+            data = await self._transport.request(
+                sealed.subject, sealed.payload, self._headers(sealed.id, command), timeout_s
+            )
+        except NobodyListens:
+            if command.subject.channel != CURSOR:
+                raise
+            raise CursorLost(_WORKER_GONE) from None
         reply = self._verifier.open(data, expected_command=sealed.hash, mutates=command.mutates)
         content = read_body(reply.body)
         if isinstance(content, MallkuError):

@@ -13,7 +13,7 @@ from mallku_client.signer import Command
 from mallku_contracts import codec
 from mallku_contracts.errors import InvalidArguments
 from mallku_contracts.limits import MAX_IDEMPOTENCY_KEY_CHARS
-from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.subjects import NEXT, CommandSubject
 
 if TYPE_CHECKING:
     from mallku_contracts.operations import Operation
@@ -56,28 +56,47 @@ class Commands:
             unknown = ", ".join(sorted(options.keys() - _OPTIONS))
             raise TypeError(f"{operation}: unknown keyword arguments: {unknown}")
         timeout_s = _checked_timeout(options.get("timeout"), self._timeout_s)
-        command = self._command(operation, collection, arguments, options.get("idempotency_key"))
+        verb = self._operation(operation, collection)
+        subject = CommandSubject.build(self.principal, self.database, collection, operation)
+        command = self._command(subject, verb, arguments, options.get("idempotency_key"))
         answer = await self._caller.call(command, timeout_s=timeout_s)
         on_answer = options.get("on_answer")
         if on_answer is not None:
             on_answer(answer)
         return answer
 
+    async def ask_worker(
+        self, worker: str, arguments: Mapping[str, Any], *, timeout_s: float | None = None
+    ) -> Answer:
+        """Ask the worker that holds a cursor for one of its pages (operation `next`).
+
+        Raises:
+            CursorLost: the worker is gone, or has the cursor no more.
+            MallkuError: whatever the gateway answers; the page can be asked for again.
+        """
+        limit_s = _checked_timeout(timeout_s, self._timeout_s)
+        subject = CommandSubject.of_cursor(self.principal, self.database, worker)
+        command = self._command(subject, self._operations[NEXT], arguments, None)
+        return await self._caller.call(command, timeout_s=limit_s)
+
     async def close(self) -> None:
         """Refuse commands from now on and close the connection."""
         await self._caller.close()
 
     def _command(
-        self, name: str, collection: str | None, arguments: Mapping[str, Any], key: str | None
+        self,
+        subject: CommandSubject,
+        operation: Operation,
+        arguments: Mapping[str, Any],
+        key: str | None,
     ) -> Command:
-        operation = self._operation(name, collection)
         first_id = self._caller.signer.new_id()
         return Command(
-            CommandSubject.build(self.principal, self.database, collection, name),
+            subject,
             pack_arguments(arguments),
             first_id,
             first_id if key is None else _checked_key(key),
-            operation.mutates,
+            operation.may_mutate,
         )
 
     def _operation(self, name: str, collection: str | None) -> Operation:
@@ -89,6 +108,8 @@ class Commands:
         if (operation.scope == "database") != (collection is None):
             about = "the database, not a collection" if collection else "a collection: name it"
             raise InvalidArguments(f"{name} is about {about}")
+        if name == NEXT:
+            raise InvalidArguments(f"{NEXT} is asked of the worker that holds a cursor: use aql")
         return operation
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -15,11 +15,18 @@ from mallku_client.commands import Commands
 from mallku_client.composition import Connection, open_connection
 from mallku_client.options import CallOptions
 from mallku_client.settings import ClientSettings
+from mallku_client.transaction import Transaction
 from mallku_client.transport import Transport
 from mallku_contracts.errors import CollectionNotFound
 
 if TYPE_CHECKING:  # brings pydantic, which a client has no other use for
-    from mallku_contracts.results import CollectionDescription, CollectionInfo, OutcomeResult
+    from mallku_contracts.results import (
+        CollectionDescription,
+        CollectionInfo,
+        EdgeDefinitionInfo,
+        GraphInfo,
+        OutcomeResult,
+    )
 
 
 class SecuredDatabaseInterface:
@@ -180,6 +187,82 @@ class SecuredDatabaseInterface:
     ) -> CollectionDescription:
         """What a collection is: name, type, number of documents and of indexes."""
         return await self.collection(name).describe(**options)
+
+    def transaction(self, **options: Unpack[CallOptions]) -> Transaction:
+        """Collects writes in an `async with` block and carries out all of them at its end, or none.
+
+        Nothing is sent before that; the options are those of the one command that it becomes.
+        """
+        return Transaction(self.execute_transaction, options)
+
+    async def execute_transaction(
+        self, steps: Sequence[Mapping[str, Any]], **options: Unpack[CallOptions]
+    ) -> list[Any]:
+        """Carry out several writes, all or none; what each of them would have answered alone.
+
+        Args:
+            steps: `{"operation": "insert", "collection": "c", "arguments": {"document": {…}}}`.
+
+        Raises:
+            MallkuError: of the first step that fails; `details["step"]` is its place, from 0.
+        """
+        arguments = {"steps": [dict(step) for step in steps]}
+        answer = await self._commands.send("transaction", None, arguments, **options)
+        results: list[Any] = answer.result
+        return results
+
+    async def graphs(self, **options: Unpack[CallOptions]) -> list[GraphInfo]:
+        """All named graphs: `{"name", "edge_definitions", "orphan_collections"}` of each."""
+        answer = await self._commands.send("list-graphs", None, {}, **options)
+        infos: list[GraphInfo] = answer.result
+        return infos
+
+    async def has_graph(self, name: str, **options: Unpack[CallOptions]) -> bool:
+        """Whether there is a graph of this name (operation `list-graphs`)."""
+        return any(graph["name"] == name for graph in await self.graphs(**options))
+
+    async def create_graph(
+        self,
+        name: str,
+        edge_definitions: Sequence[EdgeDefinitionInfo] | None = None,
+        orphan_collections: Sequence[str] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> GraphInfo:
+        """Make a named graph; collections that it names and that are missing are made.
+
+        Args:
+            edge_definitions: Which vertex collections each edge collection connects:
+                `{"edge_collection", "from_vertex_collections", "to_vertex_collections"}`.
+            orphan_collections: Vertex collections without edges.
+
+        Raises:
+            GraphExists: there is one with this name.
+        """
+        definitions = None if edge_definitions is None else [{**one} for one in edge_definitions]
+        orphans = None if orphan_collections is None else list(orphan_collections)
+        arguments = given(name=name, edge_definitions=definitions, orphan_collections=orphans)
+        answer = await self._commands.send("create-graph", None, arguments, **options)
+        info: GraphInfo = answer.result
+        return info
+
+    async def delete_graph(
+        self,
+        name: str,
+        ignore_missing: bool = False,
+        drop_collections: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> bool:
+        """Remove a named graph, and none of its collections; False when missing and ignored.
+
+        Raises:
+            GraphNotFound: it was missing.
+            NotSupported: for `drop_collections`: what is dropped has to be named.
+        """
+        arguments = given(name=name) | asked(
+            ignore_missing=ignore_missing, drop_collections=drop_collections
+        )
+        answer = await self._commands.send("drop-graph", None, arguments, **options)
+        return bool(answer.result)
 
     async def outcome(
         self,

@@ -9,7 +9,7 @@ from typing import Final
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
 from mallku_broker.events import ConnectionEvent, ConnectionLost, NoResponders, RefusedByBroker
 from mallku_broker.requests import RequestMultiplexer
-from mallku_client.transport import NoAnswer, NotDelivered
+from mallku_client.transport import NoAnswer, NobodyListens, NotDelivered
 from mallku_contracts.errors import PermissionDenied
 from mallku_contracts.subjects import CommandSubject, inbox_prefix
 
@@ -64,7 +64,7 @@ class NatsTransport:
         except RefusedByBroker:
             raise _refused(subject) from None
         except NoResponders as error:
-            raise NotDelivered(str(error)) from None
+            raise NobodyListens(str(error)) from None
         except ConnectionLost as error:
             raise (NoAnswer if error.sent else NotDelivered)(str(error)) from error
         return response.data

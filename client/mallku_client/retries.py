@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mallku_client.transport import NotDelivered, TransportError
 from mallku_contracts.errors import (
+    CursorLost,
     DeadlineExceeded,
     GatewayUnreachable,
     InternalError,
@@ -154,4 +155,6 @@ def _says_done(failure: Failure) -> bool:
 def _may_help(failure: Failure, *, mutates: bool) -> bool:
     if isinstance(failure, TransportError):
         return True
+    if isinstance(failure, CursorLost):  # the query can be asked again, not this page
+        return False
     return failure.retryable or (mutates and isinstance(failure, _WORTH_ANOTHER))

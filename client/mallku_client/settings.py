@@ -94,7 +94,7 @@ class ClientSettings:
     )
     max_attempts: int = field(default=5, metadata=_env("MALLKU_MAX_ATTEMPTS", _attempts))
     require_signed_reads: bool = field(
-        default=False, metadata=_env("MALLKU_REQUIRE_SIGNED_READS", _flag)
+        default=True, metadata=_env("MALLKU_REQUIRE_SIGNED_READS", _flag)
     )
     mirror_headers: bool = field(default=False, metadata=_env("MALLKU_MIRROR_HEADERS", _flag))
     tls_ca_file: Path | None = field(default=None, metadata=_env("MALLKU_TLS_CA_FILE", Path))

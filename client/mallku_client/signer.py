@@ -19,7 +19,7 @@ class Command:
         body: The packed arguments.
         first_id: The id of the first attempt, a UUIDv7.
         idempotency_key: What all attempts share; `first_id` unless the caller named one.
-        mutates: Whether it can have an effect.
+        mutates: Whether it can have an effect, a query's unread text included.
     """
 
     subject: CommandSubject

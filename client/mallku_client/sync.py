@@ -30,13 +30,14 @@ from mallku_client.facade import Blocking
 from mallku_client.options import CallOptions
 from mallku_client.session import Session
 from mallku_client.settings import ClientSettings
+from mallku_client.sync_queries import AQL, QueryCursor, Transaction
 from mallku_contracts.errors import ClientClosed
 from mallku_contracts.subjects import check_name
 
 if TYPE_CHECKING:  # brings pydantic, which a client has no other use for
     from mallku_contracts.arguments import Document
 
-__all__ = ["AQL", "Collection", "Cursor", "SecuredDatabaseInterface"]
+__all__ = ["AQL", "Collection", "Cursor", "QueryCursor", "SecuredDatabaseInterface", "Transaction"]
 
 P = ParamSpec("P")
 D = TypeVar("D", bound="SecuredDatabaseInterface")
@@ -146,19 +147,6 @@ class Collection:
     describe = Blocking(awaited.Collection.describe)
 
 
-class AQL:
-    """Queries; see `mallku_client.AQL`."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    async def target(self) -> awaited.AQL:
-        """The awaited queries behind these; for the facade's own use."""
-        return (await self._session.database()).aql
-
-    execute = Blocking(awaited.AQL.execute)
-
-
 class _BlockingConnect(Generic[P]):
     """The class method that makes a database: remembers how, and connects."""
 
@@ -254,3 +242,13 @@ class SecuredDatabaseInterface:
     collections = Blocking(awaited.SecuredDatabaseInterface.collections)
     describe_collection = Blocking(awaited.SecuredDatabaseInterface.describe_collection)
     outcome = Blocking(awaited.SecuredDatabaseInterface.outcome)
+
+    def transaction(self, **options: Unpack[CallOptions]) -> Transaction:
+        """Collects writes in a `with` block and carries out all of them at its end, or none."""
+        return Transaction(self.execute_transaction, options)
+
+    execute_transaction = Blocking(awaited.SecuredDatabaseInterface.execute_transaction)
+    graphs = Blocking(awaited.SecuredDatabaseInterface.graphs)
+    has_graph = Blocking(awaited.SecuredDatabaseInterface.has_graph)
+    create_graph = Blocking(awaited.SecuredDatabaseInterface.create_graph)
+    delete_graph = Blocking(awaited.SecuredDatabaseInterface.delete_graph)

@@ -14,6 +14,10 @@ class NotDelivered(TransportError):
     """The request reached nobody: nobody listens there, or it never left."""
 
 
+class NobodyListens(NotDelivered):
+    """The broker says that nobody takes what is sent there."""
+
+
 class NoAnswer(TransportError):
     """The request may have reached somebody: time ran out, or the connection broke meanwhile."""
 

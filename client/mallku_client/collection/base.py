@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, Unpack
 
-from mallku_client.commands import Commands
+from mallku_client.answers import Answer
 from mallku_client.options import CallOptions
 from mallku_contracts.subjects import check_name
+
+
+class Sender(Protocol):
+    """Where operations go: `Commands`, or what collects them for later."""
+
+    async def send(
+        self,
+        operation: str,
+        collection: str | None,
+        arguments: Mapping[str, Any],
+        **options: Unpack[CallOptions],
+    ) -> Answer:
+        """Take one operation, as `Commands.send` does."""
+        ...
 
 
 class CollectionOperations:
@@ -16,7 +31,7 @@ class CollectionOperations:
         InvalidSubject: `name` is no name; nothing is sent to find that out.
     """
 
-    def __init__(self, commands: Commands, name: str) -> None:
+    def __init__(self, commands: Sender, name: str) -> None:
         self._commands = commands
         self._name = check_name(name, "collection")
 
