@@ -12,7 +12,20 @@ import typer
 from typer.core import TyperGroup
 
 from mallku_contracts.errors import MallkuError
-from mallku_deploy.commands import bench, call, decode, demo, keys, policy, sign, token, up, worker
+from mallku_deploy.commands import (
+    aql,
+    bench,
+    call,
+    decode,
+    demo,
+    doctor,
+    keys,
+    policy,
+    sign,
+    token,
+    up,
+    worker,
+)
 from mallku_deploy.examples import add_command
 from mallku_deploy.terminal import REFUSED, out, show_error
 
@@ -66,8 +79,10 @@ _GATEWAY, _CALLER, _ADMIN = "Run a gateway", "Speak to a gateway", "Keys, tokens
 add_command(app, "up", up.up, panel=_GATEWAY)
 add_command(app, "demo", demo.demo, panel=_GATEWAY)
 add_command(app, "worker", worker.worker, panel=_GATEWAY)
+add_command(app, "doctor", doctor.doctor, panel=_GATEWAY)
 add_command(app, "bench", bench.bench, panel=_CALLER)
 add_command(app, "call", call.call, panel=_CALLER)
+add_command(app, "aql", aql.aql, panel=_CALLER)
 add_command(app, "sign", sign.sign, panel=_CALLER)
 add_command(app, "decode", decode.decode, panel=_CALLER)
 app.add_typer(keys.app, name="keys", rich_help_panel=_ADMIN)

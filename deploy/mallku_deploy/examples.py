@@ -20,6 +20,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "demo": ("mallku-gateway demo",),
     "worker": ("set -a; . ./worker.env; set +a; mallku-gateway worker",),
+    "doctor": (
+        "mallku-gateway doctor",
+        "mallku-gateway doctor --data ./gateway --subjects",
+        "mallku-gateway doctor --url nats://localhost --policy p.yaml --credentials alice=a.nk",
+    ),
     "bench": (
         "mallku-gateway bench",
         "mallku-gateway bench insert --in-flight 256 --workers 2 --json",
@@ -31,6 +36,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         """mallku-gateway call get memory_anchors '{"document": "k1"}'""",
         """mallku-gateway call find memory_anchors '{"filters": {"kind": "khipu"}}' --json""",
         "mallku-gateway call truncate memory_anchors --as operator",
+    ),
+    "aql": (
+        """mallku-gateway aql 'FOR a IN memory_anchors LIMIT 5 RETURN a'""",
+        """mallku-gateway aql 'FOR a IN @@c RETURN a.kind' --bind '{"@c": "khipu"}'""",
+        "mallku-gateway aql --explain - < query.aql",
     ),
     "sign": (
         """mallku-gateway sign get memory_anchors '{"document": "k1"}' -o get.bin --as mallku""",

@@ -127,6 +127,11 @@ class Diversion:
     accepted: str = ""
     grave: bool = False
 
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """Where the answer is asked for."""
+        return tuple(target.subject for target in self.targets)
+
 
 class Verdict(StrEnum):
     """What a try has shown."""
@@ -135,6 +140,15 @@ class Verdict(StrEnum):
     WIDER = "wider"
     HOLE = "HOLE"
     UNTRIED = "not tried"
+
+
+class Outcome(NamedTuple):
+    """What should have been seen, what was seen, and what follows from that."""
+
+    expected: str
+    seen: str
+    verdict: Verdict
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +167,4 @@ class Finding:
     expected: str
     seen: str
     verdict: Verdict
-    why: str = ""
+    why: str

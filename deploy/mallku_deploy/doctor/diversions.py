@@ -14,7 +14,7 @@ from typing import Any, Final
 from mallku_broker.configuration import AUDITOR_PREFIX
 from mallku_broker.permissions import SERVICE, WORKER_INBOX_PREFIX
 from mallku_broker.streams import AUDIT, CHECKPOINTS, DEAD
-from mallku_contracts.subjects import PREFIX, inbox_prefix
+from mallku_contracts.subjects import inbox_prefix
 from mallku_deploy.doctor.attempts import (
     IMPOSSIBLE,
     Call,
@@ -50,15 +50,13 @@ def diversions(
     Args:
         present: The principals whose credentials are at hand, to listen with.
     """
-    match kind:
-        case Kind.CALLER:
-            found = _of_jobs(name, grounds, present)
-        case Kind.AUDITOR:
-            found = _of_pulls(name, grounds, present)
-        case Kind.ADMINISTRATOR | Kind.RECORDS:
-            found = _of_calls(name, grounds, present)
-        case Kind.INSPECTOR | Kind.BUS:  # the server answers them nothing
-            return []
+    tables = {  # the server answers nothing to inspectors and to the workers' bus
+        Kind.CALLER: _of_jobs,
+        Kind.AUDITOR: _of_pulls,
+        Kind.ADMINISTRATOR: _of_calls,
+        Kind.RECORDS: _of_calls,
+    }
+    found = tables[kind](name, grounds, present) if kind in tables else ()
     return [each for each in found if each.targets]
 
 
@@ -89,7 +87,9 @@ def _of_jobs(name: str, grounds: Grounds, present: Collection[str]) -> Iterator[
     what = "job answer"
     yield Diversion(f"{what} into a bucket", call, _buckets(grounds))
     yield Diversion(f"{what} to a worker", call, _worker(grounds))
-    yield Diversion(f"{what} to another's inbox", call, _others(name, grounds, present), None, _INBOXES)
+    yield Diversion(
+        f"{what} to another's inbox", call, _others(name, grounds, present), None, _INBOXES
+    )
     yield Diversion(f"{what} as a command", call, _command(name, grounds, present), None, _COMMANDS)
     yield Diversion(f"{what} into the trail", call, _trail(name, grounds), grave=True)
 
@@ -99,7 +99,11 @@ def _of_pulls(name: str, grounds: Grounds, present: Collection[str]) -> Iterator
     what = "pulled record"
     callers = _others(name, grounds, present, auditors=False)
     for number, (title, targets) in enumerate(
-        (("into a bucket", _buckets(grounds)), ("to a worker", _worker(grounds)), ("to a caller", callers))
+        (
+            ("into a bucket", _buckets(grounds)),
+            ("to a worker", _worker(grounds)),
+            ("to a caller", callers),
+        )
     ):
         prepare, call = _consumer(f"{grounds.mark}-{number}", "last")
         yield Diversion(f"{what} {title}", call, targets, prepare)

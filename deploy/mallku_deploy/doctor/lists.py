@@ -57,9 +57,7 @@ class Sample(NamedTuple):
 
     def on(self, channel: str, principal: str) -> str:
         """The subject on which this principal would ask for it."""
-        return (
-            f"{PREFIX}.{channel}.{principal}.{self.database}.{self.collection}.{self.operation}"
-        )
+        return f"{PREFIX}.{channel}.{principal}.{self.database}.{self.collection}.{self.operation}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +100,26 @@ class Grounds:
     def checkpoint(self) -> str:
         """The subject of a checkpoint of a worker that is none."""
         return f"{PREFIX}.checkpoint.{self.mark}"
+
+
+def questions(grounds: Grounds) -> Iterator[tuple[str, str]]:
+    """Callers, and a subject on which each may ask one worker alone, which is us."""
+    for name, principal in grounds.policy.principals.items():
+        if principal.kind == "caller":
+            for subject in principal_permissions(grounds.policy, name)[0].publish:
+                if subject.startswith(f"{PREFIX}.cur.{name}."):
+                    yield name, subject.replace("*", grounds.mark)
+
+
+def forbidden_replies(grounds: Grounds) -> tuple[str, ...]:
+    """Where a worker must not reply, whoever asks for it."""
+    return (
+        f"_INBOX.{grounds.mark}",
+        grounds.record(grounds.mark),
+        f"$KV.{POLICY}.{grounds.mark}",
+        f"{API}.STREAM.DELETE.{grounds.mark}",
+        grounds.any_sample().on("cmd", grounds.mark),
+    )
 
 
 def probes(kind: Kind, name: str, grounds: Grounds) -> list[Probe]:
@@ -189,7 +207,9 @@ def _records(kind: Kind, name: str, grounds: Grounds) -> Iterator[Probe]:
         buckets = BUCKETS[:-1] if kind is Kind.RECORDS else BUCKETS
         keys = (f"$KV.{bucket}.{key}" for bucket in buckets for key in ("current", mark))
         title = "write policy, keys, flags"
-        yield Probe(title if kind is Kind.RECORDS else f"{title}, results", _publishes(keys))
+        yield Probe(
+            title if kind is Kind.RECORDS else "write policy, keys, results", _publishes(keys)
+        )
 
 
 def _calls(kind: Kind, grounds: Grounds) -> Iterator[Probe]:
@@ -247,29 +267,40 @@ def _inboxes(kind: Kind, name: str, grounds: Grounds) -> Iterator[Probe]:
 
 
 def _listening(kind: Kind, name: str, grounds: Grounds) -> Iterator[Probe]:
-    mark = grounds.mark
-    channels = [f"{PREFIX}.{channel}" for channel in ("cmd", "job", "cur")]
-    literal = (f"{PREFIX}.cmd.{mark}.{mark}.{mark}.get", f"{PREFIX}.job.{mark}.{mark}.{mark}.insert")
-    if kind is not Kind.INSPECTOR:
-        heard = (*(f"{channel}.>" for channel in channels), *literal)
-        yield Probe("hear commands and jobs", tuple(map(Subscribe, heard)))
-    yield Probe("take work from workers", tuple(_queues(kind, literal)))
+    channels = [f"{PREFIX}.{channel}.>" for channel in ("cmd", "job", "cur")]
+    if kind is not Kind.INSPECTOR:  # whose work is to see them
+        heard = map(Subscribe, (*channels, *_work(name, grounds)))
+        yield Probe("hear commands and jobs", tuple(heard))
+    yield Probe("take work from workers", tuple(_queues(kind, name, grounds)))
     stored = (f"{PREFIX}.audit.>", f"{PREFIX}.checkpoint.*", f"$KV.{POLICY}.>", f"{API}.>")
     system = ("$JS.EVENT.>", "$SYS.>")
     yield Probe("hear records and settings", tuple(map(Subscribe, (*stored, *system))))
     if kind not in {Kind.BUS, Kind.INSPECTOR}:
-        found = ("$SRV.PING", f"$SRV.INFO.{SERVICE}", f"$SRV.STATS.{SERVICE}.{mark}")
+        found = ("$SRV.PING", f"$SRV.INFO.{SERVICE}", f"$SRV.STATS.{SERVICE}.{grounds.mark}")
         yield Probe("pose as the service", tuple(map(Subscribe, found)))
 
 
-def _queues(kind: Kind, literal: tuple[str, str]) -> Iterator[Subscribe]:
+def _work(name: str, grounds: Grounds) -> Iterator[str]:
+    """Every operation, and everybody's, on a collection that is nobody's."""
+    mark = grounds.mark
+    for operation in OPERATIONS:
+        yield f"{PREFIX}.cmd.{mark}.{mark}.{mark}.{operation}"
+    for principal in (name, *grounds.others(name)):
+        if principal in grounds.policy.principals:
+            yield f"{PREFIX}.cmd.{principal}.{mark}.{mark}.get"
+            yield f"{PREFIX}.job.{principal}.{mark}.{mark}.insert"
+
+
+def _queues(kind: Kind, name: str, grounds: Grounds) -> Iterator[Subscribe]:
     """Joining the queue groups of workers; a worker may, in the one of the operation's class."""
-    command, job = literal
-    if kind is not Kind.BUS:
-        yield Subscribe(command, READ_QUEUE)
-    yield Subscribe(command, WRITE_QUEUE)
-    yield Subscribe(command, "doctor")
-    yield Subscribe(job, WRITE_QUEUE)
+    for subject in _work(name, grounds):
+        right, wrong = READ_QUEUE, WRITE_QUEUE
+        if OPERATIONS[subject.rpartition(".")[2]].mutates:
+            right, wrong = wrong, right
+        if kind is not Kind.BUS or not subject.startswith(f"{PREFIX}.cmd."):
+            yield Subscribe(subject, right)
+        yield Subscribe(subject, wrong)
+    yield Subscribe(f"{PREFIX}.cmd.{grounds.mark}.{grounds.mark}.{grounds.mark}.get", "doctor")
 
 
 def _workers(grounds: Grounds) -> str:

@@ -82,7 +82,10 @@ def examine_house(house: House, given: Mapping[str, Path]) -> Examined:
         )
     policy = house_policy(house)
     found = {
-        name: (house.principal(name).credentials, house.tls_files(house.principal(name), running.url))
+        name: (
+            house.principal(name).credentials,
+            house.tls_files(house.principal(name), running.url),
+        )
         for name in policy.principals
         if house.principal(name).credentials.exists()
     }

@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -113,6 +114,40 @@ async def try_probe(line: Line, probe: Probe) -> list[Attempt]:
     return [attempt for attempt in probe.attempts if _refusal_of(attempt) not in refused]
 
 
+async def try_responses(line: Line, asker: Line, subject: str, replies: Sequence[str]) -> list[str]:
+    """Be asked with these reply subjects, and answer; returns those that the server let through.
+
+    Whoever has `allow_responses` may publish wherever somebody asks for the answer, and nowhere
+    else: it shows only this way.
+
+    Raises:
+        CannotTell: the questions did not come, or a connection broke.
+    """
+    heard: list[str] = []
+    done = asyncio.Event()
+
+    def listener(_subject: str, reply: str, _body: bytes, _header: bytes | None) -> None:
+        heard.append(reply)
+        if len(heard) == len(replies):
+            done.set()
+
+    try:
+        subscription = await line.connection.listen(subject, listener)
+        try:
+            await settle(line)
+            for reply in replies:
+                asker.connection.post(subject, b"", reply=reply)
+            async with asyncio.timeout(ANSWER_S):
+                await done.wait()
+            return [str(each) for each in await try_probe(line, Probe("", _publishes(heard)))]
+        finally:
+            await line.connection.unlisten(subscription)
+    except TimeoutError:
+        raise CannotTell(f"{subject}: no question came within {ANSWER_S:g} s") from None
+    except ConnectionLost as error:
+        raise CannotTell(error.message) from None
+
+
 async def settle(line: Line) -> None:
     """Return when the server has dealt with everything sent so far; errors came before its PONG.
 
@@ -164,6 +199,10 @@ def _silence(line: Line, call: Call) -> str:
     if line.refusals.seen[_refusal_of(Publish(call.subject))]:
         return "the server refuses it"
     return f"no answer within {ANSWER_S:g} s"
+
+
+def _publishes(subjects: Sequence[str]) -> tuple[Attempt, ...]:
+    return tuple(map(Publish, subjects))
 
 
 def _refusal_of(attempt: Attempt) -> Refusal:

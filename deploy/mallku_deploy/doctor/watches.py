@@ -196,7 +196,7 @@ class ConsumerWatch:
         line.connection.post(empty.subject, empty.body, reply=trick)
         try:
             async with asyncio.timeout(ANSWER_S):
-                while not await self._gone(line, control):
+                while not await self._gone(line, control):  # noqa: ASYNC110 - the server's
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
             raise CannotTell("the trick does not work where it could") from None

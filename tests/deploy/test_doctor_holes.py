@@ -1,0 +1,399 @@
+"""A real server whose lock was broken on purpose: doctor has to find it, and break nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from mallku_broker.configuration import Account, Permissions, User
+from mallku_broker.streams import AUDIT
+from mallku_contracts.errors import GatewayUnreachable
+from mallku_deploy.doctor.attempts import Finding, Kind, Stored, Verdict
+from mallku_deploy.doctor.lists import STREAMS
+from mallku_deploy.doctor.report import Report
+from mallku_deploy.doctor.roles import Given, Role, examine_given
+from mallku_deploy.doctor.run import run
+from mallku_deploy.doctor.tries import Line, open_line
+from mallku_deploy.doctor.watches import FindLine, StreamWatch
+from tests.support.nats import (
+    ADMINISTRATOR,
+    POLICY,
+    WORKER_BUS,
+    WORKER_RECORDS,
+    NatsHouse,
+    nats_house,
+)
+
+Break = Callable[[User], User]
+
+NAMES = {WORKER_BUS: "worker:bus", WORKER_RECORDS: "worker:records"}
+EVERYTHING = Permissions((">",), (">",))
+
+
+@pytest_asyncio.fixture
+async def house(tmp_path: Path) -> AsyncIterator[NatsHouse]:
+    """A server of the test's own, to be broken; its policy lies beside it."""
+    async with nats_house(tmp_path / "nats") as running:
+        (tmp_path / "nats" / "policy.yaml").write_text(POLICY)
+        yield running
+
+
+async def _doctor(house: NatsHouse, *, without: tuple[str, ...] = ()) -> Report:
+    given = {
+        NAMES.get(name, name): path
+        for name, path in house.credentials.items()
+        if name not in without
+    }
+    where = Given(house.url, house.server.directory / "policy.yaml")
+    return await run(examine_given(where, given))
+
+
+async def _break(house: NatsHouse, change: Break) -> None:
+    configuration = house.server.configuration
+    users = tuple(map(change, configuration.users))
+    assert users != configuration.users
+    await house.server.reload(replace(configuration, users=users))
+
+
+async def _rewrite(house: NatsHouse, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the accounts as the server reads them."""
+    configuration = house.server.configuration
+    document = json.loads(configuration.to_text())
+    change(document["accounts"])
+    await house.server.reload(replace(configuration, extra={"accounts": document["accounts"]}))
+
+
+def _row(report: Report, name: str, title: str) -> Finding:
+    found = [each for each in report.findings if (each.name, each.title) == (name, title)]
+    assert len(found) == 1, [each.title for each in report.findings if each.name == name]
+    return found[0]
+
+
+def _open(report: Report) -> list[tuple[str, str]]:
+    return [(each.name, each.title) for each in report.findings if each.verdict is Verdict.HOLE]
+
+
+async def _streams(house: NatsHouse) -> dict[str, Any]:
+    """What every stream holds and how it is set up."""
+    found: dict[str, Any] = {}
+    async with house.connection(ADMINISTRATOR) as connection:
+        for stream in STREAMS:
+            answer = await connection.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=5)
+            told = json.loads(answer.data)
+            state = {key: told["state"][key] for key in ("messages", "first_seq", "last_seq")}
+            found[stream] = (told["config"], state)
+    return found
+
+
+async def _publish_record(house: NatsHouse) -> None:
+    async with house.connection(WORKER_RECORDS) as records:
+        await records.request("mallku.v1.audit.mallku.db.a.insert.intent", b"record", timeout=5)
+
+
+def _user(name: str, change: Callable[[Permissions], Permissions]) -> Break:
+    return lambda user: (
+        replace(user, permissions=change(user.permissions)) if user.name == name else user
+    )
+
+
+def _publishing(name: str, *subjects: str) -> Break:
+    return _user(name, lambda lists: replace(lists, publish=(*lists.publish, *subjects)))
+
+
+def _subscribing(name: str, *subjects: str) -> Break:
+    return _user(name, lambda lists: replace(lists, subscribe=(*lists.subscribe, *subjects)))
+
+
+async def test_a_sound_lock_is_proven(house: NatsHouse) -> None:
+    """Every role is examined, nothing is open, and nothing is left behind in any stream."""
+    await _publish_record(house)
+    before = await _streams(house)
+    report = await _doctor(house)
+    assert report.exit_code == 0, [each for each in report.findings if each.why]
+    assert {each.name for each in report.findings} == {
+        *("mallku", "mallory", "auditor", "inspector", "administrator"),
+        *NAMES.values(),
+    }
+    assert report.counts[Verdict.PROVEN] > 100
+    assert await _streams(house) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "title"),
+    [
+        (_subscribing("mallku", "_INBOX.>"), "mallku", "hear everybody's replies"),
+        (_subscribing("mallku", "_INBOX_mallku.mallory.>"), "mallku", "hear another's replies"),
+        (_subscribing("mallku", "mallku.v1.cmd.mallory.>"), "mallku", "hear commands and jobs"),
+        (_subscribing("mallku", "mallku.v1.cmd.*.*.*.get"), "mallku", "hear commands and jobs"),
+        (
+            _subscribing("mallku", "mallku.v1.cmd.*.*.*.insert mallku.write"),
+            "mallku",
+            "take work from workers",
+        ),
+        (_subscribing("mallku", "$SRV.PING"), "mallku", "pose as the service"),
+        (
+            _user("inspector", lambda lists: replace(lists, deny_subscribe=())),
+            "inspector",
+            "take work from workers",
+        ),
+        (
+            _subscribing(WORKER_RECORDS, "mallku.v1.audit.>"),
+            "worker:records",
+            "hear records and settings",
+        ),
+        (
+            _publishing("mallku", "mallku.v1.cmd.*.*.*.insert"),
+            "mallku",
+            "command as another",
+        ),
+        (_publishing("mallku", "mallku.v1.job.mallory.>"), "mallku", "submit a job as another"),
+        (_publishing("mallku", "mallku.v1.cur.>"), "mallku", "fetch pages as another"),
+        (
+            _publishing("mallory", "mallku.v1.cmd.mallory.*.*.get"),
+            "mallory",
+            "do what its policy lacks",
+        ),
+        (
+            _publishing("mallku", "mallku.v1.cmd.mallku.*.*.truncate"),
+            "mallku",
+            "do what its policy lacks",
+        ),
+        (
+            _publishing("mallku", "_INBOX_mallku.mallory.>"),
+            "mallku",
+            "answer in a worker's place",
+        ),
+        (_publishing(WORKER_BUS, ">"), "worker:bus", "answer elsewhere"),
+        (
+            _publishing(ADMINISTRATOR, "mallku.v1.audit.>"),
+            "administrator",
+            "write audit records",
+        ),
+        (
+            _publishing(WORKER_RECORDS, "$KV.mallku_policy.current"),
+            "worker:records",
+            "write policy, keys, flags",
+        ),
+        (
+            _publishing(ADMINISTRATOR, "$JS.API.STREAM.PURGE.MALLKU_JOBS"),
+            "administrator",
+            "delete or purge a stream",
+        ),
+        (
+            _publishing(WORKER_RECORDS, "$JS.API.>"),
+            "worker:records",
+            "change or copy a stream",
+        ),
+        (_publishing("mallku", "$JS.API.>"), "mallku", "JetStream beyond its need"),
+    ],
+)
+async def test_a_permission_too_much_is_a_hole(
+    house: NatsHouse, change: Break, name: str, title: str
+) -> None:
+    """One subject more in one list: that row turns, the exit code is 1, the streams stay."""
+    before = await _streams(house)
+    await _break(house, change)
+    report = await _doctor(house)
+    assert await _streams(house) == before
+    assert _row(report, name, title).verdict is Verdict.HOLE
+    assert {each for each, _ in _open(report)} == {name}
+    assert report.exit_code == 1
+
+
+def _allow_responses(accounts: dict[str, Any], bus: str) -> None:
+    for user in accounts["MALLKU"]["users"]:
+        if user["nkey"] == bus:
+            user["permissions"]["allow_responses"] = True
+
+
+async def test_leave_to_respond_is_a_hole(house: NatsHouse) -> None:
+    """With `allow_responses` a worker answers wherever it is asked to, past its list."""
+    bus = next(user.nkey for user in house.server.configuration.users if user.name == WORKER_BUS)
+    await _rewrite(house, lambda accounts: _allow_responses(accounts, bus))
+    report = await _doctor(house)
+    assert _open(report) == [("worker:bus", "answer wherever it is asked")]
+    assert report.exit_code == 1
+
+
+async def test_one_account_for_all_is_a_hole(house: NatsHouse) -> None:
+    """Callers beside the streams: acknowledgements reach buckets; the trail is then left alone."""
+    await _publish_record(house)
+    before = await _streams(house)
+    await _break(house, lambda user: replace(user, account=Account.RECORDS))
+    report = await _doctor(house)
+    found = set(_open(report))
+    assert {("mallku", "job answer into a bucket"), ("mallku", "job answer to a worker")} <= found
+    assert ("worker:records", "API answer to a caller") in found
+    trail = _row(report, "mallku", "job answer into the trail")
+    assert trail.verdict is Verdict.UNTRIED
+    assert "could not be taken back" in trail.why
+    after = await _streams(house)
+    assert [after[stream] for stream in STREAMS[:5]] == [before[stream] for stream in STREAMS[:5]]
+
+
+def _beside_the_records(user: User) -> User:
+    if user.name != "auditor":
+        return user
+    calls = tuple(each.replace("AUD.API", "$JS.API") for each in user.permissions.publish)
+    permissions = replace(user.permissions, publish=calls)
+    return replace(user, account=Account.RECORDS, permissions=permissions)
+
+
+async def test_auditors_beside_the_records_are_a_hole(
+    house: NatsHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they pull reaches buckets, workers, and the JetStream API as a call of theirs."""
+    monkeypatch.setattr("mallku_deploy.doctor.diversions.AUDITOR_PREFIX", "$JS.API")
+    await _publish_record(house)
+    await _break(house, _beside_the_records)
+    report = await _doctor(house)
+    assert {title for _, title in _open(report)} == {
+        "reach the records directly",
+        "pulled record into a bucket",
+        "pulled record to a worker",
+        "empty pull as a JetStream call",
+    }
+    assert _row(report, "auditor", "empty pull into the trail").verdict is Verdict.UNTRIED
+
+
+@pytest.mark.parametrize(
+    ("who", "target"),
+    [
+        (ADMINISTRATOR, Stored("mallku.v1.audit.a.b.c.get.done", AUDIT, Kind.RECORDS)),
+        (WORKER_RECORDS, Stored("$KV.mallku_policy.x", "KV_mallku_policy", Kind.ADMINISTRATOR)),
+    ],
+)
+async def test_what_is_said_to_be_wider_is(house: NatsHouse, who: str, target: Stored) -> None:
+    """Whoever may use JetStream can have an answer of the server's stored; and a watch sees it."""
+    async with _lines(house) as find:
+        watching = StreamWatch(target, find)
+        await watching.begin()
+        assert not await watching.arrived()
+        line = await find(who)
+        line.connection.post(f"$JS.API.STREAM.INFO.{AUDIT}", b"", reply=target.subject)
+        assert await watching.arrived()
+        await watching.end()
+
+
+async def test_an_administrator_can_shorten_the_trail(house: NatsHouse) -> None:
+    """As `shorten the trail` says: a lower limit drops records, in spite of `deny_purge`."""
+    await _publish_record(house)
+    await _publish_record(house)
+    configuration, _ = (await _streams(house))[AUDIT]
+    body = json.dumps(configuration | {"max_msgs": 1, "discard": "old"}).encode()
+    async with house.connection(ADMINISTRATOR) as connection:
+        await connection.request(f"$JS.API.STREAM.UPDATE.{AUDIT}", body, timeout=5)
+    assert (await _streams(house))[AUDIT][1]["messages"] == 1
+
+
+@asynccontextmanager
+async def _lines(house: NatsHouse) -> AsyncGenerator[FindLine]:
+    async with AsyncExitStack() as stack:
+
+        async def find(who: str) -> Line:
+            name = {str(Kind.RECORDS): WORKER_RECORDS}.get(who, who)
+            kind = Kind.RECORDS if name == WORKER_RECORDS else Kind.ADMINISTRATOR
+            line = await open_line(Role(kind, name, house.settings(name)))
+            stack.push_async_callback(line.connection.close)
+            return line
+
+        yield find
+
+
+async def test_what_was_diverted_into_a_bucket_is_purged(house: NatsHouse) -> None:
+    """A key that came about by a try is gone after it."""
+    await _break(house, lambda user: replace(user, account=Account.RECORDS))
+    report = await _doctor(house)
+    assert ("mallku", "job answer into a bucket") in _open(report)
+    async with house.connection(ADMINISTRATOR) as connection:
+        body = b'{"last_by_subj": "$KV.mallku_policy.>"}'
+        call = "$JS.API.STREAM.MSG.GET.KV_mallku_policy"
+        last = json.loads((await connection.request(call, body, timeout=5)).data)["message"]
+    assert "data" not in last
+    assert "hdrs" in last
+
+
+async def test_behind_doors_that_are_all_open_nothing_breaks(house: NatsHouse) -> None:
+    """Everybody may do everything beside the streams: hundreds of holes, the trail is untouched."""
+    await _publish_record(house)
+    before = await _streams(house)
+
+    def open_up(user: User) -> User:
+        return replace(user, account=Account.RECORDS, permissions=EVERYTHING)
+
+    await _break(house, open_up)
+    report = await _doctor(house)
+    probed = [each for each in report.findings if each.expected == "refused"]
+    assert {each.verdict for each in probed} <= {Verdict.HOLE, Verdict.WIDER}
+    after = await _streams(house)
+    assert {name: found[0] for name, found in after.items()} == {
+        name: found[0] for name, found in before.items()
+    }
+    assert [after[stream] for stream in STREAMS[:5]] == [before[stream] for stream in STREAMS[:5]]
+
+
+async def test_who_has_no_credentials_here_is_named(house: NatsHouse) -> None:
+    """Exit code 2, and a row for whoever could not be tried, or whom nobody could watch for."""
+    report = await _doctor(house, without=("mallory", ADMINISTRATOR))
+    assert report.exit_code == 2
+    assert "--credentials mallory=FILE" in _row(report, "mallory", "connects").why
+    bucket = _row(report, "mallku", "job answer into a bucket")
+    assert bucket.verdict is Verdict.UNTRIED
+    assert "administrator" in bucket.why
+
+
+async def test_credentials_of_somebody_else_prove_nothing(house: NatsHouse) -> None:
+    """A name with another's file: its own work is refused, which is said."""
+    swapped = dict(house.credentials) | {"mallku": house.credentials["inspector"]}
+    report = await _doctor(replace(house, credentials=swapped))
+    row = _row(report, "mallku", "does its own work")
+    assert row.verdict is Verdict.UNTRIED
+    assert "refuses" in row.why
+
+
+async def test_whoever_is_shut_out_is_said(house: NatsHouse) -> None:
+    """A principal whom the server does not let in is not proven harmless: exit code 2."""
+    configuration = house.server.configuration
+    users = tuple(user for user in configuration.users if user.name != "mallory")
+    await house.server.reload(replace(configuration, users=users))
+    report = await _doctor(house)
+    row = _row(report, "mallory", "connects")
+    assert (row.verdict, report.exit_code) == (Verdict.UNTRIED, 2)
+    assert "refuses us" in row.why
+
+
+@pytest.mark.parametrize(("in_force", "verdict"), [(True, Verdict.PROVEN), (False, Verdict.HOLE)])
+async def test_a_revoked_auditor_must_not_connect(
+    house: NatsHouse, in_force: bool, verdict: Verdict
+) -> None:
+    """The broker alone knows auditors: one that the policy revokes has to be shut out."""
+    (house.server.directory / "policy.yaml").write_text(POLICY + "revoked: [auditor]\n")
+    if in_force:
+        configuration = house.server.configuration
+        users = tuple(user for user in configuration.users if user.name != "auditor")
+        await house.server.reload(replace(configuration, users=users))
+    report = await _doctor(house)
+    assert _row(report, "auditor", "connects").verdict is verdict
+    assert report.exit_code == (0 if in_force else 1)
+
+
+async def test_a_server_that_is_away_is_said(house: NatsHouse) -> None:
+    """Nothing is tried where nobody answers; what the command makes of it is exit code 2."""
+    await house.server.stop()
+    with pytest.raises(GatewayUnreachable):
+        await _doctor(house)
+
+
+async def test_a_revoked_auditor_with_a_file_that_is_none_proves_nothing(house: NatsHouse) -> None:
+    """Who cannot even ask to be let in was not shut out by the broker."""
+    (house.server.directory / "policy.yaml").write_text(POLICY + "revoked: [auditor]\n")
+    house.credentials["auditor"].write_text("nothing")
+    row = _row(await _doctor(house), "auditor", "connects")
+    assert (row.verdict, row.seen) == (Verdict.UNTRIED, "")
