@@ -16,7 +16,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench lint types imports check docs format clean
+.PHONY: help setup demo up test bench record lint types imports check docs format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ test: $(STAMP)  ## all tests; ARGS="-k name" goes to pytest
 
 bench: $(STAMP)  ## the gateway beside its peers, in under five minutes; ARGS="--help" says more
 	$(RUN) tests.benchmarks.run $(ARGS)
+
+record: $(STAMP)  ## the store tests on a real ArangoDB, recorded; make record ARANGO_URL=http://…
+	@test -n "$(ARANGO_URL)" || { echo "make: name the server: make record ARANGO_URL=…" >&2; exit 1; }
+	ARANGO_URL=$(ARANGO_URL) MALLKU_RECORD=1 $(RUN) pytest tests/stores/test_recorded_operations.py
+	ARANGO_URL=$(ARANGO_URL) $(RUN) pytest tests/stores $(ARGS)
 
 lint: $(STAMP)  ## ruff: rules and format
 	$(RUN) ruff check .
