@@ -32,7 +32,9 @@ from mallku_broker.streams import JOBS as JOB_STREAM
 from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.policy import Policy, Principal
 from mallku_contracts.subjects import (
+    CURSOR,
     INBOX_ROOT,
+    NEXT,
     NO_COLLECTION,
     PREFIX,
     command_pattern,
@@ -51,6 +53,9 @@ WORKER_INBOX_PREFIX: Final = "_INBOX_mallku_worker"
 
 SERVICE: Final = "mallku-gateway"
 """The name under which workers are discovered (ADR-32)."""
+
+QUERYING: Final = frozenset({"aql", NEXT})
+"""The operations that can leave a cursor behind, or go on with one."""
 
 _T = TypeVar("_T")
 _ANY: Final = "*"
@@ -165,11 +170,12 @@ _ACCOUNTS: Final = {
 def _caller(policy: Policy, name: str, principal: Principal) -> tuple[Permissions, list[Widening]]:
     exact = set(_targets(policy, principal))
     targets, reason = _collapse(exact)
-    databases = {target.database for target in targets}
+    databases = {target.database for target in targets if target.operation in QUERYING}
+    commands = sorted(target for target in targets if target.operation != NEXT)
     publish = [
-        *(_subject("cmd", name, target) for target in sorted(targets)),
-        *(_subject("job", name, target) for target in sorted(targets)),
-        *(f"{PREFIX}.cur.{name}.{database}.*.next" for database in sorted(databases)),
+        *(_subject("cmd", name, target) for target in commands),
+        *(_subject("job", name, target) for target in commands),
+        *(_cursors(name, database) for database in sorted(databases)),
     ]
     wider = [
         Widening(name, _subject("cmd", name, _tokens(target)), f"{glob!r} is a glob")
@@ -177,10 +183,20 @@ def _caller(policy: Policy, name: str, principal: Principal) -> tuple[Permission
         for glob in target[:2]
         if _ANY in glob and glob != _ANY
     ]
+    wider += [
+        Widening(name, _cursors(name, _ANY), f"{target.database!r} is a glob")
+        for target in sorted(exact)
+        if target.operation in QUERYING and _ANY in target.database and target.database != _ANY
+    ]
     if reason:
         wider.append(Widening(name, f"{PREFIX}.cmd.{name}.>", reason))
+        wider.append(Widening(name, _cursors(name, _ANY), reason))
     subscribe = (f"{inbox_prefix(name)}.>",)
     return Permissions(tuple(_unique(publish)), subscribe), list(_unique(wider))
+
+
+def _cursors(principal: str, database: str) -> str:
+    return f"{PREFIX}.{CURSOR}.{principal}.{database}.*.{NEXT}"
 
 
 def _targets(policy: Policy, principal: Principal) -> Iterator[_Target]:

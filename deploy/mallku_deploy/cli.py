@@ -22,6 +22,7 @@ from mallku_deploy.commands import (
     keys,
     policy,
     sign,
+    store,
     token,
     up,
     worker,
@@ -76,6 +77,7 @@ def gateway(
 
 
 _GATEWAY, _CALLER, _ADMIN = "Run a gateway", "Speak to a gateway", "Keys, tokens, policy"
+_STORES = "Stores, offline"
 add_command(app, "up", up.up, panel=_GATEWAY)
 add_command(app, "demo", demo.demo, panel=_GATEWAY)
 add_command(app, "worker", worker.worker, panel=_GATEWAY)
@@ -88,6 +90,7 @@ add_command(app, "decode", decode.decode, panel=_CALLER)
 app.add_typer(keys.app, name="keys", rich_help_panel=_ADMIN)
 app.add_typer(token.app, name="token", rich_help_panel=_ADMIN)
 app.add_typer(policy.app, name="policy", rich_help_panel=_ADMIN)
+app.add_typer(store.app, name="store", rich_help_panel=_STORES)
 
 
 def main() -> int:

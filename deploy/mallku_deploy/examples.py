@@ -74,6 +74,18 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "mallku-gateway policy permissions --data ./gateway",
         "mallku-gateway policy permissions policy.yaml --format nsc > accounts.sh",
     ),
+    "store plan": (
+        "mallku-gateway store plan mallku.yaml --directory ./gateway/store",
+        "mallku-gateway store plan mallku.yaml --store arango --json",
+    ),
+    "store apply": (
+        "mallku-gateway store apply mallku.yaml --store arango",
+        "mallku-gateway store apply mallku.yaml --yes --drop index:mallku/people/by_age",
+    ),
+    "store copy": (
+        "mallku-gateway store copy --from embedded:./gateway/store --to arango:http://db:8529",
+        "mallku-gateway store copy --from arango:http://db:8529#mallku --to embedded:./copy",
+    ),
 }
 
 NOTES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -22,6 +22,7 @@ from mallku_deploy.government import Government
 from mallku_deploy.house import DATABASE, WorkerFiles
 from mallku_deploy.issuer import RENEWAL_LOOK_S, renew
 from mallku_deploy.life import WorkerSpec
+from mallku_deploy.options import StoreKind
 from mallku_deploy.server import (
     administrator,
     connect_as,
@@ -49,6 +50,7 @@ class LocalGateway:
         announce: Told of everything that happens; must not raise.
         streams: How much may be kept.
         tls: Everybody has to show a certificate, the server too.
+        store: Which store the workers use; the environment tells them where ArangoDB is.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class LocalGateway:
         announce: Announce,
         streams: StreamSettings | None = None,
         tls: bool = False,
+        store: StoreKind = "embedded",
     ) -> None:
+        self._store: StoreKind = store
         self._furnished = furnished
         self._streams = streams or StreamSettings()
         self._announce = announce
@@ -199,7 +203,7 @@ class LocalGateway:
                     "MALLKU_WORKER_KEY_FILE": str(files.key),
                     "MALLKU_WORKER_TOKEN_FILE": str(files.token),
                     "MALLKU_WORKER_TRUST_FILE": str(house.trust),
-                    "MALLKU_WORKER_STORE": "embedded",
+                    "MALLKU_WORKER_STORE": self._store,
                     "MALLKU_WORKER_STORE_DIRECTORY": str(house.store),
                     "MALLKU_WORKER_DATABASES": DATABASE,
                     "MALLKU_WORKER_EXPECTED_WORKERS": str(len(self._furnished.workers)),

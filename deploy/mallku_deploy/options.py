@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
 MAX_WORKERS: Final = 64
 """Worker processes of one gateway on one machine."""
+
+StoreKind = Literal["embedded", "arango"]
+"""The stores that workers can use."""
 
 Operation = Annotated[str, typer.Argument(help="The verb, such as insert, get, find, count.")]
 Collection = Annotated[str, typer.Argument(help="The collection; @ where a verb has none.")]

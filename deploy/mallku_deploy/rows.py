@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
@@ -47,7 +48,8 @@ def show_fitting(rows: Sequence[Any]) -> None:
         show_table(rows)
         return
     for row in rows:
-        out.print_json(_escaped(json.dumps(row, ensure_ascii=False)))
+        text = _escaped(json.dumps(row, ensure_ascii=False, indent=2))
+        out.print(JSONHighlighter()(text), soft_wrap=True)
 
 
 def show_table(rows: Sequence[Any]) -> None:
@@ -59,7 +61,7 @@ def show_table(rows: Sequence[Any]) -> None:
     for name in columns:
         numbers = all(_is_number(_field(row, name)) for row in rows)
         table.add_column(
-            Text(_escaped(name)),
+            _cell(name),
             justify="right" if numbers else "left",
             no_wrap=True,
             overflow="ellipsis",

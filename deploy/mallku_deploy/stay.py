@@ -18,6 +18,7 @@ from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
 from mallku_deploy.interruption import ASKING
+from mallku_deploy.options import StoreKind
 from mallku_deploy.panel import announce, show_attached, show_leaving, show_ready
 from mallku_deploy.speaker import CALLER
 from mallku_deploy.tenancy import HouseTaken, Running, meet, tell, tenancy
@@ -37,6 +38,7 @@ class Wanted:
     port: int | None = None
     tls: bool = False
     encrypted: bool = False
+    store: StoreKind = "embedded"
 
     def fits(self, running: Running, house: House) -> bool:
         """Whether a gateway that runs is what was asked for."""
@@ -73,7 +75,9 @@ async def _live(house: House, wanted: Wanted, env_file: Path | None) -> None:
     port = _default_port() if wanted.port is None else wanted.port
     if wanted.encrypted:
         make_streams_key(house)
-    gateway = LocalGateway(furnish(house, workers), port=port, announce=announce, tls=wanted.tls)
+    gateway = LocalGateway(
+        furnish(house, workers), port=port, announce=announce, tls=wanted.tls, store=wanted.store
+    )
     starting = asyncio.create_task(gateway.__aenter__())
     try:
         if not await _first(starting, leave):

@@ -28,6 +28,7 @@ from mallku_deploy.events import WorkerLost, WorkerReady
 from mallku_deploy.furnish import Furnished, furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
+from mallku_deploy.options import StoreKind
 from mallku_deploy.server import connect_as
 from tests.support.simulated_caller import Answer, Sent, SimulatedCaller, read_answer
 
@@ -196,13 +197,18 @@ async def ask(connection: GatewayConnection, sent: Sent, **changes: Any) -> Msg:
 
 @asynccontextmanager
 async def running_world(
-    folder: Path, workers: int = 2, *, tls: bool = False, policy: str = POLICY
+    folder: Path,
+    workers: int = 2,
+    *,
+    tls: bool = False,
+    policy: str = POLICY,
+    store: StoreKind = "embedded",
 ) -> AsyncGenerator[World]:
     """Start a gateway in `folder` with this policy or the one above, and stop it at the end."""
     make_private_folder(folder)
     write_private_text(folder / "policy.yaml", policy)
     furnished = furnish(House(folder), workers)
     events: list[object] = []
-    gateway = LocalGateway(furnished, port=0, announce=events.append, tls=tls)
+    gateway = LocalGateway(furnished, port=0, announce=events.append, tls=tls, store=store)
     async with gateway:
         yield World(furnished, gateway, events)

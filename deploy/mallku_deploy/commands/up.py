@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from mallku_deploy.options import MAX_WORKERS, Data
+from mallku_deploy.options import MAX_WORKERS, Data, StoreKind
 
 
 def up(
@@ -31,7 +31,11 @@ def up(
         ),
     ] = None,
     store: Annotated[
-        Literal["embedded"], typer.Option(help="Which store the workers use.")
+        StoreKind,
+        typer.Option(
+            help="Which store the workers use; for arango, MALLKU_WORKER_ARANGO_URL and its"
+            " neighbours say where it is."
+        ),
     ] = "embedded",
     tls: Annotated[
         bool,
@@ -50,7 +54,7 @@ def up(
         typer.Option("--env-file", help="Once ready, put there what a client needs (0600)."),
     ] = None,
 ) -> None:
-    """Run NATS, workers and the embedded store here; say how to reach them; stop with Ctrl-C.
+    """Run NATS, workers and a store here; say how to reach them; stop with Ctrl-C.
 
     Keys, tokens, policy, streams and documents lie in the data directory and are used again at the
     next start. Workers that die or hang are replaced, and so is the NATS server. A second
@@ -60,7 +64,6 @@ def up(
     from mallku_deploy.house import House, default_house
     from mallku_deploy.stay import Wanted, stay
 
-    del store  # there is one so far
     require_gateway()
     house = House(data.absolute()) if data else default_house()
-    asyncio.run(stay(house, Wanted(workers, port, tls, encrypt_store), env_file))
+    asyncio.run(stay(house, Wanted(workers, port, tls, encrypt_store, store), env_file))

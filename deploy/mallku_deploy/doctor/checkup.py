@@ -41,10 +41,7 @@ REFUSES_US: Final = "the broker refuses us"
 
 _WORK: Final = "does its own work"
 _CONNECT: Final = "connects"
-_NOREFUSES_US: Final = "the broker refuses us"
-"""How a connection says that the server knows these credentials not, or not any more."""
-
-_WORK: Final = "it does not even do its own work, so nothing follows from silence"
+_NO_WORK: Final = "it does not even do its own work, so nothing follows from silence"
 _ALREADY: Final = "the server's answers arrive elsewhere already; this one could not be taken back"
 
 
