@@ -9,8 +9,10 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import json
 import re
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +20,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from mallku_contracts.operations import OPERATIONS, UNSUPPORTED
+from mallku_workers.stores.arango import store as arango
+from mallku_workers.stores.embedded import store as embedded
 from mallku_workers.stores.embedded.aql.functions.listing import list_functions
+
+BY_THE_WORKER: Final = frozenset({"next", "outcome"})
+"""Operations that the worker answers from cursors and ledger, over either store."""
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = (
@@ -54,10 +62,43 @@ def functions_table() -> str:
     return list_functions()
 
 
+def contract_table() -> str:
+    """Which store carries out which operation, and where ArangoDB's part was seen."""
+    exchanges = _exchanges()
+    rows = [
+        (
+            f"`{name}`",
+            _mark(name in embedded.WRITE_OPERATIONS | embedded.READ_OPERATIONS | {"aql"}),
+            _mark(name in arango.WRITE_OPERATIONS | arango.READ_OPERATIONS | {"aql"}),
+            ", ".join(f"{count} {source}" for source, count in sorted(exchanges[name].items())),
+        )
+        for name, operation in OPERATIONS.items()
+        if name not in UNSUPPORTED | BY_THE_WORKER
+    ]
+    return _table(
+        ("operation", "embedded", "ArangoDB, simulated server", "exchanges replayed"), rows
+    )
+
+
+def _mark(is_there: bool) -> str:  # noqa: FBT001 - it is all there is
+    return "tests/stores" if is_there else "no"
+
+
+def _exchanges() -> Mapping[str, Counter[str]]:
+    """How many exchanges of each operation there are, by where they come from."""
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    recordings = ROOT / "tests/stores/recordings/operations.jsonl"
+    for line in recordings.read_text().splitlines():
+        exchange = json.loads(line)
+        found[exchange["case"].rpartition(": ")[2]][exchange["source"]] += 1
+    return found
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings_table,
     "limits": limits_table,
     "aql-functions": functions_table,
+    "contract": contract_table,
 }
 
 
