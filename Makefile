@@ -16,7 +16,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench record lint types imports check docs format clean
+.PHONY: help setup demo up test fuzz bench record lint types imports check docs format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ up: $(STAMP)  ## the same gateway stays up and prints how to reach it
 
 test: $(STAMP)  ## all tests; ARGS="-k name" goes to pytest
 	$(RUN) pytest $(ARGS)
+
+fuzz: $(STAMP)  ## a million mutated messages, then queries, policies; ARGS="--help" says more
+	@# Some Pythons have no wheel of what the last stage needs; it is left out there, and says so.
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(RUN) pip install --quiet -c constraints.txt -e '.[fuzz]' || true
+	$(RUN) tests.fuzz.run $(ARGS)
 
 bench: $(STAMP)  ## the gateway beside its peers, in under five minutes; ARGS="--help" says more
 	$(RUN) tests.benchmarks.run $(ARGS)

@@ -98,6 +98,12 @@ class QueryCursor:
         """The next row; `StopIteration` at the end."""
         return next(self)
 
+    def take(self) -> list[Any]:
+        """The rows that are here, or else the next page, handed out at once; none at the end."""
+        rows = list(self._rows)
+        self._rows.clear()
+        return rows or self._take()
+
     def all(self) -> list[Any]:
         """Every row that was not handed out yet, as one list."""
         rows = list(self._rows)

@@ -94,8 +94,7 @@ def _state_path(source: str, target: str) -> Path:
 
 def _say_first(state: StateFile) -> None:
     err.print(
-        "[yellow]![/] workers of both sides should be stopped: a copy of what moves is of no"
-        " one moment",
+        "[yellow]![/] workers of both sides should be stopped: what changes now is copied or not",
         soft_wrap=True,
     )
     if state.resumed:

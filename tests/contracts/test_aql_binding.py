@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mallku_contracts.aql.binding import check_run
+from mallku_contracts.aql.binding import MAX_QUERY_COLLECTIONS, check_run
 from mallku_contracts.aql.parsing import parse
 from mallku_contracts.errors import InvalidQuery
 
@@ -83,3 +83,12 @@ def test_what_was_written_is_not_read_again(text: str, expected: int | None) -> 
     """1579, whether the name is in the text or in a bind value."""
     values = {"@c": "c"} if "@@c" in text else {}
     assert number(text, values) == expected
+
+
+def test_a_query_names_a_bounded_number_of_collections() -> None:
+    """Each name counts once, whether it stands in the text or comes as a bind value."""
+    most = ",".join(f"c{number}" for number in range(MAX_QUERY_COLLECTIONS))
+    assert number(f"RETURN [{most}, c0]", {}) is None
+    assert number(f"RETURN [{most}, more]", {}) == 1522
+    assert number(f"LET a = [{most}] FOR x IN @@c RETURN x", {"@c": "c1"}) is None
+    assert number(f"LET a = [{most}] FOR x IN @@c RETURN x", {"@c": "more"}) == 1522

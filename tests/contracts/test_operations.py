@@ -179,3 +179,24 @@ def test_filters_are_bounded_in_number_and_length() -> None:
     assert len(a.read_arguments(a.Count, {"filters": few}).filters) == a.MAX_FILTERS
     for filters in (few | {"more": None}, {"x" * 513: 1}, {"": 1}):
         assert "filters" in str(refusal(a.Count, {"filters": filters}))
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (a.Transaction, {"steps": [dict.fromkeys(map(str, range(a.MAX_ARGUMENTS + 1)))]}),
+        (a.Transaction, {"steps": [1] * 5_000}),
+        (a.CreateGraph, {"name": "g", "orphan_collections": [1] * 5_000}),
+        (a.CreateGraph, {"name": "g", "edge_definitions": [{"x": 1}] * 5_000}),
+        (a.CreateGraph, {"name": "g", "orphan_collections": ["a"] * (a.MAX_GRAPH_COLLECTIONS + 1)}),
+        (a.Find, {"sort": [dict.fromkeys(map(str, range(a.MAX_ARGUMENTS + 1)))]}),
+    ],
+)
+def test_wrong_lists_are_complained_of_once(
+    model: type[a.Arguments], values: dict[str, Any]
+) -> None:
+    """Each error costs as much as a document: a list of wrong things is not gone through."""
+    with pytest.raises(InvalidArguments) as refused:
+        read_arguments(model, values)
+    assert len(refused.value.details["fields"]) <= 4
+    assert "; and " not in refused.value.message

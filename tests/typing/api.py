@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from mallku_client import Answer, Collection, Cursor, SecuredDatabaseInterface, sync
+from mallku_client import (
+    Answer,
+    Collection,
+    Cursor,
+    QueryCursor,
+    SecuredDatabaseInterface,
+    Transaction,
+    TransactionJob,
+    sync,
+)
 from mallku_client.exceptions import MallkuError
 from mallku_contracts.results import (
     CollectionDescription,
     CollectionInfo,
     DocumentMeta,
+    GraphInfo,
     IndexInfo,
     OutcomeResult,
+    PlannedAccess,
     UpsertResult,
 )
 
@@ -37,6 +48,19 @@ async def awaited() -> None:
         assert_type(await db.collections(), list[CollectionInfo])
         assert_type(await db.outcome("key"), OutcomeResult)
         assert_type(await db.command("get", "anchors", {"document": "a"}), Answer)
+        cursor = await db.aql.execute("RETURN 1", count=True, bind_vars={"a": 1}, timeout=1.0)
+        assert_type(cursor, QueryCursor)
+        assert_type([row async for row in cursor], list[Any])
+        assert_type((cursor.count(), await cursor.close()), tuple[int | None, bool])
+        assert_type(await db.aql.explain("RETURN 1"), list[PlannedAccess])
+        async with db.transaction(idempotency_key="k") as tx:
+            assert_type(tx, Transaction)
+            job = tx.collection("anchors").insert({"a": 1})
+            assert_type(job, TransactionJob[DocumentMeta | bool])
+            assert_type(tx.collection("anchors").delete_match({}), TransactionJob[int])
+        assert_type(job.result(), DocumentMeta | bool)
+        assert_type(await db.create_graph("g"), GraphInfo)
+        assert_type(await db.has_graph("g"), bool)
 
 
 def blocking() -> None:
@@ -53,6 +77,15 @@ def blocking() -> None:
         assert_type(anchors.count(), int)
         assert_type(db.outcome(id="x"), OutcomeResult)
         assert_type(db.command("get", "anchors", {"document": "a"}), Answer)
+        cursor = db.aql.execute("RETURN 1", bind_vars={"a": 1})
+        assert_type(cursor, sync.QueryCursor)
+        assert_type(cursor.all(), list[Any])
+        assert_type(db.aql.explain("RETURN 1"), list[PlannedAccess])
+        with db.transaction() as tx:
+            assert_type(tx, sync.Transaction)
+            job = tx.collection("anchors").insert({"a": 1})
+        assert_type(job.result(), DocumentMeta | bool)
+        assert_type(db.graphs(), list[GraphInfo])
 
 
 async def refused(db: SecuredDatabaseInterface, blocking: sync.SecuredDatabaseInterface) -> None:

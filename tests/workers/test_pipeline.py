@@ -127,14 +127,7 @@ async def test_unsupported_operations_are_refused_by_name(
     worker: Worker, caller: SimulatedCaller, operation: str
 ) -> None:
     """Before the trail is troubled with an intent; the message names the operation."""
-    arguments = {
-        "aql": {"query": "RETURN 1"},
-        "next": {"cursor": "c", "page": 1},
-        "transaction": {"writes": []},
-        "list-graphs": {},
-        "report-violation": {"violation": "v"},
-        "redrive": {"sequence": 1},
-    }.get(operation, {"name": "g"})
+    arguments = {"report-violation": {"violation": "v"}, "redrive": {"sequence": 1}}[operation]
     answer = await worker.take(caller.seal(operation, arguments, None))
     if isinstance(answer.error, PermissionDenied | InvalidArguments):
         assert operation in {"create-graph", "drop-graph", "redrive", "transaction"}

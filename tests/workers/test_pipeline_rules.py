@@ -15,6 +15,7 @@ from mallku_contracts.errors import (
     DocumentNotFound,
     MallkuError,
     PermissionDenied,
+    ReservedName,
     ResultTooLarge,
 )
 from mallku_contracts.policy import CompiledPolicy, read_policy
@@ -332,3 +333,13 @@ async def test_outcome_shows_no_rows_of_a_query(gateway: Gateway) -> None:
     gateway.adopt(OWN, NAMES, '{id: ask, collections: ["*"], operations: [aql]}')
     answer = await gateway.worker.take(gateway.caller.again(sent))
     assert isinstance(answer.error, PermissionDenied)
+
+
+@pytest.mark.parametrize("end", ["_from", "_to"])
+async def test_no_edge_leads_to_the_gateways_own(gateway: Gateway, end: str) -> None:
+    """A traversal would follow it; it is refused before the intent, whatever the store."""
+    edge = {"_from": "notes/a", "_to": "notes/b", end: "mallku_ledger/x"}
+    assert isinstance(await gateway.refused("insert", document=edge), ReservedName)
+    assert isinstance(await gateway.refused("insert-many", documents=[edge]), ReservedName)
+    change = {"_key": "a", end: "_graphs/x"}
+    assert isinstance(await gateway.refused("update", document=change), ReservedName)

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Arguments, Document
-from mallku_contracts.errors import ResultTooLarge
+from mallku_contracts.errors import ReservedName, ResultTooLarge
 from mallku_contracts.operations import Operation
 from mallku_contracts.policy import DocumentRules, FieldPath, Grant
+from mallku_contracts.policy.closed import is_reserved
 from mallku_workers.stores.rules import denied, refuse_more
 
 _BLIND: Final = frozenset({"truncate", "drop-collection"})
@@ -29,11 +30,25 @@ def restrict(
 
     Raises:
         PermissionDenied: as `refuse_unfit`.
+        ReservedName: an edge would lead to the gateway's own documents.
         ResultTooLarge: more documents are asked for at once than the principal may have.
     """
+    for body, _ in _bodies(arguments):
+        _refuse_reserved_ends(body)
     if rules is not None:
         refuse_unfit(operation, arguments, rules)
     return _within(arguments, grant.limits.of(operation.access).rows)
+
+
+def _refuse_reserved_ends(body: Document) -> None:
+    """Refuse an edge that would lead a traversal into the gateway's own collections."""
+    for end in ("_from", "_to"):
+        handle = body.get(end)
+        if isinstance(handle, str) and is_reserved(handle):
+            raise ReservedName(
+                f"{end}: names that begin with _ or mallku_ belong to the gateway",
+                details={"field": end},
+            )
 
 
 def _within(arguments: Arguments, rows: int) -> Arguments:

@@ -36,7 +36,11 @@ from mallku_contracts.aql.tree import (
 )
 from mallku_contracts.aql.visitor import children, walk
 
+MAX_QUERY_COLLECTIONS: Final = 256
+"""Collections that one query may name: the policy is asked about each."""
+
 OUT_OF_RANGE: Final = 1504
+TOO_MANY_COLLECTIONS: Final = 1522
 BIND_MISSING: Final = 1551
 BIND_UNDECLARED: Final = 1552
 BIND_TYPE: Final = 1553
@@ -54,17 +58,24 @@ def check_run(query: Query, values: BindValues) -> None:
         InvalidQuery: 1551 for a bind parameter without a value, 1552 for a value without a bind
             parameter, 1553 for one of the wrong type, 1208 for no name of a collection, 1504 for a
             LIMIT that is no number or negative, 1563 for a FOR over no array, 1501 for an invalid
-            depth or start of a traversal, 1579 for reading what the query has written before.
+            depth or start of a traversal, 1522 for more than `MAX_QUERY_COLLECTIONS`, 1579 for
+            reading what the query has written before.
     """
     check_binds(query, values)
+    named: set[str] = set()
     for node in walk(query):
-        if isinstance(node, Limit):
+        if isinstance(node, Collection | CollectionBind):
+            named.add(node.name if isinstance(node, Collection) else str(values[node.key]))
+        elif isinstance(node, Limit):
             _check_limit(node, values)
         elif isinstance(node, For):
             _check_source(node, values)
         elif isinstance(node, Traversal | Paths):
             _check_depth(node, values)
             _check_start(node)
+    if len(named) > MAX_QUERY_COLLECTIONS:
+        what = f"a query names at most {MAX_QUERY_COLLECTIONS} collections"
+        refuse(what, START, number=TOO_MANY_COLLECTIONS)
     _Accesses(values).block(query.statements, level=0)
 
 

@@ -223,15 +223,18 @@ async def test_a_document_that_changed_after_it_was_read_is_read_again(
     people: Caller, store: ArangoStore, server: SimulatedArango
 ) -> None:
     """A change by filters never overwrites what came in between."""
-    await people("insert", document={"_key": "a", "g": 1, "n": 0})
+    meta = await people("insert", document={"_key": "a", "g": 1, "n": 0})
+    expected: list[Any] = []
 
     def overtaken(asked: Asked) -> Answer | None:
+        expected.extend([asked.body[0]["_rev"], asked.params["ignoreRevs"]])
         asked.body[0]["_rev"] = "_an-older--"
         return None
 
     server.before = once(path_is("PUT", "/_api/document/people"), overtaken)
     assert await people("update-match", filters={"g": 1}, body={"n": 1}) == 1
     assert await people.document("a") == {"g": 1, "n": 1}
+    assert expected == [meta["_rev"], "0"]
     assert said(server).count("POST /_api/transaction/begin") == 2
 
 

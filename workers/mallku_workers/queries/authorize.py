@@ -8,6 +8,7 @@ enforced in it, so where one applies it is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,11 +16,13 @@ from typing import Any, Final
 from mallku_contracts.aql.allow import Allowance, refusals
 from mallku_contracts.aql.binding import check_run
 from mallku_contracts.arguments import Aql
-from mallku_contracts.errors import AuthorizationError, PermissionDenied
+from mallku_contracts.errors import AuthorizationError, PermissionDenied, ReservedName
 from mallku_contracts.policy import CompiledPolicy, Grant, NamedQuery
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.queries.book import KnownQuery, QueryBook
 from mallku_workers.stores.base import QueryCollections, RunnableQuery
+
+_RESERVED_HANDLE: Final = re.compile(r"(?:_|mallku_)[A-Za-z0-9_-]*/\S+")
 
 MAX_NAMED: Final = 8
 """Things of one query that a refusal names."""
@@ -121,6 +124,7 @@ class QueryAuthorizer:
         binds = approved.bind(arguments.bind_vars, asker.subject.principal, asker.now_ms)
         check_run(known.tree, binds)
         asker.refuse_reserved(_named(known, binds))
+        refuse_reserved_handles(binds)
         return self._runnable(known, arguments, binds, grant, may_read=None)
 
     def _runnable(
@@ -161,3 +165,25 @@ class QueryAuthorizer:
 def _named(known: KnownQuery, binds: dict[str, Any]) -> QueryCollections:
     """The collections that stand in a query with these values."""
     return QueryCollections(known.analysis.read_names(binds), known.analysis.write_names(binds))
+
+
+def refuse_reserved_handles(binds: dict[str, Any]) -> None:
+    """Refuse bind values that name a document of the gateway's own, wherever they stand in them.
+
+    An approved query may look documents up by ids that it is given.
+
+    Raises:
+        ReservedName
+    """
+    waiting: list[Any] = list(binds.values())
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str) and _RESERVED_HANDLE.fullmatch(value):
+            raise ReservedName(
+                "bind_vars: names that begin with _ or mallku_ belong to the gateway",
+                details={"field": "bind_vars"},
+            )

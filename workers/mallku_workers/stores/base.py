@@ -183,8 +183,8 @@ class Store(Protocol):
     """A database that carries out work.
 
     `execute` raises only coded errors: `RequestError`s for what the caller can mend,
-    `Busy`, `Unavailable` and `DeadlineExceeded` when nothing was done, `OutcomeUnknown` when the store
-    cannot say, `IdempotencyConflict` when the claim's key belongs to another fingerprint.
+    `Busy`, `Unavailable` and `DeadlineExceeded` when nothing was done, `OutcomeUnknown` when the
+    store cannot say, `IdempotencyConflict` when the claim's key belongs to another fingerprint.
     """
 
     @property

@@ -11,13 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from mallku_contracts.errors import NotSupported, Unavailable
+from pydantic import ValidationError
+
+from mallku_contracts.errors import ConfigurationError, NotSupported, Unavailable
 from mallku_workers.stores.arango import catalog, reading
 from mallku_workers.stores.arango.budget import budget_for, spending
+from mallku_workers.stores.arango.client import make_client
 from mallku_workers.stores.arango.http import LeanClient
 from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.arango.settings import ArangoSettings
-from mallku_workers.stores.arango.client import make_client
 from mallku_workers.stores.base import Done, Work
 
 SYSTEM: Final = "_system"
@@ -30,6 +32,22 @@ CALL_S: Final = 60.0
 """One request, seconds."""
 
 T = TypeVar("T")
+
+
+def arango_settings(**given: Any) -> ArangoSettings:
+    """A worker's settings for ArangoDB: what is given, the rest out of the environment.
+
+    Raises:
+        ConfigurationError: naming each variable that is wrong.
+    """
+    try:
+        return ArangoSettings(**given)
+    except ValidationError as error:
+        lines = (
+            f"MALLKU_WORKER_ARANGO_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}"
+            for one in error.errors(include_url=False, include_input=False)
+        )
+        raise ConfigurationError("; ".join(lines)) from None
 
 
 class ArangoAdministration:

@@ -15,7 +15,7 @@ from mallku_workers.stores.copying.sides import (
     open_target,
     read_spec,
 )
-from mallku_workers.stores.copying.state import State, StateFile
+from mallku_workers.stores.copying.state import State, StateFile, state_name
 from mallku_workers.stores.copying.verify import Verified
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "open_source",
     "open_target",
     "read_spec",
+    "state_name",
 ]

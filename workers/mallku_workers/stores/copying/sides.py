@@ -12,7 +12,7 @@ from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.policy import is_reserved
 from mallku_contracts.subjects import is_name
 from mallku_workers.stores.arango import ArangoSettings, ArangoStore
-from mallku_workers.stores.arango.administration import ArangoAdministration
+from mallku_workers.stores.arango.administration import ArangoAdministration, arango_settings
 from mallku_workers.stores.asking import Executes, ask
 from mallku_workers.stores.embedded import EmbeddedStore
 from mallku_workers.stores.provisioning.hands import embedded_databases
@@ -52,23 +52,6 @@ class Credentials:
         if self.password_file is not None:
             given["password_file"] = self.password_file
         return arango_settings(**given)
-
-
-def arango_settings(**given: Any) -> ArangoSettings:
-    """A worker's settings for ArangoDB: what is given, the rest out of the environment.
-
-    Raises:
-        ConfigurationError: naming each variable that is wrong.
-    """
-    try:
-        return ArangoSettings(**given)
-    except ValueError as error:
-        problems = getattr(error, "errors", list)()
-        lines = (
-            f"MALLKU_WORKER_ARANGO_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}"
-            for one in problems
-        )
-        raise ConfigurationError("; ".join(lines)) from None
 
 
 @dataclass(frozen=True, slots=True)

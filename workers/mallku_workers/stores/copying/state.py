@@ -7,17 +7,19 @@ collection that holds documents: what it does not name is somebody else's.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mallku_broker.files import make_private_folder, read_private_text, write_private_text
 from mallku_contracts.errors import ConfigurationError
 
-SAVE_EVERY_S: Final = 0.5
+SAVE_EVERY_S: Final = 0.1
 """Between two times that progress inside a collection is written down, seconds."""
 
 _DIGITS: Final = 16
@@ -45,7 +47,7 @@ class State(BaseModel):
 
 
 class StateFile:
-    """The state of one copy on disk.
+    """The state of one copy on disk; within its block no other process goes on with the same copy.
 
     Raises on construction:
         ConfigurationError: the file belongs to another copy, or is none of ours.
@@ -60,6 +62,38 @@ class StateFile:
                 f"{path}: belongs to a copy from {self.state.source} to {self.state.target}"
             )
         self._saved = 0.0
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        """Take the copy for this process alone.
+
+        Raises:
+            ConfigurationError: another process has it, or the folder cannot be used.
+        """
+        if not self.path.parent.exists():
+            make_private_folder(self.path.parent)
+        try:
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._unlock()
+            raise ConfigurationError(f"{self.path}: this copy is under way elsewhere") from None
+        except OSError as error:
+            self._unlock()
+            raise ConfigurationError(f"{self._lock_path}: {error.strerror}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.lock")
 
     def _read(self) -> State:
         try:
@@ -83,14 +117,13 @@ class StateFile:
         """
         if not now and time.monotonic() - self._saved < SAVE_EVERY_S:
             return
-        if not self.path.parent.exists():
-            make_private_folder(self.path.parent)
         write_private_text(self.path, self.state.model_dump_json(indent=1) + "\n")
         self._saved = time.monotonic()
 
     def remove(self) -> None:
         """The copy is whole and verified."""
         self.path.unlink(missing_ok=True)
+        self._lock_path.unlink(missing_ok=True)
 
 
 def state_name(source: str, target: str) -> str:

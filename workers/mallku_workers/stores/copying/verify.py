@@ -1,4 +1,4 @@
-"""Whether a target collection holds what the source does: by count, by digest, document by document."""
+"""Whether a target collection holds what the source does: by count, digest and document."""
 
 from __future__ import annotations
 

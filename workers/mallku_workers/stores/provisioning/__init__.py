@@ -6,7 +6,7 @@ it, one pair of hands for each kind of store looks and carries out.
 
 from __future__ import annotations
 
-from mallku_workers.stores.provisioning.declared import Declaration, read_declaration
+from mallku_workers.stores.provisioning.declared import Declaration, read_declaration, read_drop
 from mallku_workers.stores.provisioning.hands import ArangoHands, EmbeddedHands, Hands
 from mallku_workers.stores.provisioning.plan import Action, Plan, Step, make_plan
 
@@ -20,4 +20,5 @@ __all__ = [
     "Step",
     "make_plan",
     "read_declaration",
+    "read_drop",
 ]

@@ -113,6 +113,14 @@ class Graph(Closed):
     edges: dict[str, Ends] = Field(default_factory=dict)
     orphans: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _orphans_have_no_edges(self) -> Graph:
+        joined = {name for ends in self.edges.values() for name in (*ends.from_, *ends.to)}
+        for place, orphan in enumerate(self.orphans):
+            if orphan in joined or orphan in self.edges:
+                raise _problem(f"{orphan!r:.80} belongs to edges already", "orphans", place)
+        return self
+
 
 class Database(Closed):
     """One database."""

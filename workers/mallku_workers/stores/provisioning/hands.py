@@ -36,6 +36,9 @@ from mallku_workers.stores.provisioning.plan import (
 FILE_ENDING: Final = ".sqlite"
 """What the file of an embedded database ends with."""
 
+# In a cluster, effect and ledger entry are one commit only where one server leads all collections.
+_ONE_SHARD: Final = {"options": {"sharding": "single"}}
+
 
 class Hands(Protocol):
     """What differs between the stores."""
@@ -137,7 +140,7 @@ class ArangoHands:
             await self._forget(name)
             await self._admin.call("DELETE", f"/_api/database/{quote(name, safe='')}")
         elif kind == "database":
-            await self._admin.call("POST", "/_api/database", body={"name": name})
+            await self._admin.call("POST", "/_api/database", body={"name": name, **_ONE_SHARD})
             await self._store(name)
         elif kind == "ledger":
             await self._store(name)  # makes it
@@ -171,7 +174,9 @@ class ArangoHands:
 
     # Users
 
-    async def _users(self, declaration: Declaration) -> dict[str, ActualUser]:
+    async def _users(self, declaration: Declaration) -> dict[str, ActualUser] | None:
+        if not declaration.users and not any(one.startswith("user:") for one in declaration.drop):
+            return None
         answer = await self._admin.call("GET", "/_api/user")
         names = [str(one["user"]) for one in answer["result"]]
         own = self._settings.username

@@ -2,7 +2,7 @@
 
 Source: ArangoDB manual, "COLLECT operation in AQL", Aggregation; and the answers of a real server:
 COUNT counts nulls, SUM and AVERAGE skip them and give null for anything that is no number, MIN is
-null when the first value is.
+null when the first value is, and passes over later nulls.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.functions import FUNCTIONS
-from mallku_workers.stores.embedded.aql.run import Run
+from mallku_workers.stores.embedded.aql.run import Run, is_container, key_bytes
 
 
 class Aggregator(Protocol):
@@ -74,15 +74,19 @@ class Average(Sum):
 
 
 class Least:
-    """The least value; null when the first one is null."""
+    """The least value; null when the first one is, else nulls do not count."""
 
-    def __init__(self, _run: Run) -> None:
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._value: Any = None
         self._first = True
 
     def add(self, value: Any) -> None:
         """Take one more."""
-        if self._first or o.compare(value, self._value) < 0:
+        if is_container(value):
+            self._run.source.check()
+        less = value is not None and o.compare(value, self._value) < 0
+        if self._first or less:
             self._value = value
         self._first = False
 
@@ -94,11 +98,14 @@ class Least:
 class Greatest:
     """The greatest value."""
 
-    def __init__(self, _run: Run) -> None:
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._value: Any = None
 
     def add(self, value: Any) -> None:
         """Take one more."""
+        if is_container(value):
+            self._run.source.check()
         if o.compare(value, self._value) > 0:
             self._value = value
 
@@ -122,6 +129,7 @@ class Gathered:
 
     def result(self) -> Any:
         """What the function of the same name says of their list."""
+        self._run.source.check()
         return FUNCTIONS[self._name].call(self._run.call, self._values)
 
 
@@ -136,8 +144,11 @@ class Different:
 
     def add(self, value: Any) -> None:
         """Take one more."""
+        if is_container(value):
+            self._run.source.check()
         key = o.group_key(value)
         if key not in self._values:
+            self._run.memory.take(key_bytes(key))
             self._run.memory.keep(value)
             self._values[key] = value
 
@@ -163,7 +174,7 @@ class Listed:
 
     def result(self) -> list[Any]:
         """The list."""
-        return self._values
+        return self._values.copy()
 
 
 def _function(name: str) -> Callable[[Run], Aggregator]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.aggregates import AGGREGATORS, Aggregator
-from mallku_workers.stores.embedded.aql.run import POINTER_BYTES, Evaluate, Row, Run, wrong
+from mallku_workers.stores.embedded.aql.run import LARGE, POINTER_BYTES, Evaluate, Row, Run, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,18 +100,21 @@ class _Collecting:
 
     def stage(self, rows: Iterator[Row], base: Row) -> Iterator[Row]:
         """One row for each group, in the order of the groups' values."""
-        groups: dict[Any, _Group] = {}
+        groups: dict[bytes, _Group] = {}
         for row in rows:
             values = [value(row) for value in self.values]
-            key = o.group_key(values)
+            key = o.sort_key(values)
             group = groups.get(key)
+            if len(key) > LARGE:
+                self.run.source.check()
             if group is None:
                 self.run.memory.keep(values)
+                self.run.memory.take(len(key))
                 self.run.memory.take(POINTER_BYTES * len(self.aggregates))
                 group = groups[key] = self._new(values)
             self._add(group, row)
         if not self.values and not groups:
-            groups[None] = self._new([])
+            groups[b""] = self._new([])
         for group in self._ordered(groups):
             yield self._row(group, base)
 
@@ -127,11 +130,10 @@ class _Collecting:
             self.run.memory.keep(member)
             group.members.append(member)
 
-    def _ordered(self, groups: dict[Any, _Group]) -> Sequence[_Group]:
-        found = list(groups.values())
-        if self.is_sorted:
-            found.sort(key=lambda group: o.sort_key(group.values))
-        return found
+    def _ordered(self, groups: dict[bytes, _Group]) -> Sequence[_Group]:
+        if not self.is_sorted:
+            return list(groups.values())
+        return [groups[key] for key in sorted(groups)]
 
     def _row(self, group: _Group, base: Row) -> Row:
         row = base.copy()

@@ -8,7 +8,7 @@ from typing import Any
 
 from mallku_contracts.aql.tree import Quantifier
 from mallku_workers.stores.embedded.aql import operators as o
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, items
+from mallku_workers.stores.embedded.aql.run import ITEM_BYTES, Evaluate, Row, Run, items
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Expanding:
         slot: The slot from which `each` takes the element.
     """
 
+    run: Run
     subject: Evaluate
     levels: int
     current: int
@@ -35,19 +36,23 @@ class Expanding:
         if self.levels > 1:
             elements = o.flatten(elements, self.levels - 1)
         if self.condition is not None:
-            elements = [element for element in elements if self._passes(row, element)]
+            elements = [
+                element for element in elements if self._passes(self.condition, row, element)
+            ]
         if self.count is not None:
             elements = self._limited(row, elements)
-        slot, each = self.slot, self.each
+        slot, each, turn = self.slot, self.each, self.run.turn
+        self.run.memory.lend(ITEM_BYTES * len(elements))
         out = []
         for element in elements:
+            turn()
             row[slot] = element
             out.append(each(row))
         return out
 
-    def _passes(self, row: Row, element: Any) -> bool:
+    def _passes(self, condition: Evaluate, row: Row, element: Any) -> bool:
         row[self.current] = element
-        return self.condition is None or o.to_bool(self.condition(row))
+        return self.run.holds(condition, row)
 
     def _limited(self, row: Row, elements: Any) -> Any:
         start = max(o.to_integer(self.offset(row)), 0) if self.offset else 0

@@ -6,7 +6,7 @@ constant parts come up even where they are never reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -18,8 +18,18 @@ from mallku_workers.stores.embedded.aql import warnings as w
 from mallku_workers.stores.embedded.aql.access import choose
 from mallku_workers.stores.embedded.aql.expansions import Expanding, is_enough, quantify
 from mallku_workers.stores.embedded.aql.functions import FUNCTIONS
+from mallku_workers.stores.embedded.aql.functions.base import Implementation
 from mallku_workers.stores.embedded.aql.lookups import LOOKUPS
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, items, wrong
+from mallku_workers.stores.embedded.aql.run import (
+    ITEM_BYTES,
+    POINTER_BYTES,
+    Evaluate,
+    Row,
+    Run,
+    is_container,
+    items,
+    wrong,
+)
 from mallku_workers.stores.embedded.aql.scope import Code, Scope
 from mallku_workers.stores.embedded.catalog import Collection
 
@@ -96,19 +106,32 @@ class Expressions:
 
     def _array(self, node: t.ArrayLiteral, scope: Scope) -> Code:
         parts = [self.code(item, scope) for item in node.items]
-        evaluate = [part.evaluate for part in parts]
-        return Code(lambda row: [one(row) for one in evaluate], all(p.constant for p in parts))
+        evaluate, lend = [part.evaluate for part in parts], self._run.memory.lend
+        weight = POINTER_BYTES * (len(parts) + 1)
+
+        def array(row: Row) -> list[Any]:
+            lend(weight)
+            return [one(row) for one in evaluate]
+
+        return Code(array, all(part.constant for part in parts))
 
     def _object(self, node: t.ObjectLiteral, scope: Scope) -> Code:
         members = [(self._name(m.name, scope), self.code(m.value, scope)) for m in node.members]
         pairs = [(name.evaluate, value.evaluate) for name, value in members]
         constant = all(name.constant and value.constant for name, value in members)
-        if all(isinstance(member.name, str) for member in node.members):
-            fixed = [(m.name, value) for m, (_, value) in zip(node.members, pairs, strict=True)]
-            return Code(lambda row: {name: value(row) for name, value in fixed}, constant)
-        return Code(
-            lambda row: {o.to_string(name(row)): value(row) for name, value in pairs}, constant
-        )
+        lend, weight = self._run.memory.lend, ITEM_BYTES * (len(pairs) + 1)
+        fixed = [(m.name, value) for m, (_, value) in zip(node.members, pairs, strict=True)]
+
+        def plain(row: Row) -> dict[Any, Any]:
+            lend(weight)
+            return {name: value(row) for name, value in fixed}
+
+        def computed(row: Row) -> dict[str, Any]:
+            lend(weight)
+            return {o.to_string(name(row)): value(row) for name, value in pairs}
+
+        is_plain = all(isinstance(member.name, str) for member in node.members)
+        return Code(plain if is_plain else computed, constant)
 
     def _name(self, name: str | t.Expression, scope: Scope) -> Code:
         if isinstance(name, str):
@@ -190,6 +213,7 @@ class Expressions:
 
         def quantified(row: Row) -> bool:
             value = other(row)
+            call.check()
             return quantify(
                 quantifier, many(row), lambda one: bool(compare(one, value, call)), least(row)
             )
@@ -201,10 +225,14 @@ class Expressions:
 
     def _range(self, node: t.Range, scope: Scope) -> Code:
         low, high = self.code(node.low, scope), self.code(node.high, scope)
-        start, end, call = low.evaluate, high.evaluate, self._run.call
-        return Code(
-            lambda row: o.list_range(start(row), end(row), call), low.constant and high.constant
-        )
+        start, end, run = low.evaluate, high.evaluate, self._run
+
+        def numbers(row: Row) -> list[int]:
+            found = o.list_range(start(row), end(row), run.call)
+            run.memory.lend(ITEM_BYTES * len(found))
+            return found
+
+        return Code(numbers, low.constant and high.constant)
 
     def _ternary(self, node: t.Ternary, scope: Scope) -> Code:
         condition = self.code(node.condition, scope)
@@ -236,10 +264,8 @@ class Expressions:
             raise wrong(node, f"usage of unknown function {node.name}()", w.UNKNOWN_FUNCTION)
         check_count(node, function.min_args, function.max_args)
         parts = [self.code(argument, scope) for argument in node.arguments]
-        apply, context = function.call, self._run.call
-        arguments = [part.evaluate for part in parts]
-        constant = function.deterministic and all(part.constant for part in parts)
-        return Code(lambda row: apply(context, *[one(row) for one in arguments]), constant)
+        evaluate = _applied(self._run, function.call, [part.evaluate for part in parts])
+        return Code(evaluate, function.deterministic and all(part.constant for part in parts))
 
     def _nested(self, node: t.Subquery, scope: Scope) -> Code:
         return Code(self._subquery(node.statements, scope))
@@ -273,7 +299,17 @@ class Expressions:
         else:
             with self._expanding() as slot:
                 each = self.compile(node.tail, scope)
-        expanding = Expanding(subject, node.levels, current, condition, offset, count, slot, each)
+        expanding = Expanding(
+            self._run,
+            subject,
+            node.levels,
+            current,
+            condition,
+            offset,
+            count,
+            slot,
+            each,
+        )
         return Code(expanding.evaluate)
 
     def _match(self, node: t.ArrayMatch, scope: Scope) -> Code:
@@ -282,16 +318,31 @@ class Expressions:
         slot = inner.declare(CURRENT)
         condition = self.compile(node.condition or t.Literal(True), inner)  # noqa: FBT003 - a value
         count = self._maybe(node.count, scope)
-        enough = partial(is_enough, node.quantifier)
+        enough, run = partial(is_enough, node.quantifier), self._run
 
         def matches(row: Row) -> bool:
             elements, found = items(subject(row)), 0
             for element in elements:
                 row[slot] = element
-                found += o.to_bool(condition(row))
+                found += run.holds(condition, row)
             return enough(found, len(elements), None if count is None else count(row))
 
         return Code(matches)
+
+
+def _applied(run: Run, apply: Implementation, arguments: Sequence[Evaluate]) -> Evaluate:
+    """A function at work. What it takes and makes may be large, so the bounds are looked at."""
+    context, lend_made = run.call, run.memory.lend_made
+
+    def call(row: Row) -> Any:
+        values = [one(row) for one in arguments]
+        if any(is_container(value) for value in values):
+            context.check()
+        made = apply(context, *values)
+        lend_made(made)
+        return made
+
+    return call
 
 
 def check_count(node: t.Call, least: int, most: int | None) -> None:

@@ -24,6 +24,9 @@ NOT_EDGES: Final = 1218
 BAD_PARAMETER: Final = 10
 NEGATIVE_WEIGHT: Final = 1507
 
+STEP_BYTES: Final = 2_048
+"""What a way back costs at every vertex of a walk in depth: edges that were read ahead, bytes."""
+
 _ENDS: Final[dict[t.Direction, tuple[tuple[str, str], ...]]] = {
     "OUTBOUND": (("_from", "_to"),),
     "INBOUND": (("_to", "_from"),),
@@ -75,6 +78,7 @@ class Graph:
 
     def vertex(self, handle: str) -> Document | None:
         """The document of a vertex, None where it is gone."""
+        self.run.turn()
         return find_document(self.run, handle)
 
 

@@ -21,7 +21,16 @@ from mallku_contracts.errors import (
 )
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.access import Bound, choose
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, failed, wrong
+from mallku_workers.stores.embedded.aql.run import (
+    POINTER_BYTES,
+    Evaluate,
+    Row,
+    Run,
+    Shares,
+    failed,
+    weigh,
+    wrong,
+)
 from mallku_workers.stores.embedded.aql.source import SessionSource, Source
 from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.documents import SYSTEM, own_key, patched, whole
@@ -35,6 +44,9 @@ if TYPE_CHECKING:
 
 MISSING_KEY: Final = 1226
 READ_ONLY: Final = 1479
+
+WEIGHT_OF_A_BYTE: Final = POINTER_BYTES // 2
+"""What `weigh` says at most of one byte of JSON: every value has two of them, its comma with it."""
 
 Change: TypeAlias = tuple[Document | None, Document | None]
 """The old and the new version of a document."""
@@ -103,9 +115,9 @@ class _Modifying:
             yield row
 
     def _all(self, rows: Iterator[Row]) -> list[Row]:
-        found = []
+        found, shares = [], Shares(self.run.memory)
         for row in rows:
-            self.run.memory.keep(row)
+            shares.keep(row)
             found.append(row)
         return found
 
@@ -179,7 +191,7 @@ class _Writing:
 
     def insert(self, body: Any) -> Change:
         """A new document, or what the overwrite mode says where its key is taken."""
-        document = _object(body)
+        document = self._object(body)
         key = own_key(self.collection, document)
         old = None if key is None else self._session.get(self.collection, key)
         if old is not None:
@@ -217,7 +229,7 @@ class _Writing:
 
     def patch(self, old: Document, patch: Any) -> Change:
         """The document with the attributes of `patch`."""
-        changes = _object(patch)
+        changes = self._object(patch)
         if SYSTEM.issuperset(changes):
             return old, old
         new = patched(
@@ -233,14 +245,14 @@ class _Writing:
     def put(self, old: Document, body: Any) -> Change:
         """Another document under the same key."""
         return self._store(
-            old, whole(self.collection, old["_key"], self._revision(), _object(body))
+            old, whole(self.collection, old["_key"], self._revision(), self._object(body))
         )
 
     def find(self, example: Any) -> Document | None:
         """The first document that agrees with the example, attribute by attribute."""
         if not isinstance(example, dict):
             raise failed(self.node, "UPSERT searches by an object", InvalidDocument.error_code or 0)
-        wanted = list(_flattened(example))
+        wanted = list(_flattened(self._object(example)))
         bounds = [Bound(path, "==", value) for path, value in wanted]
         for document in self.source.documents(choose(self.collection, bounds)):
             if all(o.equal(lookup(document, path), value) for path, value in wanted):
@@ -250,7 +262,9 @@ class _Writing:
     def _target(self, named: Any) -> Document:
         key = named.get("_key") if isinstance(named, dict) else named
         if not isinstance(named, dict | str):
-            raise InvalidDocument(f"a document is named by a key or an object, not {named!r:.80}")
+            raise InvalidDocument(
+                f"a document is named by a key or an object, not {o.type_name(named)}"
+            )
         if not isinstance(key, str):
             raise QueryFailed(
                 f"{self.node.at}: the document is named by no _key", error_code=MISSING_KEY
@@ -266,11 +280,14 @@ class _Writing:
     def _revision(self) -> str:
         return self._session.next_revision()
 
-
-def _object(value: Any) -> Document:
-    if not isinstance(value, dict):
-        raise InvalidDocument(f"a document has to be an object, not {o.type_name(value)}")
-    return value
+    def _object(self, value: Any) -> Document:
+        """An object, as far as can be told not too large for a document."""
+        if not isinstance(value, dict):
+            raise InvalidDocument(f"a document has to be an object, not {o.type_name(value)}")
+        limit = self._session.settings.max_document_bytes
+        if weigh(value, WEIGHT_OF_A_BYTE * limit) > WEIGHT_OF_A_BYTE * limit:
+            raise InvalidDocument(f"the document has more than the {limit} bytes allowed")
+        return value
 
 
 def _flattened(example: Document, before: Path = ()) -> Iterator[tuple[Path, Any]]:

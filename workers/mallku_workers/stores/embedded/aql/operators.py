@@ -48,6 +48,9 @@ Operator: TypeAlias = Callable[[Any, Any, Call], Any]
 
 OUT_OF_RANGE: Final = w.NUMBER_OUT_OF_RANGE
 
+MANY_ITEMS: Final = 1_024
+"""From so many items on a search of a list begins with a look at the clock, count."""
+
 MAX_RANGE_BOUND: Final = 2**53
 """A range's ends: beyond, doubles skip whole numbers."""
 
@@ -119,13 +122,36 @@ def _minus(value: Any) -> Number:
 # Comparison
 
 
-def contains(value: Any, items: Any) -> bool:
+def contains(value: Any, items: Any, call: Call) -> bool:
     """Whether the list holds the value; nothing but a list holds anything."""
     if type(items) is not list:
         return False
-    if type(value) is str:
+    if len(items) >= MANY_ITEMS:
+        call.check()
+    kind = type(value)
+    if kind is str:
         return value in items  # a string equals only itself
-    return any(equal(value, item) for item in items)
+    if kind is not list and kind is not dict:
+        return any(equal(value, item) for item in items)
+    key = sort_key(value)
+    for item in items:
+        if type(item) is kind:
+            call.check()
+            if sort_key(item) == key:
+                return True
+    return False
+
+
+def _same(left: Any, right: Any, call: Call) -> bool:
+    if type(left) is list or type(left) is dict:
+        call.check()
+    return equal(left, right)
+
+
+def _order(left: Any, right: Any, call: Call) -> int:
+    if type(left) is list or type(left) is dict:
+        call.check()
+    return compare(left, right)
 
 
 def like(text: Any, pattern: Any, call: Call, *, ignore_case: bool = False) -> bool:
@@ -158,14 +184,14 @@ BINARY: Final[Mapping[str, Operator]] = {
     "*": _multiply,
     "/": _divide,
     "%": _modulo,
-    "==": lambda left, right, _call: equal(left, right),
-    "!=": lambda left, right, _call: not equal(left, right),
-    "<": lambda left, right, _call: compare(left, right) < 0,
-    "<=": lambda left, right, _call: compare(left, right) <= 0,
-    ">": lambda left, right, _call: compare(left, right) > 0,
-    ">=": lambda left, right, _call: compare(left, right) >= 0,
-    "IN": lambda left, right, _call: contains(left, right),
-    "NOT IN": lambda left, right, _call: not contains(left, right),
+    "==": _same,
+    "!=": lambda left, right, call: not _same(left, right, call),
+    "<": lambda left, right, call: _order(left, right, call) < 0,
+    "<=": lambda left, right, call: _order(left, right, call) <= 0,
+    ">": lambda left, right, call: _order(left, right, call) > 0,
+    ">=": lambda left, right, call: _order(left, right, call) >= 0,
+    "IN": contains,
+    "NOT IN": lambda left, right, call: not contains(left, right, call),
     "LIKE": like,
     "NOT LIKE": _not_like,
     "=~": regex,

@@ -7,13 +7,14 @@ shortest paths in AQL".
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql.graph import (
+    STEP_BYTES,
     Graph,
     Weights,
     compile_depths,
@@ -21,15 +22,13 @@ from mallku_workers.stores.embedded.aql.graph import (
     compile_options,
     vertex_id,
 )
-from mallku_workers.stores.embedded.aql.run import POINTER_BYTES, Row, Run
+from mallku_workers.stores.embedded.aql.run import Held, Row, Run
 from mallku_workers.stores.embedded.aql.traversal import Place, path_of
 
 if TYPE_CHECKING:
     from mallku_workers.stores.embedded.aql.expressions import Expressions
     from mallku_workers.stores.embedded.aql.scope import Scope
     from mallku_workers.stores.embedded.aql.statements import Stage
-
-_EDGE_BYTES = 8 * POINTER_BYTES
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class _Searching:
     graph: Graph
     weights: Weights
 
-    def shortest(self, start: str, target: str) -> Place | None:
+    def shortest(self, start: str, target: str, held: Held) -> Place | None:
         """The cheapest way, None where there is none (Dijkstra)."""
         number = count()
         waiting = [(0.0, next(number), Place(start))]
@@ -55,11 +54,14 @@ class _Searching:
             done.add(place.vertex)
             for further in self._further(place):
                 if further.vertex not in done:
+                    held.take(further.weigh(self.run.memory.limit))
                     heapq.heappush(waiting, (further.weight, next(number), further))
         return None
 
-    def in_order(self, start: str, target: str) -> Iterator[Place]:
+    def in_order(self, start: str, target: str, held: Held) -> Iterator[Place]:
         """Every way without a vertex twice, the cheapest first."""
+        if self.shortest(start, target, held) is None:
+            return
         number = count()
         waiting = [(0.0, next(number), Place(start))]
         while waiting:
@@ -67,30 +69,53 @@ class _Searching:
             if place.vertex == target:
                 yield place
                 continue
-            for further in self._further(place):
-                if not place.passed(further.vertex):
-                    heapq.heappush(waiting, (further.weight, next(number), further))
+            for further in self._fresh(place):
+                held.take(further.weigh(self.run.memory.limit))
+                heapq.heappush(waiting, (further.weight, next(number), further))
 
-    def within(self, start: str, target: str, least: int, most: int) -> Iterator[Place]:
-        """Every way of so many edges without a vertex twice."""
+    def fewest(self, start: str, target: str, held: Held) -> Iterator[Place]:
+        """Every way of as few edges as there can be: on each, every step leads further away."""
+        far = {start: 0}
+        layer = [Place(start)]
+        while layer and target not in far:
+            further = [one for place in layer for one in self._further(place)]
+            layer = list({one.vertex: one for one in further if one.vertex not in far}.values())
+            for place in layer:
+                held.take(place.weigh(self.run.memory.limit))
+                far[place.vertex] = place.depth
+        yield from self.within(start, target, (0, far.get(target, -1)), held, far)
+
+    def within(
+        self,
+        start: str,
+        target: str,
+        depths: tuple[int, int],
+        held: Held,
+        far: Mapping[str, int] | None = None,
+    ) -> Iterator[Place]:
+        """Every way of so many edges without a vertex twice, `far` telling how far each is off."""
+        least, most = depths
         stack = [iter((Place(start),))]
+        held.take(STEP_BYTES)
         while stack:
             place = next(stack[-1], None)
             if place is None:
                 stack.pop()
+                held.give_back(STEP_BYTES)
+            elif far is not None and far.get(place.vertex) != place.depth:
                 continue
-            if place.vertex == target:
-                if place.depth >= least:
+            elif place.vertex == target:
+                if least <= place.depth <= most:
                     yield place
             elif place.depth < most:
                 stack.append(self._fresh(place))
+                held.take(STEP_BYTES)
 
     def _fresh(self, place: Place) -> Iterator[Place]:
         return (one for one in self._further(place) if not place.passed(one.vertex))
 
     def _further(self, place: Place) -> Iterator[Place]:
         for step in self.graph.steps(place.vertex):
-            self.run.memory.take(_EDGE_BYTES)
             weight = place.weight + self.weights.of_edge(self.node, step.edge)
             yield Place(step.vertex, step.edge, place, place.depth + 1, weight)
 
@@ -105,7 +130,9 @@ def compile_shortest_path(
 
     def walk(rows: Iterator[Row], _base: Row) -> Iterator[Row]:
         for row in rows:
-            found = searching.shortest(*pair) if (pair := ends(row)) else None
+            held = Held(run.memory)
+            found = searching.shortest(*pair, held) if (pair := ends(row)) else None
+            held.let_go()
             for place in found.way() if found is not None else ():
                 inner = row.copy()
                 inner[vertex] = searching.graph.vertex(place.vertex)
@@ -127,30 +154,28 @@ def compile_paths(expressions: Expressions, run: Run, node: t.Paths, scope: Scop
             pair = ends(row)
             if pair is None:
                 continue
-            for place in _paths(searching, node.kind, pair, least, most):
-                inner = row.copy()
-                inner[slot] = path_of(searching.graph, place) | {"weight": place.weight}
-                yield inner
+            held = Held(run.memory)
+            try:
+                for place in _paths(searching, node.kind, pair, (least, most), held):
+                    inner = row.copy()
+                    inner[slot] = path_of(searching.graph, place) | {"weight": place.weight}
+                    yield inner
+            finally:
+                held.let_go()
 
     return walk
 
 
 def _paths(
-    searching: _Searching, kind: t.PathKind, pair: tuple[str, str], least: int, most: int
+    searching: _Searching,
+    kind: t.PathKind,
+    pair: tuple[str, str],
+    depths: tuple[int, int],
+    held: Held,
 ) -> Iterator[Place]:
     if kind == "K_PATHS":
-        return searching.within(*pair, least, most)
-    found = searching.in_order(*pair)
-    return found if kind == "K_SHORTEST_PATHS" else _all_shortest(found)
-
-
-def _all_shortest(paths: Iterator[Place]) -> Iterator[Place]:
-    shortest: int | None = None
-    for place in paths:
-        if shortest is not None and place.depth > shortest:
-            return
-        shortest = place.depth
-        yield place
+        return searching.within(*pair, depths, held)
+    return (searching.in_order if kind == "K_SHORTEST_PATHS" else searching.fewest)(*pair, held)
 
 
 def _compile(

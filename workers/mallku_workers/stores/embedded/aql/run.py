@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -10,6 +10,7 @@ from mallku_contracts.aql.tree import Node
 from mallku_contracts.errors import InvalidQuery, QueryFailed, ResourceLimit
 from mallku_workers.stores.embedded.aql.call import Call
 from mallku_workers.stores.embedded.aql.source import Source
+from mallku_workers.stores.embedded.aql.values import to_bool
 
 Row: TypeAlias = list[Any]
 """The variables of a query at one turn of its loops, each in its slot."""
@@ -17,16 +18,25 @@ Row: TypeAlias = list[Any]
 Evaluate: TypeAlias = Callable[[Row], Any]
 """The value of an expression at a row."""
 
-LOOK_EVERY: Final = 256
+LOOK_EVERY: Final = 32
 """Rows between two looks at the clock, count."""
 
 POINTER_BYTES: Final = 16
 """What a value costs at least in a container, bytes."""
 
+ITEM_BYTES: Final = 2 * POINTER_BYTES
+"""What a new item of a list costs on average where nobody looks at it, bytes."""
+
+LARGE: Final = 1_024
+"""Items or characters from which on a single value is worth a look, count."""
+
 
 @dataclass(slots=True)
 class Memory:
     """Counts what a query keeps and refuses more than `limit`, bytes (an estimate).
+
+    Attributes:
+        passing: What of `used` belongs to the row in hand, and is given back after its turn.
 
     Raises:
         ResourceLimit: ArangoDB's error 32.
@@ -35,6 +45,7 @@ class Memory:
     limit: int
     used: int = 0
     peak: int = 0
+    passing: int = 0
 
     def take(self, amount: int) -> None:
         """Keep so much more."""
@@ -53,6 +64,108 @@ class Memory:
         """Keep so much less."""
         self.used -= amount
 
+    def lend(self, amount: int) -> None:
+        """Keep so much more until the row in hand is done with."""
+        self.take(amount)
+        self.passing += amount
+
+    def lend_made(self, value: Any) -> None:
+        """The same for what a function made: of a large value as much as can be seen at once."""
+        kind = type(value)
+        if kind is str and len(value) >= LARGE:
+            self.lend(text_bytes(value))
+        elif kind is list and len(value) >= LARGE:
+            self.lend(ITEM_BYTES * len(value))
+
+    def settle(self, passing: int) -> None:
+        """Give back what was lent since `passing` was this."""
+        self.used -= self.passing - passing
+        self.passing = passing
+
+    def in_turn(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows; what is lent for one of them is given back before the next."""
+        for row in rows:
+            before = self.passing
+            yield row
+            self.settle(before)
+
+
+@dataclass(slots=True)
+class Held:
+    """What one search holds, to be given back as a whole when it is over."""
+
+    memory: Memory
+    amount: int = 0
+
+    def take(self, amount: int) -> None:
+        """Hold so much more."""
+        self.memory.take(amount)
+        self.amount += amount
+
+    def give_back(self, amount: int) -> None:
+        """Hold so much less."""
+        self.memory.give_back(amount)
+        self.amount -= amount
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        self.give_back(self.amount)
+
+
+@dataclass(slots=True)
+class Shares:
+    """What some rows take together, where they may hold the same values.
+
+    Every loop hands its outer rows' values on: one that many rows hold is there only once.
+    """
+
+    memory: Memory
+    weights: dict[int, int] = field(default_factory=dict)
+    taken: int = 0
+
+    def keep(self, row: Row, more: int = 0) -> None:
+        """Keep a row, and so many bytes with it."""
+        weight = POINTER_BYTES * len(row) + more
+        for value in row:
+            kind = type(value)
+            if (kind is dict or kind is list) and id(value) not in self.weights:
+                amount = weigh(value, self.memory.limit - self.memory.used + 1)
+                self.weights[id(value)] = amount
+                weight += amount
+            elif kind is str:
+                weight += text_bytes(value)
+        self.taken += weight
+        self.memory.take(weight)
+
+    def only(self, rows: Iterable[tuple[Row, int]]) -> None:
+        """Let go of all rows but these, which were kept before, with their bytes."""
+        known, self.weights = self.weights, {}
+        self.let_go()
+        for row, more in rows:
+            weight = POINTER_BYTES * len(row) + more
+            for value in row:
+                if type(value) is str:
+                    weight += text_bytes(value)
+                elif id(value) in known and id(value) not in self.weights:
+                    weight += self.weights.setdefault(id(value), known[id(value)])
+            self.taken += weight
+        self.memory.take(self.taken)
+
+    def let_go(self) -> None:
+        """Let go of everything."""
+        self.memory.give_back(self.taken)
+        self.taken = 0
+
+
+def text_bytes(text: str) -> int:
+    """What a text takes, bytes."""
+    return len(text) if text.isascii() else 4 * len(text)
+
+
+def key_bytes(key: Hashable) -> int:
+    """What a key for grouping or sorting takes, bytes."""
+    return POINTER_BYTES + (len(key) if isinstance(key, bytes | str) else 0)
+
 
 def weigh(value: Any, most: int) -> int:
     """Roughly what a value takes, bytes; where it is more than `most`, not how much more.
@@ -65,7 +178,7 @@ def weigh(value: Any, most: int) -> int:
         here = waiting.pop()
         weight += POINTER_BYTES
         if type(here) is str:
-            weight += len(here)
+            weight += text_bytes(here)
         elif type(here) is dict:
             weight += sum(map(len, here))
             waiting.extend(here.values())
@@ -132,6 +245,14 @@ class Run:
         if self._turns % LOOK_EVERY == 0:
             self.source.check()
 
+    def holds(self, condition: Evaluate, row: Row) -> bool:
+        """Whether a condition counts as true at a turn; what it made is let go of."""
+        self.turn()
+        before = self.memory.passing
+        value = to_bool(condition(row))
+        self.memory.settle(before)
+        return value
+
     def warn(self, code: int, message: str) -> None:
         """Note a warning."""
         self.call.warn(code, message)
@@ -149,6 +270,12 @@ def failed(node: Node, message: str, error_code: int) -> QueryFailed:
     return QueryFailed(
         f"{node.at}: {message}", error_code=error_code, line=node.at.line, column=node.at.column
     )
+
+
+def is_container(value: Any) -> bool:
+    """Whether a value may hold more than can be seen at once."""
+    kind = type(value)
+    return kind is list or kind is dict or (kind is str and len(value) >= LARGE)
 
 
 def items(values: Any) -> Sequence[Any]:

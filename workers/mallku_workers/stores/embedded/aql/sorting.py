@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql import operators as o
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run
+from mallku_workers.stores.embedded.aql.run import LARGE, Evaluate, Row, Run, Shares
 
 if TYPE_CHECKING:
     from mallku_workers.stores.embedded.aql.expressions import Expressions
@@ -25,6 +25,14 @@ class Key:
 
     evaluate: Evaluate
     descending: bool
+
+
+class Entry(NamedTuple):
+    """A row, what it is sorted by, and how many bytes that takes."""
+
+    keys: list[bytes]
+    row: Row
+    weight: int
 
 
 def compile_sort(
@@ -71,31 +79,39 @@ class _Sorting:
         self._run = run
         self._keys = keys
         self._keep = None if run.full_count else keep
-        self._rows: list[tuple[list[Any], Row, int]] = []
+        self._rows: list[Entry] = []
+        self._shares = Shares(run.memory)
 
     def sorted(self, rows: Iterator[Row]) -> Iterator[Row]:
         """The rows in order."""
-        memory, keys = self._run.memory, self._keys
-        for row in rows:
-            weight = memory.keep(row)
-            self._rows.append(([o.sort_key(key.evaluate(row)) for key in keys], row, weight))
-            if self._keep is not None and len(self._rows) > 2 * self._keep + SLACK_ROWS:
-                self._cut(self._keep)
-        self._sort()
-        for _, row, weight in self._rows:
-            memory.give_back(weight)
-            yield row
+        try:
+            for row in rows:
+                self._add(row)
+                if self._keep is not None and len(self._rows) > 2 * self._keep + SLACK_ROWS:
+                    self._cut(self._keep)
+            self._sort()
+            for entry in self._rows:
+                yield entry.row
+        finally:
+            self._shares.let_go()
+
+    def _add(self, row: Row) -> None:
+        keys = [o.sort_key(key.evaluate(row)) for key in self._keys]
+        weight = sum(map(len, keys))
+        if weight > LARGE:
+            self._run.source.check()
+        self._shares.keep(row, weight)
+        self._rows.append(Entry(keys, row, weight))
 
     def _cut(self, keep: int) -> None:
         self._sort()
-        for _, _, weight in self._rows[keep:]:
-            self._run.memory.give_back(weight)
         del self._rows[keep:]
+        self._shares.only((entry.row, entry.weight) for entry in self._rows)
 
     def _sort(self) -> None:
         for place in reversed(range(len(self._keys))):
             self._rows.sort(key=_at(place), reverse=self._keys[place].descending)
 
 
-def _at(place: int) -> Callable[[tuple[list[Any], Row, int]], Any]:
-    return lambda entry: entry[0][place]
+def _at(place: int) -> Callable[[Entry], Any]:
+    return lambda entry: entry.keys[place]

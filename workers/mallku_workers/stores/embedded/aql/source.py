@@ -92,7 +92,7 @@ class SessionSource:
 
     def check(self) -> None:
         """Raise when the caller's time is over."""
-        self.session.check_deadline()
+        self.session.check_deadline(now=True)
 
     def documents(self, access: Access) -> Iterator[Document]:
         """What the access path leads to."""

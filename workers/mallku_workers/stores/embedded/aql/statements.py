@@ -23,7 +23,7 @@ from mallku_workers.stores.embedded.aql.collect import compile_collect
 from mallku_workers.stores.embedded.aql.expressions import Expressions
 from mallku_workers.stores.embedded.aql.modify import compile_modification
 from mallku_workers.stores.embedded.aql.paths import compile_paths, compile_shortest_path
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, failed
+from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, failed, key_bytes
 from mallku_workers.stores.embedded.aql.scope import Scope
 from mallku_workers.stores.embedded.aql.sorting import compile_sort
 from mallku_workers.stores.embedded.aql.traversal import compile_traversal
@@ -35,6 +35,9 @@ Stage: TypeAlias = Callable[[Iterator[Row], Row], Iterator[Row]]
 
 NOT_A_LIST: Final = 1563
 OUT_OF_RANGE: Final = 1504
+
+MAX_LIMIT: Final = 2**62 - 1
+"""A number of LIMIT beyond which no more rows can come; two of them fit what counts rows."""
 
 _COMPILERS: Final[dict[type[t.Node], Callable[..., Stage]]] = {
     t.Window: compile_window,
@@ -92,10 +95,13 @@ class Statements:
         memory = self.run.memory
 
         def subquery(row: Row) -> list[Any]:
-            found = []
+            used, passing = memory.used, memory.passing
+            found, weight = [], 0
             for value in values(row.copy()):
-                memory.keep(value)
+                weight += memory.keep(value)
                 found.append(value)
+            memory.used, memory.passing = used, passing  # whatever was kept within is gone
+            memory.lend(weight)
             return found
 
         return subquery
@@ -105,9 +111,12 @@ class Statements:
         for value in values:
             key = o.group_key(value)
             if key not in seen:
+                self.run.memory.take(key_bytes(key))
                 self.run.memory.keep(value)
                 seen.add(key)
                 yield value
+            elif type(key) is bytes:
+                self.run.turn()
 
     def _stages(self, statements: Sequence[t.Statement], scope: Scope) -> list[Stage]:
         return [
@@ -118,9 +127,14 @@ class Statements:
     def _stage(self, node: t.Statement, following: Sequence[t.Statement], scope: Scope) -> Stage:
         own = self._own.get(type(node))
         if own is not None:
-            return own(node, following, scope)
-        compile_stage = _COMPILERS.get(type(node), compile_modification)
-        return compile_stage(self.expressions, self.run, node, scope)
+            stage = own(node, following, scope)
+        else:
+            compile_stage = _COMPILERS.get(type(node), compile_modification)
+            stage = compile_stage(self.expressions, self.run, node, scope)
+        if isinstance(node, t.Filter | t.Let | t.Limit):
+            return stage
+        in_turn = self.run.memory.in_turn
+        return lambda rows, base: in_turn(stage(rows, base))
 
     def _sort(self, node: t.Sort, following: Sequence[t.Statement], scope: Scope) -> Stage:
         stage = compile_sort(self.expressions, self.run, node, following, scope)
@@ -278,7 +292,7 @@ class Statements:
         value = self.expressions.constant(node, scope)
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
             raise failed(node, "LIMIT takes numbers from 0 on", OUT_OF_RANGE)
-        return int(value)
+        return int(min(value, MAX_LIMIT))
 
 
 def _flow(stages: Sequence[Stage], base: Row) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -17,6 +17,7 @@ from mallku_contracts.arguments import Document
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.graph import (
     BAD_PARAMETER,
+    STEP_BYTES,
     Graph,
     Weights,
     compile_depths,
@@ -24,7 +25,15 @@ from mallku_workers.stores.embedded.aql.graph import (
     compile_options,
     vertex_id,
 )
-from mallku_workers.stores.embedded.aql.run import POINTER_BYTES, Evaluate, Row, Run, wrong
+from mallku_workers.stores.embedded.aql.run import (
+    POINTER_BYTES,
+    Evaluate,
+    Held,
+    Row,
+    Run,
+    weigh,
+    wrong,
+)
 
 if TYPE_CHECKING:
     from mallku_workers.stores.embedded.aql.expressions import Expressions
@@ -33,6 +42,9 @@ if TYPE_CHECKING:
 
 Order: TypeAlias = Literal["dfs", "bfs", "weighted"]
 Unique: TypeAlias = Literal["none", "path", "global"]
+
+PLACE_BYTES: Final = 8 * POINTER_BYTES
+"""What a place takes without its edge, bytes."""
 
 _ORDERS: Final = ("dfs", "bfs", "weighted")
 
@@ -46,6 +58,10 @@ class Place:
     before: Place | None = None
     depth: int = 0
     weight: float = 0.0
+
+    def weigh(self, most: int) -> int:
+        """What it takes, the way there aside, bytes."""
+        return PLACE_BYTES + weigh(self.edge, most)
 
     def way(self) -> list[Place]:
         """From the start to here."""
@@ -156,9 +172,13 @@ class _Traversing:
     def rows(self, row: Row, start: str) -> Iterator[Row]:
         """A row for each place within the depths."""
         walk = {"dfs": self._deep, "bfs": self._broad, "weighted": self._cheap}[self.rules.order]
-        for place, reached in walk(row, Place(start)):
-            if place.depth >= self.rules.minimum:
-                yield reached
+        held = Held(self.run.memory)
+        try:
+            for place, reached in walk(row, Place(start), held):
+                if place.depth >= self.rules.minimum:
+                    yield reached
+        finally:
+            held.let_go()
 
     def _visit(self, row: Row, place: Place) -> tuple[Row, bool]:
         """The row at a place, and whether the walk goes on from there."""
@@ -174,7 +194,7 @@ class _Traversing:
             reached[self.pruned_slot] = pruned
         return reached, not pruned and place.depth < self.rules.maximum
 
-    def _next(self, place: Place, seen: set[str]) -> Iterator[Place]:
+    def _next(self, place: Place, seen: set[str], held: Held) -> Iterator[Place]:
         rules = self.rules
         for step in self.graph.steps(place.vertex):
             if rules.unique_edges == "path" and place.went_over(step.edge):
@@ -184,56 +204,78 @@ class _Traversing:
             if rules.unique_vertices == "global":
                 if step.vertex in seen:
                     continue
-                self.run.memory.take(POINTER_BYTES + len(step.vertex))
+                held.take(POINTER_BYTES + len(step.vertex))
                 seen.add(step.vertex)
             weight = place.weight + rules.weights.of_edge(self.node, step.edge)
             yield Place(step.vertex, step.edge, place, place.depth + 1, weight)
 
-    def _deep(self, row: Row, start: Place) -> Iterator[tuple[Place, Row]]:
+    def _deep(self, row: Row, start: Place, held: Held) -> Iterator[tuple[Place, Row]]:
         seen = {start.vertex}
         stack: list[Iterator[Place]] = [iter((start,))]
+        held.take(STEP_BYTES)
         while stack:
             place = next(stack[-1], None)
             if place is None:
                 stack.pop()
+                held.give_back(STEP_BYTES)
                 continue
             reached, goes_on = self._visit(row, place)
             yield place, reached
             if goes_on:
-                stack.append(self._next(place, seen))
+                stack.append(self._next(place, seen, held))
+                held.take(STEP_BYTES)
 
-    def _broad(self, row: Row, start: Place) -> Iterator[tuple[Place, Row]]:
-        waiting = deque((start,))
-        return self._from(row, start, waiting.popleft, waiting.append, lambda: bool(waiting))
+    def _broad(self, row: Row, start: Place, held: Held) -> Iterator[tuple[Place, Row]]:
+        return self._from(row, start, held, _Line())
 
-    def _cheap(self, row: Row, start: Place) -> Iterator[tuple[Place, Row]]:
-        number = count()
-        waiting = [(0.0, next(number), start)]
-        return self._from(
-            row,
-            start,
-            lambda: heapq.heappop(waiting)[2],
-            lambda place: heapq.heappush(waiting, (place.weight, next(number), place)),
-            lambda: bool(waiting),
-        )
+    def _cheap(self, row: Row, start: Place, held: Held) -> Iterator[tuple[Place, Row]]:
+        return self._from(row, start, held, _Cheapest())
 
     def _from(
-        self,
-        row: Row,
-        start: Place,
-        take: Callable[[], Place],
-        put: Callable[[Place], None],
-        has_more: Callable[[], bool],
+        self, row: Row, start: Place, held: Held, waiting: _Line | _Cheapest
     ) -> Iterator[tuple[Place, Row]]:
-        seen = {start.vertex}
-        while has_more():
-            place = take()
+        seen, most = {start.vertex}, self.run.memory.limit
+        waiting.put(start)
+        while (place := waiting.take()) is not None:
             reached, goes_on = self._visit(row, place)
             yield place, reached
             if goes_on:
-                for further in self._next(place, seen):
-                    self.run.memory.take(POINTER_BYTES)
-                    put(further)
+                for further in self._next(place, seen, held):
+                    held.take(further.weigh(most))
+                    waiting.put(further)
+            elif place is not start:
+                held.give_back(place.weigh(most))
+
+
+class _Line:
+    """Places in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._places: deque[Place] = deque()
+
+    def put(self, place: Place) -> None:
+        """Wait."""
+        self._places.append(place)
+
+    def take(self) -> Place | None:
+        """The next one, None where there is none."""
+        return self._places.popleft() if self._places else None
+
+
+class _Cheapest:
+    """Places, the one that costs least first."""
+
+    def __init__(self) -> None:
+        self._places: list[tuple[float, int, Place]] = []
+        self._number = count()
+
+    def put(self, place: Place) -> None:
+        """Wait."""
+        heapq.heappush(self._places, (place.weight, next(self._number), place))
+
+    def take(self) -> Place | None:
+        """The next one, None where there is none."""
+        return heapq.heappop(self._places)[2] if self._places else None
 
 
 def path_of(graph: Graph, place: Place) -> dict[str, Any]:

@@ -13,13 +13,11 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from mallku_workers.stores.embedded.aql.call import Call
-from mallku_workers.stores.embedded.aql.functions.base import MANY, Function, lists, named
+from mallku_workers.stores.embedded.aql.functions.base import MANY, Function, Keys, lists, named
 from mallku_workers.stores.embedded.aql.functions.strings import units, whole
 from mallku_workers.stores.embedded.aql.operators import contains, flatten
 from mallku_workers.stores.embedded.aql.values import (
     equal,
-    group_key,
-    sort_key,
     to_bool,
     to_integer,
     to_number,
@@ -28,11 +26,12 @@ from mallku_workers.stores.embedded.aql.values import (
 _NOTHING: Final = object()
 
 
-def _by_key(values: Iterable[Any]) -> dict[Hashable, Any]:
+def _by_key(call: Call, values: Iterable[Any]) -> dict[Hashable, Any]:
     """The different values, in the order they first came in, by their group keys."""
     found: dict[Hashable, Any] = {}
+    keys = Keys(call)
     for value in values:
-        found.setdefault(group_key(value), value)
+        found.setdefault(keys.group(value), value)
     return found
 
 
@@ -95,14 +94,14 @@ def _reverse(call: Call, value: Any) -> Any:
 
 def _push(call: Call, values: Any, value: Any, unique: Any = None) -> Any:
     if _can_add(call, "PUSH", values):
-        known = to_bool(unique) and contains(value, values)
+        known = to_bool(unique) and contains(value, values, call)
         return values if known else [*(values or ()), value]
     return None
 
 
 def _unshift(call: Call, values: Any, value: Any, unique: Any = None) -> Any:
     if _can_add(call, "UNSHIFT", values):
-        known = to_bool(unique) and contains(value, values)
+        known = to_bool(unique) and contains(value, values, call)
         return values if known else [value, *(values or ())]
     return None
 
@@ -123,7 +122,7 @@ def _append(call: Call, values: Any, more: Any, unique: Any = None) -> Any:
         return call.wrong_type("APPEND")
     found = [*(values or ()), *(more if type(more) is list else (more,))]
     call.fit_items(len(found))
-    return list(_by_key(found).values()) if to_bool(unique) else found
+    return list(_by_key(call, found).values()) if to_bool(unique) else found
 
 
 def _replace_nth(call: Call, values: Any, place: Any, value: Any, filler: Any = _NOTHING) -> Any:
@@ -184,8 +183,9 @@ def _remove_values(call: Call, values: Any, unwanted: Any) -> Any:
         return values
     if type(unwanted) is not list or not (values is None or type(values) is list):
         return call.wrong_type("REMOVE_VALUES")
-    known = set(map(group_key, unwanted))
-    return [value for value in values or () if group_key(value) not in known]
+    keys = Keys(call)
+    known = set(map(keys.group, unwanted))
+    return [value for value in values or () if keys.group(value) not in known]
 
 
 def _remove_nth(call: Call, values: Any, place: Any) -> Any:
@@ -206,23 +206,23 @@ def _remove_nth(call: Call, values: Any, place: Any) -> Any:
 def _unique(call: Call, values: Any) -> Any:
     if type(values) is not list:
         return call.no_array("UNIQUE")
-    return list(_by_key(values).values())
+    return list(_by_key(call, values).values())
 
 
 def _sorted(call: Call, values: Any) -> Any:
     if type(values) is not list:
         return call.no_array("SORTED")
-    return sorted(values, key=sort_key)
+    return sorted(values, key=Keys(call).sort)
 
 
 def _sorted_unique(call: Call, values: Any) -> Any:
     if type(values) is not list:
         return call.no_array("SORTED_UNIQUE")
-    return sorted(_by_key(values).values(), key=sort_key)
+    return sorted(_by_key(call, values).values(), key=Keys(call).sort)
 
 
 def _count_distinct(call: Call, name: str, values: Any) -> Any:
-    return call.no_array(name) if type(values) is not list else len(set(map(group_key, values)))
+    return call.no_array(name) if type(values) is not list else len(_by_key(call, values))
 
 
 def _union(call: Call, *values: Any) -> Any:
@@ -235,16 +235,18 @@ def _union(call: Call, *values: Any) -> Any:
 
 def _union_distinct(call: Call, *values: Any) -> Any:
     found = lists(call, "UNION_DISTINCT", values)
-    return None if found is None else list(_by_key(v for one in found for v in one).values())
+    if found is None:
+        return None
+    return list(_by_key(call, (value for one in found for value in one)).values())
 
 
 def _intersection(call: Call, *values: Any) -> Any:
     found = lists(call, "INTERSECTION", values)
     if found is None:
         return None
-    common = _by_key(found[0])
+    common = _by_key(call, found[0])
     for one in found[1:]:
-        known = set(map(group_key, one))
+        known = _by_key(call, one)
         common = {key: value for key, value in common.items() if key in known}
     return list(common.values())
 
@@ -253,8 +255,8 @@ def _minus(call: Call, *values: Any) -> Any:
     found = lists(call, "MINUS", values)
     if found is None:
         return None
-    unwanted = {group_key(value) for one in found[1:] for value in one}
-    return [value for key, value in _by_key(found[0]).items() if key not in unwanted]
+    unwanted = _by_key(call, (value for one in found[1:] for value in one))
+    return [value for key, value in _by_key(call, found[0]).items() if key not in unwanted]
 
 
 def _outersection(call: Call, *values: Any) -> Any:
@@ -262,15 +264,17 @@ def _outersection(call: Call, *values: Any) -> Any:
     found = lists(call, "OUTERSECTION", values)
     if found is None:
         return None
-    times = Counter(group_key(value) for one in found for value in one)
-    return [value for one in found for value in one if times[group_key(value)] == 1]
+    keys = Keys(call)
+    keyed = [(keys.group(value), value) for one in found for value in one]
+    times = Counter(key for key, _ in keyed)
+    return [value for key, value in keyed if times[key] == 1]
 
 
 def _jaccard(call: Call, one: Any, other: Any) -> Any:
     found = lists(call, "JACCARD", (one, other))
     if found is None:
         return None
-    left, right = (set(map(group_key, values)) for values in found)
+    left, right = (set(_by_key(call, values)) for values in found)
     return len(left & right) / len(left | right) if left or right else 1
 
 

@@ -7,16 +7,23 @@ is null with a warning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from mallku_contracts.errors import ResourceLimit
+from mallku_contracts.limits import KIB, MIB
 from mallku_workers.stores.embedded.aql.call import Call
-from mallku_workers.stores.embedded.aql.values import Number, is_number
+from mallku_workers.stores.embedded.aql.values import Number, group_key, is_number, sort_key
 
 MANY: Final = 65_536
 """The most arguments of a function that takes any number of them, count (as ArangoDB's)."""
+
+MAX_KEYS_BYTES: Final = 64 * MIB
+"""What one function may make of values to tell them apart or sort them, bytes."""
+
+LOOK_EVERY_BYTES: Final = 64 * KIB
+"""Made between two looks at the clock, bytes."""
 
 Implementation: TypeAlias = Callable[..., Any]
 """From a `Call` and the arguments to the result."""
@@ -90,6 +97,33 @@ class Steps:
         """
         self.taken += 1
         self.call.fit_items(self.taken)
+
+
+@dataclass(slots=True)
+class Keys:
+    """Makes keys of values, of a bounded size altogether; the clock is looked at on the way."""
+
+    call: Call
+    made: int = 0
+    looked: int = 0
+
+    def group(self, value: Any) -> Hashable:
+        """The same for values that are equal."""
+        key = group_key(value)
+        return self._count(key) if type(key) is bytes else key
+
+    def sort(self, value: Any) -> bytes:
+        """In AQL's order."""
+        return self._count(sort_key(value))
+
+    def _count(self, key: bytes) -> bytes:
+        self.made += len(key)
+        if self.made > MAX_KEYS_BYTES:
+            raise ResourceLimit(f"keys of more than {MAX_KEYS_BYTES} bytes altogether")
+        if self.made - self.looked > LOOK_EVERY_BYTES:
+            self.looked = self.made
+            self.call.check()
+        return key
 
 
 def bounded(function: Function) -> Function:
