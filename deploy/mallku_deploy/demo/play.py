@@ -84,6 +84,7 @@ async def _tell_story(furnished: Furnished, url: str, promises: Promises) -> Non
         stage = story.Stage(db, operator, settings, wire, promises)
         await story.write_and_read(stage)
         await story.hold_a_fire_circle(stage)
+        await story.ask(stage)
         await story.refuse(stage)
         await story.attack(stage)
         await _bear_load(stage)

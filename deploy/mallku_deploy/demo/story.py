@@ -79,6 +79,44 @@ async def hold_a_fire_circle(stage: Stage) -> None:
     promises.keep("a khipu block ties them together", read.get("knots") == block["knots"])
 
 
+async def ask(stage: Stage) -> None:
+    """Queries and a transaction: the same eleven steps, decided collection by collection."""
+    promises, db = stage.promises, stage.db
+    promises.chapter("Questions are asked")
+    text = (
+        "FOR m IN fire_circle_memories FILTER m.voice_name IN @voices"
+        " SORT m.voice_name RETURN m.voice_name"
+    )
+    cursor = await db.aql.execute(text, bind_vars={"voices": ["qwen", "claude"]}, batch_size=1)
+    promises.keep(
+        "a query's rows come page by page", [row async for row in cursor] == ["claude", "qwen"]
+    )
+    steps = [
+        {
+            "operation": "insert",
+            "collection": "khipu_blocks",
+            "arguments": {"document": {"_key": key}},
+        }
+        for key in ("khipu-2", "khipu-1")
+    ]
+    await _refused(
+        promises,
+        "a transaction whose second step fails does nothing",
+        db.command("transaction", None, {"steps": steps}),
+        UniqueViolation.code,
+    )
+    promises.keep(
+        "and its first step left nothing behind",
+        not await db.collection("khipu_blocks").has("khipu-2"),
+    )
+    await _refused(
+        promises,
+        "no query reaches the gateway's own collections",
+        db.aql.execute("FOR entry IN mallku_ledger RETURN entry"),
+        "reserved_name",
+    )
+
+
 async def refuse(stage: Stage) -> None:
     """What may not be is refused, by the broker and by the worker, and says why."""
     promises, db = stage.promises, stage.db
