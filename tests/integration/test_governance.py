@@ -16,9 +16,8 @@ from mallku_broker.events import EventKind
 from mallku_broker.files import write_private_text
 from mallku_contracts.audit import Record
 from mallku_contracts.errors import ConfigurationError, MallkuError, PermissionDenied, Revoked
-from mallku_contracts.governed import CURRENT, Kind, open_document, sign_document
-from mallku_contracts.keys import SigningKey
-from mallku_deploy.events import Governed, Restored, Untaken
+from mallku_contracts.governed import CURRENT, Kind, open_document
+from mallku_deploy.events import Governed, Restored
 from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.governing import (
@@ -163,22 +162,6 @@ async def test_every_refusal_names_the_version(own: World) -> None:
             assert refusal.value.details["policy_version"] == number
     refused = [record for record in (await own.trail()).records if record.kind == "denied"]
     assert [record.policy for record in refused] == [1, 2]
-
-
-@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "by a stranger"])
-async def test_a_forged_policy_in_the_bucket_governs_nobody(own: World, signed: bool) -> None:
-    """Who may write into the bucket and has no key changes nothing but the trail, and is undone."""
-    text = _version(9, GENEROUS).encode()
-    stranger = SigningKey(b"s" * 32)
-    data = sign_document(Kind.POLICY, 9, text, stranger, issued_at=0).data if signed else text
-    await _put(own, data)
-    refused = await _administrative(own, at_least=2, kind="denied", code="policy_refused")
-    assert len({record.worker for record in refused}) == 2
-    assert all(record.reason for record in refused)
-    await until("it is put right", lambda: any(isinstance(e, Restored) for e in own.events))
-    assert any(isinstance(event, Untaken) for event in own.events)
-    assert await _answers(own) == {""}
-    await _is_in_force(own, 1)
 
 
 async def _is_in_force(world: World, version: int) -> None:

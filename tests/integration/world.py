@@ -23,7 +23,7 @@ from mallku_broker.files import (
 )
 from mallku_client import ClientSettings, SecuredDatabaseInterface
 from mallku_contracts.subjects import inbox_prefix
-from mallku_deploy.demo.trail import Trail, read_settled_trail, read_trail
+from mallku_deploy.demo.trail import Trail, read_settled_trail
 from mallku_deploy.events import WorkerLost, WorkerReady
 from mallku_deploy.furnish import Furnished, furnish
 from mallku_deploy.gateway import LocalGateway
@@ -49,9 +49,6 @@ roles:
     rules: [{id: look, collections: ["fc_*"], operations: [get]}]
 principals:
   mallku: {roles: [service]}
-  thief: {roles: [service]}
-  copier: {roles: [service]}
-  flooder: {roles: [service]}
   operator: {roles: [operator]}
   mallory: {roles: [narrow]}
   auditor: {kind: auditor}
@@ -149,16 +146,6 @@ class World:
         finally:
             await connection.close()
 
-    async def refused(self, code: str, subject: str) -> None:
-        """Wait until the trail holds a refusal with this code of a command on this subject."""
-        connection = await connect_as(self.furnished, "auditor", self.gateway.url)
-        try:
-            async with asyncio.timeout(EVENT_S):
-                while not _has(await read_trail(connection), code, subject):  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(LOOK_S)
-        finally:
-            await connection.close()
-
     async def kill(self, place: str, number: signal.Signals) -> int:
         """Send a signal to the worker in this place; returns its process id."""
         pid = self.workers[place]
@@ -178,10 +165,6 @@ class World:
             ),
         )
         return loss
-
-
-def _has(trail: Trail, code: str, subject: str) -> bool:
-    return any((record.code, record.subject) == (code, subject) for record in trail.records)
 
 
 async def exchange(connection: GatewayConnection, sent: Sent, **changes: Any) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from mallku_contracts.errors import (
     InvalidQuery,
     PermissionDenied,
     ReservedName,
+    Unavailable,
 )
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.policy import CompiledPolicy, read_policy
 from mallku_contracts.subjects import CommandSubject
+from mallku_workers.queries import authorize
 from mallku_workers.queries.authorize import (
     QueryAsker,
     QueryAuthorizer,
@@ -44,7 +47,11 @@ roles:
   wanderer:
     rules:
       - {{id: all, collections: ["*"], operations: [read], grants: [DOCUMENT, ANONYMOUS_GRAPHS]}}
+  few:
+    rules: [{{id: all, collections: ["*"], operations: [read]}}]
+    limits: {{rows: 50, read: {{rows: 5}}}}
 principals:
+  few: {{roles: [few]}}
   mallku: {{roles: [service]}}
   other: {{roles: [service]}}
   guest: {{roles: [approved]}}
@@ -100,6 +107,29 @@ async def test_what_the_rules_allow_may_be_asked(text: str, binds: dict[str, Any
     assert not query.may_read("diaries")
     assert not query.may_read("chest")
     assert not query.may_read("mallku_ledger")
+
+
+async def test_rows_are_those_of_reads() -> None:
+    """A class's own limit holds in the place of the one for all classes."""
+    assert (await ask("RETURN 1", "few")).max_rows == 5
+
+
+async def test_a_store_that_does_not_say_what_a_query_uses_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else bounds this step: the caller is told when the time for it is over."""
+
+    async def silent(_database: str, _query: RunnableQuery) -> QueryCollections:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(authorize, "COLLECTIONS_S", 0.01)
+    subject = CommandSubject.build("mallku", "mallku", None, "aql")
+    roles = frozenset({"service"})
+    grant = COMPILED.decide(subject, OPERATIONS["aql"], roles=roles, issuer="i")
+    asker = QueryAsker(COMPILED, subject, roles, 1_700_000_000_000)
+    with pytest.raises(Unavailable):
+        await QueryAuthorizer(silent).authorize(Aql(query="RETURN 1"), asker, grant)
 
 
 async def test_whether_it_modifies_is_read_off_the_text() -> None:

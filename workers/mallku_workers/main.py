@@ -93,9 +93,9 @@ async def run_worker(settings: WorkerSettings) -> None:
     heartbeat = Heartbeat(settings.heartbeat_fd, orphaned=stopping.set)
     # The heart beats until the rest is taken down, or a long drain would look like a hang.
     async with AsyncExitStack() as heart, AsyncExitStack() as stack:
-        dispatcher = await _assemble(settings, instance, stack)
+        dispatcher = await _assemble(settings, instance, stack, stopping)
         heartbeat.say(f"ready {instance}")
-        _in_background(heart, heartbeat.beat())
+        _in_background(heart, heartbeat.beat(), stopping)
         _log.info("ready", store=settings.store)
         await stopping.wait()
         heartbeat.say("draining")
@@ -103,7 +103,9 @@ async def run_worker(settings: WorkerSettings) -> None:
     _log.info("stopped")
 
 
-async def _assemble(settings: WorkerSettings, instance: str, stack: AsyncExitStack) -> Dispatcher:
+async def _assemble(
+    settings: WorkerSettings, instance: str, stack: AsyncExitStack, stopping: asyncio.Event
+) -> Dispatcher:
     """The recipe. What is put on the stack last is taken down first."""
     key = load_signing_key(settings.key_file)
     trust = TrustFile(settings.trust_file, trust_complaint)
@@ -121,15 +123,15 @@ async def _assemble(settings: WorkerSettings, instance: str, stack: AsyncExitSta
     store = _store(settings)
     await store.start()
     stack.push_async_callback(store.stop)
-    _in_background(stack, token.keep_fresh())
-    _in_background(stack, keep_trust(trust, settings.trust_reread_s))
+    _in_background(stack, token.keep_fresh(), stopping)
+    _in_background(stack, keep_trust(trust, settings.trust_reread_s), stopping)
 
     audit = AuditWriter(acknowledgements, instance, _audit_limits(settings), unix_ms)
     stack.push_async_callback(_flush, audit, settings.drain_s)
     governor = await stack.enter_async_context(
         Governor(records, audit, instance, settings.trust_file)
     )
-    _in_background(stack, governor.govern())
+    _in_background(stack, governor.govern(), stopping)
     cursors = Cursors(
         instance,
         idle_s=settings.cursor_idle_s,
@@ -137,7 +139,7 @@ async def _assemble(settings: WorkerSettings, instance: str, stack: AsyncExitSta
         clock=time.monotonic,
     )
     stack.push_async_callback(cursors.close)
-    _in_background(stack, cursors.keep_swept(CURSOR_SWEEP_S))
+    _in_background(stack, cursors.keep_swept(CURSOR_SWEEP_S), stopping)
     pipeline = Pipeline(
         slots=Slots(settings.max_in_flight, governor.limits, settings.busy_retry_ms / _MS_PER_S),
         identifier=Identifier(
@@ -245,15 +247,22 @@ def _stop_on_signals(stopping: asyncio.Event) -> None:
         loop.add_signal_handler(number, stopping.set)
 
 
-def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+def _in_background(
+    stack: AsyncExitStack, work: Coroutine[Any, Any, None], stopping: asyncio.Event
+) -> None:
+    """Run what goes on for ever; should it fail, the worker ends, and another takes its place.
+
+    One that no longer hears of revocations would serve whoever was revoked since.
+    """
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("background_task_ended", exc_info=error)
+            stopping.set()
+
     task = asyncio.ensure_future(work)
-    task.add_done_callback(_say_if_it_failed)
+    task.add_done_callback(ended)
     stack.callback(task.cancel)
-
-
-def _say_if_it_failed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("background_task_ended", exc_info=error)
 
 
 async def _drain(dispatcher: Dispatcher, timeout_s: float) -> None:

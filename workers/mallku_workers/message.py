@@ -32,7 +32,7 @@ class Message:
 
     subject: str
     reply: str
-    data: bytes
+    data: bytes = field(repr=False)  # there is a token in it
     received_ms: int
     received_s: float
 
@@ -86,7 +86,7 @@ class Case:
     slot: tuple[str, str] | None = None
     envelope: Envelope | None = None
     header: CommandHeader | None = None
-    signed: bytes = b""
+    signed: bytes = field(default=b"", repr=False)
     identity: Identity | None = None
     grant: Grant | None = None
     request: Request | None = None

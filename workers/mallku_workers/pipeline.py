@@ -59,7 +59,7 @@ class Pipeline:
         answer: MallkuError | None = None
         try:
             try:
-                # 1. admit: size, subject, inbox, who was refused too often, a free slot
+                # 1. admit: subject, inbox, size, refusals and rate so far, a free slot
                 subject, operation = admit(case)
                 self.refusals.hold_back(case, subject.principal)
                 widest = self.policy().limits(subject.principal)
@@ -91,7 +91,7 @@ class Pipeline:
                 )
                 case.passed("throttle")
 
-                # 7. remember: what an earlier attempt of the same command already did
+                # 7. remember: is there hope, and what did an earlier attempt already do
                 deadline = case.deadline(header, self.skew_ms)
                 self.executor.refuse_hopeless(operation, deadline)
                 claim = make_claim(request, header, envelope.body)
@@ -109,7 +109,7 @@ class Pipeline:
                     done = await self.executor.execute(request, claim, deadline)
                 case.passed("execute")
 
-                # 10. audit outcome: a mutation waits for its receipt
+                # 10. audit outcome: a mutation waits for its receipt; what may be shown of it
                 receipt = await self.audit.done(case, done)
                 reply = success(reveal(done, request), receipt)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever happens, the caller is told
@@ -129,19 +129,22 @@ class Pipeline:
 
         An intent whose effect is in doubt stays open: only the ledger can tell, later. That there
         was no room is counted alone, unless there is an intent that has to have its outcome.
+        Whatever goes wrong here is logged, since the caller's reply is still to leave.
         """
         in_doubt = case.mutates and isinstance(error, (OutcomeUnknown, InternalError))
         if case.concluded or (case.intended and in_doubt):
             return
-        if not case.intended:
-            if not isinstance(error, Busy):
-                self.audit.denied(case, error)
-            return
+        command = case.header and case.header.id
         try:
-            await self.audit.failed(case, error)
+            if case.intended:
+                await self.audit.failed(case, error)
+            elif not isinstance(error, Busy):
+                self.audit.denied(case, error)
         except (OutcomePending, asyncio.CancelledError):
             # The record is on its way and will be repeated; that nothing was done can be said now.
-            _log.warning("outcome_pending", id=case.header and case.header.id, code=error.code)
+            _log.warning("outcome_pending", id=command, code=error.code)
+        except Exception as unforeseen:  # noqa: BLE001 - whatever happens, the caller is told
+            _log.error("not_recorded", id=command, code=error.code, exc_info=unforeseen)
 
 
 def _coded(case: Case, error: BaseException) -> MallkuError:

@@ -1,4 +1,4 @@
-"""Step 11, what of a result may be shown: as the policy says now, whoever made the result when.
+"""Step 10, what of a result may be shown: as the policy says now, whoever made the result when.
 
 A result may come from the ledger, made under another policy; so it is the reply that is concealed,
 not the work. The trail keeps new versions as they are.

@@ -8,6 +8,7 @@ enforced in it, so where one applies it is refused.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,8 +17,14 @@ from typing import Any, Final
 from mallku_contracts.aql.allow import Allowance, refusals
 from mallku_contracts.aql.binding import check_run
 from mallku_contracts.arguments import Aql
-from mallku_contracts.errors import AuthorizationError, PermissionDenied, ReservedName
-from mallku_contracts.policy import CompiledPolicy, Grant, NamedQuery
+from mallku_contracts.errors import (
+    AuthorizationError,
+    PermissionDenied,
+    ReservedName,
+    Unavailable,
+)
+from mallku_contracts.operations import Access
+from mallku_contracts.policy import CompiledPolicy, Grant, NamedQuery, QueryAccess
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.queries.book import KnownQuery, QueryBook
 from mallku_workers.stores.base import QueryCollections, RunnableQuery
@@ -26,6 +33,9 @@ _RESERVED_HANDLE: Final = re.compile(r"(?:_|mallku_)[A-Za-z0-9_-]*/\S+")
 
 MAX_NAMED: Final = 8
 """Things of one query that a refusal names."""
+
+COLLECTIONS_S: Final = 5.0
+"""How long the store may take to say which collections a query uses, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ class QueryAsker:
             for operation in sorted(operations):
                 access.refuse_write(operation)
 
-    def _access(self, collection: str) -> Any:
+    def _access(self, collection: str) -> QueryAccess:
         subject = self.subject
         return self.policy.query_access(
             subject.principal, subject.database, collection, roles=self.roles
@@ -98,7 +108,7 @@ class QueryAuthorizer:
         Raises:
             InvalidQuery, InvalidArguments: the text or the bind values are wrong.
             PermissionDenied, ReservedName: naming what the asker may not use.
-            Unavailable: the store does not say which collections a query uses.
+            Unavailable: the store does not say, in time, which collections a query uses.
         """
         known = self._book.look_up(arguments.query)
         approved = asker.approved(known.digest)
@@ -110,8 +120,17 @@ class QueryAuthorizer:
             known, arguments, arguments.bind_vars, grant, may_read=asker.may_read
         )
         asker.refuse(_named(known, arguments.bind_vars))
-        asker.refuse(await self._collections(asker.subject.database, query))
+        asker.refuse(await self._used(asker.subject.database, query))
         return query
+
+    async def _used(self, database: str, query: RunnableQuery) -> QueryCollections:
+        try:
+            async with asyncio.timeout(COLLECTIONS_S):
+                return await self._collections(database, query)
+        except TimeoutError:
+            raise Unavailable(
+                "the store did not say in time which collections the query uses; nothing was done"
+            ) from None
 
     def _approved(
         self,
@@ -137,8 +156,9 @@ class QueryAuthorizer:
         may_read: Callable[[str], bool] | None,
     ) -> RunnableQuery:
         modifies = known.analysis.modifies and not arguments.explain
+        rows = grant.limits.of(Access.READ).rows
         return RunnableQuery(
-            known.tree, binds, arguments, modifies, max_rows=grant.limits.rows, may_read=may_read
+            known.tree, binds, arguments, modifies, max_rows=rows, may_read=may_read
         )
 
     def _refuse_parts(self, known: KnownQuery, asker: QueryAsker) -> None:

@@ -16,7 +16,6 @@ import math
 import secrets
 from typing import Any, Final
 
-from mallku_workers.stores.arango.texts import RECALL, RECALL_TRANSMISSION
 from mallku_workers.stores.base import LedgerClaim, LedgerEntry
 from mallku_workers.stores.embedded.documents import to_text
 from mallku_workers.stores.embedded.ledger import without_bodies
@@ -70,13 +69,3 @@ def opened(document: dict[str, Any]) -> LedgerEntry:
     """The entry that a document of the ledger holds."""
     fingerprint = bytes.fromhex(document["fingerprint"])
     return LedgerEntry(document["_key"], fingerprint, document["id"], document.get("result"))
-
-
-def recall_query(key: str) -> tuple[str, dict[str, Any]]:
-    """Asks for the entry under a key."""
-    return RECALL, {"key": key}
-
-
-def recall_transmission_query(transmission: str, owner: str) -> tuple[str, dict[str, Any]]:
-    """Asks for the owner's entry of a transmission."""
-    return RECALL_TRANSMISSION, {"id": transmission, "owner": owner}

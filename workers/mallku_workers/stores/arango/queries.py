@@ -18,6 +18,7 @@ from urllib.parse import quote
 from mallku_contracts import arguments as a
 from mallku_contracts.aql import tree as t
 from mallku_contracts.aql.analysis import analyse
+from mallku_contracts.aql.functions import READING
 from mallku_contracts.aql.printing import to_text as aql_text
 from mallku_contracts.aql.visitor import walk
 from mallku_contracts.arguments import Document
@@ -33,6 +34,9 @@ from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.documents import to_text
 
 _WANDERS: Final = (t.Traversal, t.ShortestPath, t.Paths)
+_LOOKS_UP: Final = READING | {"APPLY", "CALL", "WITHIN", "WITHIN_RECTANGLE"}
+"""Functions that read by a name or an id that is a value, or may be told to call one that does."""
+
 _FULL: Final = "EnumerateCollectionNode"
 _INDEXED: Final = "IndexNode"
 _STATISTICS: Final = {
@@ -166,12 +170,16 @@ def read(server: Server, work: Work) -> tuple[Rows, dict[str, Any]]:
 
 
 def _refuse_wandering(query: RunnableQuery) -> None:
-    """ArangoDB cannot be told which collections vertices may come from."""
-    if query.may_read is not None and any(isinstance(node, _WANDERS) for node in walk(query.tree)):
-        raise NotSupported(
-            "on ArangoDB a traversal may meet documents of any collection: have its text approved"
-            " as a named query"
-        )
+    """ArangoDB cannot be told from which collections what is met on the way may come."""
+    if query.may_read is None:
+        return
+    for node in walk(query.tree):
+        if isinstance(node, _WANDERS) or (isinstance(node, t.Call) and node.name in _LOOKS_UP):
+            what = node.name if isinstance(node, t.Call) else "a traversal"
+            raise NotSupported(
+                f"on ArangoDB {what} may meet documents of any collection: have the query's text"
+                " approved as a named query"
+            )
 
 
 def _told(answered: Answered) -> dict[str, Any]:

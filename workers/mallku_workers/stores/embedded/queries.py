@@ -40,6 +40,7 @@ RETRY_AFTER_S: Final = 0.2
 """Advice to callers who meet as many open cursors as there may be, seconds."""
 
 _END: Final = object()
+_NO_CATALOG: Final = Catalog(0, {})
 
 
 class Rows:
@@ -121,10 +122,11 @@ class EmbeddedCursor:
 
 @dataclass(slots=True)
 class _Reading:
-    """Until when a query may work, and its connection in a read transaction once it began."""
+    """Until when a query may work; its connection and that snapshot's catalog once it began."""
 
     deadline_ms: int
     connection: sqlite3.Connection | None = None
+    catalog: Catalog = _NO_CATALOG
     closed: bool = False
     step: asyncio.Future[Any] | None = None
 
@@ -144,7 +146,7 @@ class Queries:
     _threads: ThreadPoolExecutor = field(init=False)
     _open: set[int] = field(default_factory=set)
     _idle: list[sqlite3.Connection] = field(default_factory=list)
-    _catalog: Catalog = field(default_factory=lambda: Catalog(0, {}))
+    _catalog: Catalog = _NO_CATALOG
 
     def __post_init__(self) -> None:
         self._threads = ThreadPoolExecutor(
@@ -181,9 +183,9 @@ class Queries:
         )
 
     def _members(self, graphs: Iterable[str]) -> frozenset[str]:
-        connection = self._begin()
+        connection, catalog = self._begin()
         self._give_back(connection)
-        found = (self._catalog.graphs.get(name) for name in graphs)
+        found = (catalog.graphs.get(name) for name in graphs)
         return frozenset(name for graph in found if graph is not None for name in graph.members)
 
     async def in_thread(self, reading: _Reading, step: Callable[..., Any], *given: Any) -> Any:
@@ -224,22 +226,24 @@ class Queries:
 
     def _connection(self, reading: _Reading) -> sqlite3.Connection:
         if reading.connection is None:
-            reading.connection = self._begin()
+            reading.connection, reading.catalog = self._begin()
         return reading.connection
 
-    def _begin(self) -> sqlite3.Connection:
+    def _begin(self) -> tuple[sqlite3.Connection, Catalog]:
+        """A snapshot and its catalog; the one that is kept may be another thread's by then."""
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = connect(self.path, self.settings)
         try:
             connection.execute("BEGIN")
-            if catalog_version(connection) != self._catalog.version:
-                self._catalog = load_catalog(connection)
+            catalog = self._catalog
+            if catalog_version(connection) != catalog.version:
+                self._catalog = catalog = load_catalog(connection)
         except sqlite3.Error as error:
             connection.close()
             raise translate(error) from None
-        return connection
+        return connection, catalog
 
     def _first(
         self, reading: _Reading, work: Work, query: RunnableQuery
@@ -248,7 +252,7 @@ class Queries:
             if self.clock() > reading.deadline_ms:
                 raise DeadlineExceeded("the caller's time was over before the query was")
 
-        source = SnapshotSource(self._connection(reading), self._catalog, check)
+        source = SnapshotSource(self._connection(reading), reading.catalog, check)
         execution = evaluate(
             query.tree, query.binds, source, circumstances(work, self.settings, self.clock())
         )

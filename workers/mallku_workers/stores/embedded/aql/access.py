@@ -7,8 +7,9 @@ documents within the bounds; the filters themselves still decide about each of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from mallku_workers.stores.embedded.catalog import Collection, Index
@@ -66,6 +67,7 @@ def choose(collection: Collection, bounds: Sequence[Bound], order: Order | None 
     """
     return (
         _by_key(collection, bounds)
+        or _by_prefix(collection, bounds, order)
         or _by_equality(collection, bounds)
         or _by_list(collection, bounds)
         or _by_range(collection, bounds, order)
@@ -112,6 +114,36 @@ def _by_equality(collection: Collection, bounds: Sequence[Bound]) -> Access | No
     return Access(collection, plan.index.name if plan.index else "none", plans=(plan,))
 
 
+def _by_prefix(
+    collection: Collection, bounds: Sequence[Bound], order: Order | None
+) -> Access | None:
+    """Equal values of an index's first attributes, and a range or the order of the next one."""
+    equal = {bound.path: order_key(bound.value) for bound in bounds if bound.comparison == "=="}
+    depths = {index.name: _depth(index, equal) for index in collection.indexes}
+    most = max(depths.values(), default=0)
+    for index in collection.indexes:
+        depth = depths[index.name]
+        if not depth or depth == len(index.paths) or depth < most or index.sparse:
+            continue
+        path = index.paths[depth]
+        ranges = _ranges(bounds, path)
+        if ranges or (order is not None and order.path == path):
+            low, high = _ends(ranges)
+            prefix = b"".join(equal[one] for one in index.paths[:depth])
+            plan = _between(collection, index, prefix + low, prefix + high)
+            return _in_order(plan, index, path, order)
+    return None
+
+
+def _depth(index: Index, equal: Container[Path]) -> int:
+    """How many of its first attributes are held to a value."""
+    return len(list(takewhile(equal.__contains__, index.paths)))
+
+
+def _ranges(bounds: Iterable[Bound], path: Path) -> list[Bound]:
+    return [one for one in bounds if one.path == path and one.comparison not in ("==", "IN")]
+
+
 def _by_list(collection: Collection, bounds: Iterable[Bound]) -> Access | None:
     for bound in bounds:
         if bound.comparison != "IN":
@@ -131,24 +163,13 @@ def _by_list(collection: Collection, bounds: Iterable[Bound]) -> Access | None:
 def _by_range(
     collection: Collection, bounds: Sequence[Bound], order: Order | None
 ) -> Access | None:
-    equal = {bound.path: order_key(bound.value) for bound in bounds if bound.comparison == "=="}
     for index in collection.indexes:
-        depth = 0
-        while depth < len(index.paths) - 1 and index.paths[depth] in equal:
-            depth += 1
-        ranges = [
-            bound
-            for bound in bounds
-            if bound.path == index.paths[depth] and bound.comparison not in ("==", "IN")
-        ]
-        if not ranges:
-            continue
+        path = index.paths[0]
+        ranges = _ranges(bounds, path)
         low, high = _ends(ranges)
-        if index.sparse and (low <= order_key(None) or len(index.paths) > 1):
+        if not ranges or (index.sparse and (low <= order_key(None) or len(index.paths) > 1)):
             continue
-        prefix = b"".join(equal[path] for path in index.paths[:depth])
-        plan = _between(collection, index, prefix + low, prefix + high)
-        return _in_order(plan, index, index.paths[depth], order)
+        return _in_order(_between(collection, index, low, high), index, path, order)
     return None
 
 

@@ -125,17 +125,19 @@ class Shares:
 
     def keep(self, row: Row, more: int = 0) -> None:
         """Keep a row, and so many bytes with it."""
-        weight = POINTER_BYTES * len(row) + more
+        self._take(POINTER_BYTES * len(row) + more)
         for value in row:
             kind = type(value)
             if (kind is dict or kind is list) and id(value) not in self.weights:
                 amount = weigh(value, self.memory.limit - self.memory.used + 1)
                 self.weights[id(value)] = amount
-                weight += amount
+                self._take(amount)
             elif kind is str:
-                weight += text_bytes(value)
-        self.taken += weight
-        self.memory.take(weight)
+                self._take(text_bytes(value))
+
+    def _take(self, amount: int) -> None:
+        self.memory.take(amount)
+        self.taken += amount
 
     def only(self, rows: Iterable[tuple[Row, int]]) -> None:
         """Let go of all rows but these, which were kept before, with their bytes."""
@@ -148,8 +150,7 @@ class Shares:
                     weight += text_bytes(value)
                 elif id(value) in known and id(value) not in self.weights:
                     weight += self.weights.setdefault(id(value), known[id(value)])
-            self.taken += weight
-        self.memory.take(self.taken)
+            self._take(weight)
 
     def let_go(self) -> None:
         """Let go of everything."""

@@ -22,7 +22,7 @@ from mallku_workers.stores.embedded.values import order_key
 
 Number: TypeAlias = int | float
 
-MAX_JSON_CHARS: Final = 16 * MIB
+MAX_JSON_CHARS: Final = 4 * MIB
 """A value as text, characters."""
 
 INT64: Final = 2**63

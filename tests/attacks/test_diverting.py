@@ -1,0 +1,201 @@
+"""An answer is asked for where the attacker may not write: a worker's, or the server's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from uuid import uuid4
+
+import pytest
+
+from mallku_broker.configuration import AUDITOR_PREFIX
+from mallku_broker.connection import GatewayConnection
+from mallku_broker.streams import AUDIT, JOBS
+from mallku_contracts.errors import UnverifiedReply
+from tests.attacks.arena import Arena, Attacker, eventually
+from tests.attacks.cast import SCRATCH, VICTIM
+from tests.attacks.interfering import Interfered, ask_through
+from tests.integration.world import EVENT_S, exchange
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+VICTIMS_INBOX = f"_INBOX_mallku.{VICTIM}.known.1"
+PLACES = [
+    f"$JS.API.STREAM.DELETE.{AUDIT}",
+    f"$JS.API.STREAM.PURGE.{AUDIT}",
+    f"$JS.API.STREAM.DELETE.{JOBS}",
+    "$KV.mallku_policy.current",
+    "$KV.mallku_keys.current",
+    f"mallku.v1.audit.{VICTIM}.mallku.vault.get.done",
+    "mallku.v1.checkpoint.w",
+    "mallku.v1.cmd.operator.mallku.vault.truncate",
+    VICTIMS_INBOX,
+    "_INBOX_mallku_worker.w.1",
+    "$SRV.INFO.mallku-gateway",
+    "",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "junk"])
+async def test_a_reply_is_hijacked(
+    arena: Arena, attacker: Attacker, victim: Attacker, place: str, signed: bool
+) -> None:
+    """A worker publishes nothing where a reply was asked for elsewhere, not even its refusal.
+
+    The API is not called, bucket and trail get nothing, the victim hears nothing, and the command
+    is not carried out.
+    """
+    heard: list[str] = []
+    await victim.connection.listen(VICTIMS_INBOX, lambda s, _r, _b, _h: heard.append(s))
+    await victim.connection.flush()
+    sent = attacker.caller.seal("insert", {"document": {"kind": "diverted"}}, SCRATCH)
+    data = sent.data if signed else b"junk"
+    attacker.connection.post(str(sent.subject), data, reply=place)
+    await attacker.connection.flush()
+    await arena.told(attacker.principal, Counter({"foreign_reply_inbox": 1}))
+    asked = attacker.caller.seal("count", {"filters": {"kind": "diverted"}}, SCRATCH)
+    assert (await exchange(attacker.connection, asked)).result == 0
+    await victim.connection.flush()
+    assert heard == []
+
+
+async def _stored(arena: Arena, at_least: int) -> int:
+    """The last job, once there are so many."""
+    last = 0
+
+    async def are_stored() -> bool:
+        nonlocal last
+        _, last = await arena.stream(JOBS)
+        return last >= at_least
+
+    await eventually(f"{at_least} jobs", are_stored)
+    return last
+
+
+@pytest.mark.parametrize(
+    "place",
+    [place for place in PLACES if place and "cmd" not in place and place != VICTIMS_INBOX],
+)
+async def test_a_jobs_acknowledgement_is_diverted(
+    arena: Arena, attacker: Attacker, place: str
+) -> None:
+    """The server's acknowledgement goes past all permissions, but not past the callers' account.
+
+    No stream, bucket, API or worker's inbox is there: nothing is written and nothing is deleted.
+    """
+    _, before = await arena.stream(JOBS)
+    attacker.connection.post(attacker.job("insert"), b"job", reply=place)
+    await attacker.connection.flush()
+    assert await _stored(arena, before + 1) == before + 1
+    assert await arena.told(attacker.principal, Counter()) == []
+
+
+async def test_a_jobs_acknowledgement_becomes_a_job_in_a_victims_name(
+    arena: Arena, attacker: Attacker
+) -> None:
+    """The import that takes callers' jobs to their stream does not take the server's answers."""
+    _, before = await arena.stream(JOBS)
+    place = f"mallku.v1.job.{VICTIM}.mallku.vault.truncate"
+    attacker.connection.post(attacker.job("insert"), b"job", reply=place)
+    attacker.connection.post(attacker.job("insert"), b"job", reply=attacker.inbox())
+    await attacker.connection.flush()
+    assert await _stored(arena, before + 2) == before + 2
+    for sequence in (before + 1, before + 2):
+        asked = json.dumps({"seq": sequence}).encode()
+        subject = f"$JS.API.STREAM.MSG.GET.{JOBS}"
+        answer = json.loads((await arena.administrator.request(subject, asked, timeout=5)).data)
+        assert answer["message"]["subject"] == attacker.job("insert")
+
+
+async def test_jobs_acknowledgements_come_as_commands_in_a_victims_name(
+    arena: Arena, attacker: Attacker, flooder: Attacker
+) -> None:
+    """Thousands of them on a victim's subject: each is refused, and the victim is not held back."""
+    victim, subject = flooder, flooder.subject("count")
+    _, before = await arena.stream(JOBS)
+    for _ in range(3_000):
+        attacker.connection.post(attacker.job("insert"), b"job", reply=subject)
+    await attacker.connection.flush()
+    await _stored(arena, before + 3_000)
+    await arena.tells(victim.principal, "foreign_reply_inbox", subject)
+    for _ in range(10):
+        sent = victim.caller.seal("count", {}, SCRATCH)
+        assert isinstance((await exchange(victim.connection, sent)).result, int)
+
+
+async def test_a_jobs_acknowledgement_comes_in_the_place_of_a_reply(
+    arena: Arena, attacker: Attacker
+) -> None:
+    """In the very inbox where a victim's client waits: it is no answer that a client believes.
+
+    The inbox has 96 random bits, which the attacker is told here.
+    """
+
+    async def divert(_subject: str, _payload: bytes, inbox: str) -> None:
+        attacker.connection.post(attacker.job("insert"), b"job", reply=inbox)
+        await attacker.connection.flush()
+
+    async with arena.victim() as victim:
+        transport = Interfered(victim.connection, divert)
+        with pytest.raises(UnverifiedReply):
+            await ask_through(arena, transport, lambda vault: vault.count())
+    assert b'"stream":"MALLKU_JOBS"' in transport.first
+
+
+PULL = f"{AUDITOR_PREFIX}.CONSUMER.MSG.NEXT.{AUDIT}"
+
+
+async def _consumer(auditor: GatewayConnection, **configuration: object) -> str:
+    name = uuid4().hex
+    config = {
+        "name": name,
+        "deliver_policy": "last",
+        "ack_policy": "none",
+        "inactive_threshold": 5_000_000_000,
+        "mem_storage": True,
+    }
+    body = {"stream_name": AUDIT, "config": config | configuration}
+    subject = f"{AUDITOR_PREFIX}.CONSUMER.CREATE.{AUDIT}.{name}"
+    answer = await auditor.request(subject, json.dumps(body).encode(), timeout=5)
+    assert "error" not in json.loads(answer.data)
+    return name
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place])
+async def test_an_auditor_pulls_records_into_another_subject(
+    arena: Arena, victim: Attacker, place: str
+) -> None:
+    """What an auditor pulls stays in the auditors' account, whatever reply is asked for."""
+    heard: list[str] = []
+    await victim.connection.listen(VICTIMS_INBOX, lambda s, _r, _b, _h: heard.append(s))
+    async with arena.world.connection("auditor") as auditor:
+        diverted, honest = await _consumer(auditor), await _consumer(auditor)
+        auditor.post(f"{PULL}.{diverted}", b'{"batch": 1}', reply=place)
+        # Once the same pull by an honest consumer was served, the other has had its chance.
+        pulled = asyncio.Event()
+        inbox = "_INBOX_mallku.auditor.x"
+        await auditor.listen(inbox, lambda *_: pulled.set())
+        auditor.post(f"{PULL}.{honest}", b'{"batch": 1}', reply=inbox)
+        await asyncio.wait_for(pulled.wait(), EVENT_S)
+    await victim.connection.flush()
+    assert heard == []
+
+
+@pytest.mark.parametrize("place", ["$KV.mallku_policy.current", VICTIMS_INBOX])
+async def test_an_auditor_has_records_pushed_into_another_subject(
+    arena: Arena, victim: Attacker, place: str
+) -> None:
+    """A consumer that delivers by itself finds nobody who listens where it delivers to."""
+    heard: list[str] = []
+    await victim.connection.listen(VICTIMS_INBOX, lambda s, _r, _b, _h: heard.append(s))
+    await victim.connection.flush()
+    async with arena.world.connection("auditor") as auditor:
+        name = await _consumer(auditor, deliver_subject=place)
+        await arena.served()  # which writes records
+        asked = f"{AUDITOR_PREFIX}.CONSUMER.INFO.{AUDIT}.{name}"
+        answer = json.loads((await auditor.request(asked, b"", timeout=5)).data)
+        assert answer["delivered"]["consumer_seq"] == 0
+    await victim.connection.flush()
+    assert heard == []
