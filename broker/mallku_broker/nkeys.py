@@ -10,13 +10,12 @@ import nkeys as _nkeys
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.keys import SEED_BYTES
 
-USER: Final[int] = _nkeys.PREFIX_BYTE_USER
-ACCOUNT: Final[int] = _nkeys.PREFIX_BYTE_ACCOUNT
+_USER: Final[int] = _nkeys.PREFIX_BYTE_USER
 
 
-def new_nkey(prefix: int = USER) -> tuple[str, str]:
+def new_nkey() -> tuple[str, str]:
     """A fresh key as `(seed, public)`; the seed is a secret, the public half goes into policy."""
-    seed: str = _nkeys.encode_seed(secrets.token_bytes(SEED_BYTES), prefix).decode()
+    seed: str = _nkeys.encode_seed(secrets.token_bytes(SEED_BYTES), _USER).decode()
     return seed, public_nkey(seed)
 
 

@@ -25,6 +25,9 @@ from mallku_contracts.subjects import CommandSubject
 MAX_CHANGES: Final = 10_000
 """Different changes that are told apart; the rest are counted together."""
 
+COMPOSED: Final = frozenset({"aql", "transaction"})
+"""Operations that are decided again in their arguments, which nobody does here."""
+
 Direction = Literal["allowed", "refused", "restricted"]
 
 _BY_POLICY: Final = frozenset({PermissionDenied.code, ReservedName.code})
@@ -50,12 +53,14 @@ class Comparison:
 
     Attributes:
         decided: Commands that were decided twice.
+        composed: Those of them that are made of more than their subject says: queries, transactions.
         undecided: Records without the roles or the operation that a decision needs.
         changes: How many commands each change concerns.
         others: Commands whose change was not told apart any more.
     """
 
     decided: int = 0
+    composed: int = 0
     undecided: int = 0
     changes: Counter[Change] = field(default_factory=Counter[Change])
     others: int = 0
@@ -77,6 +82,8 @@ def compare(found: Comparison, record: Record, now: CompiledPolicy, then: Compil
         found.undecided += record.count
         return
     found.decided += record.count
+    if asked[1].name in COMPOSED:
+        found.composed += record.count
     change = _change(record, *asked, now, then)
     if change is None:
         return

@@ -70,16 +70,22 @@ def show_comparison(found: Compared, *, compact: bool) -> None:
             for each, number in comparison.changes.most_common()
         ]
         counts = {"decided": comparison.decided, "undecided": comparison.undecided}
-        counts |= {"others": comparison.others, "now": found.now, "then": found.then}
+        counts |= {
+            "composed": comparison.composed,
+            "others": comparison.others,
+            "now": found.now,
+            "then": found.then,
+        }
         show_json(counts | {"changes": changes}, compact=True)
         return
-    mark = "[yellow]≠[/]" if comparison else "[green]✓[/]"
+    mark = "[yellow]![/]" if comparison.composed else "[green]✓[/]"
+    mark = "[yellow]≠[/]" if comparison else mark
     out.print(
         f"{mark} {comparison.decided} commands decided under version {found.now}, in force,"
         f" and under version {found.then}"
     )
     if not comparison.changes:
-        out.print("  every one the same")
+        out.print("  every one the same, by who asks for which operation")
     for direction, title in _TITLES.items():
         group = [
             (each, number)
@@ -90,6 +96,11 @@ def show_comparison(found: Compared, *, compact: bool) -> None:
             out.print(_changes(title, group))
     if comparison.others:
         out.print(f"  and {comparison.others} commands in still other ways")
+    if comparison.composed:
+        out.print(
+            f"  {comparison.composed} of them are queries or transactions: whether they may be"
+            " asked was decided, not what stands in them"
+        )
     if comparison.undecided:
         out.print(f"[dim]{comparison.undecided} records do not say enough to decide again[/]")
 

@@ -43,7 +43,8 @@ async def _found(connection: GatewayConnection, name: str) -> dict[str, Any]:
 def test_every_stream_and_bucket_of_the_design_is_there() -> None:
     """The names are the ones that are written down; buckets are streams with a prefix."""
     buckets = {"mallku_policy", "mallku_keys", "mallku_flags", "mallku_results"}
-    assert set(WANTED) == {AUDIT, CHECKPOINTS, JOBS, DEAD, RATES} | {f"KV_{name}" for name in buckets}
+    streams = {AUDIT, CHECKPOINTS, JOBS, DEAD, RATES}
+    assert set(WANTED) == streams | {f"KV_{name}" for name in buckets}
 
 
 @pytest.mark.parametrize("name", [AUDIT, CHECKPOINTS])

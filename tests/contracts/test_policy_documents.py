@@ -57,7 +57,7 @@ collections:
   secret-things: {requires_security: true}
 queries:
   mine:
-    text: RETURN @me + @n
+    text: "RETURN [@me + @n, @at]"
     roles: [narrow]
     parameters: [n]
     set: {me: $principal, at: [$now]}
@@ -340,10 +340,10 @@ def test_a_wider_role_behind_does_not_open_raw_queries() -> None:
 
 def test_an_approved_query_is_known_by_name_and_text() -> None:
     """Its roles may run it by either; others learn what was missing."""
-    digest = query_digest("RETURN @me + @n")
+    digest = query_digest("RETURN [@me + @n, @at]")
     for name in ("mine", digest):
         query = POLICY.query(name, principal="heart", roles=ROLES)
-        assert query.text == "RETURN @me + @n"
+        assert query.text == "RETURN [@me + @n, @at]"
     for who, roles, name in (
         ("keeper", ROLES, "mine"),
         ("heart", frozenset({"wide"}), digest),

@@ -88,8 +88,17 @@ def test_a_good_policy_has_no_warnings() -> None:
         ("parameters: [n]", "parameters: [n]\n    set: {n: 1}", "'n' is also a parameter"),
         ("parameters: [n]", "parameters: [n]\n    set: {m: $me}",
          "24:11: queries.recent.set.m: unknown variable '$me'"),
-        ("parameters: [n]", "parameters: [n]\n  again: {text: RETURN @n, roles: [writer]}",
+        ("parameters: [n]",
+         "parameters: [n]\n  again: {text: RETURN @n, roles: [writer], parameters: [n]}",
          "24:11: queries.again.text: the same text as 'recent'"),
+        ("text: RETURN @n", "text: RETRUN @n", "queries.recent.text: syntax error near 'RETRUN"),
+        ("text: RETURN @n", "text: RETURN FOO(@n)", "queries.recent.text: there is no function FOO"),
+        ("text: RETURN @n", "text: RETURN [@n, @m]", "asks for @m, which is no parameter"),
+        ("text: RETURN @n", "text: RETURN 1", "parameters: the text does not ask for @n"),
+        ("text: RETURN @n", "text: 'FOR d IN mallku_ledger FILTER d.n == @n RETURN d'",
+         "queries.recent.text: 'mallku_ledger': names that begin with _ or mallku_"),
+        ("text: RETURN @n", "text: 'FOR d IN @@c FILTER d.n == @n RETURN d'",
+         "queries.recent.text: @@c: an approved query names its collections itself"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_where_it_stands(old: str, new: str, message: str) -> None:

@@ -38,7 +38,9 @@ class WorkerSettings(BaseSettings):
         default=None, ge=0, description="Descriptor of the pipe to the supervisor"
     )
 
-    store: Literal["embedded", "arango"] = Field(default="embedded", description="Which store executes")
+    store: Literal["embedded", "arango"] = Field(
+        default="embedded", description="Which store executes"
+    )
     store_directory: Path = Field(
         default=Path("store"), description="Where the embedded store keeps its files"
     )

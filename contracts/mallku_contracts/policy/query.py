@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError
 
+from mallku_contracts.aql.analysis import analyse
+from mallku_contracts.aql.parsing import parse
 from mallku_contracts.arguments import MAX_QUERY_CHARS
-from mallku_contracts.errors import InvalidArguments
-from mallku_contracts.policy.closed import Closed, Name
-from mallku_contracts.policy.problem import PolicyProblem, field_reader
+from mallku_contracts.errors import InvalidArguments, MallkuError
+from mallku_contracts.policy.closed import Closed, Name, is_reserved
+from mallku_contracts.policy.problem import Place, PolicyProblem, field_reader
 from mallku_contracts.policy.values import Caller, resolve
 from mallku_contracts.policy.where import read_value
 
@@ -52,6 +55,31 @@ class NamedQuery(Closed):
     set: Annotated[dict[str, Any], PlainValidator(field_reader(_read_values))] = Field(
         default_factory=dict
     )
+
+    @model_validator(mode="after")
+    def _can_run(self) -> Self:
+        for message, place in self._problems():
+            raise PydanticCustomError("policy", "{message}", {"message": message, "inside": place})
+        return self
+
+    def _problems(self) -> Iterator[tuple[str, Place]]:
+        """What would keep the query from ever running."""
+        try:
+            analysis = analyse(parse(self.text))
+        except MallkuError as error:
+            yield error.message, ("text",)
+            return
+        values = {name for name in analysis.binds if not name.startswith("@")}
+        for name in sorted(analysis.binds - values):
+            yield f"@{name}: an approved query names its collections itself", ("text",)
+        for name in sorted(values - {*self.parameters, *self.set}):
+            yield f"the text asks for @{name}, which is no parameter and not set", ("text",)
+        for name in sorted({*self.parameters, *self.set} - values):
+            where = "parameters" if name in self.parameters else "set"
+            yield f"the text does not ask for @{name}", (where,)
+        named = analysis.read_names({}) | frozenset(analysis.write_names({}))
+        for name in sorted(filter(is_reserved, named)):
+            yield f"{name!r}: names that begin with _ or mallku_ belong to the gateway", ("text",)
 
     @cached_property
     def digest(self) -> str:

@@ -255,9 +255,20 @@ async def test_a_query_that_the_database_ended_was_not_done(
     server.hold = None
 
 
-async def test_a_restricted_traversal_is_refused(people: Caller) -> None:
-    """ArangoDB cannot be told where vertices may come from; an approved query may have them."""
-    query = runnable("FOR v IN 1..1 ANY 'people/a' people RETURN v")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FOR v IN 1..1 ANY 'people/a' people RETURN v",
+        "RETURN document(CONCAT('mallku_', 'ledger/', 1))",
+        "RETURN CALL('DOCUMENT', 'mallku_ledger/1')",
+        "FOR n IN 1..1 LET d = DOCUMENT('mallku_ledger/1') INSERT {d} INTO people",
+    ],
+)
+async def test_what_a_restricted_query_may_meet_on_the_way_is_refused(
+    people: Caller, text: str
+) -> None:
+    """ArangoDB cannot be told where documents may come from; an approved query may have them."""
+    query = runnable(text)
     restricted = RunnableQuery(
         query.tree, query.binds, query.arguments, modifies=False, max_rows=9, may_read=bool
     )
