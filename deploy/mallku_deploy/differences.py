@@ -53,7 +53,7 @@ class Comparison:
 
     Attributes:
         decided: Commands that were decided twice.
-        composed: Those of them that are made of more than their subject says: queries, transactions.
+        composed: Those of them that are made of more than their subject says.
         undecided: Records without the roles or the operation that a decision needs.
         changes: How many commands each change concerns.
         others: Commands whose change was not told apart any more.

@@ -92,7 +92,7 @@ def test_a_good_policy_has_no_warnings() -> None:
          "parameters: [n]\n  again: {text: RETURN @n, roles: [writer], parameters: [n]}",
          "24:11: queries.again.text: the same text as 'recent'"),
         ("text: RETURN @n", "text: RETRUN @n", "queries.recent.text: syntax error near 'RETRUN"),
-        ("text: RETURN @n", "text: RETURN FOO(@n)", "queries.recent.text: there is no function FOO"),
+        ("text: RETURN @n", "text: RETURN FOO(@n)", "recent.text: there is no function FOO"),
         ("text: RETURN @n", "text: RETURN [@n, @m]", "asks for @m, which is no parameter"),
         ("text: RETURN @n", "text: RETURN 1", "parameters: the text does not ask for @n"),
         ("text: RETURN @n", "text: 'FOR d IN mallku_ledger FILTER d.n == @n RETURN d'",

@@ -41,7 +41,9 @@ async def test_a_command_goes_through_to_the_database(over_arango: World) -> Non
         await _fill(db)
         anchors = db.collection("memory_anchors")
         assert await anchors.count() == 5
-        assert (await anchors.update({"_key": "k1", "n": 10}, return_new=True))["new"]["n"] == 10
+        changed = await anchors.update({"_key": "k1", "n": 10}, return_new=True)
+        assert isinstance(changed, dict)
+        assert changed.get("new", {}).get("n") == 10
         text = "FOR a IN memory_anchors FILTER a.n >= @n SORT a.n RETURN a.n"
         cursor = await db.aql.execute(text, bind_vars={"n": 3})
         assert [row async for row in cursor] == [3, 4, 10]

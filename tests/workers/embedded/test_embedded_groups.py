@@ -16,7 +16,7 @@ from mallku_contracts.errors import (
     Unavailable,
 )
 from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore, writer
-from mallku_workers.stores.embedded.handlers import SINGLE
+from mallku_workers.stores.embedded.document_writes import SINGLE
 from mallku_workers.stores.embedded.lane import Job
 from mallku_workers.stores.embedded.writer import Writer
 from tests.stores.calling import DATABASE, Caller, make_claim, make_work, now_ms

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -64,7 +64,7 @@ class World:
         self._connection.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self) -> Generator[Session]:
         """A write transaction that is rolled back unless it was committed."""
         self._connection.execute("BEGIN IMMEDIATE")
         tick = self._connection.execute("SELECT tick FROM mallku_state").fetchone()[0]

@@ -255,7 +255,7 @@ def test_small_calls_do_not_make_large_values(text: str) -> None:
 
 WALKS: dict[str, Callable[[Any], Any]] = {
     "==": lambda value: equal(value, [value]),
-    "IN": lambda value: contains(value, [[value]]),
+    "IN": lambda value: contains(value, [[value]], Call()),
     "TO_STRING": lambda value: FUNCTIONS["TO_STRING"].call(Call(), value),
     "UNIQUE": lambda value: FUNCTIONS["UNIQUE"].call(Call(), [value]),
     "HASH": lambda value: FUNCTIONS["HASH"].call(Call(), value),

@@ -74,7 +74,7 @@ def test_in_is_equal_to_some_item(value: Any, items: list[Any]) -> None:
     expected = any(o.equal(value, item) for item in items)
     assert o.BINARY["IN"](value, items, Call()) is expected
     assert o.BINARY["NOT IN"](value, items, Call()) is not expected
-    assert o.contains(value, {"a": value}) is False
+    assert o.contains(value, {"a": value}, Call()) is False
 
 
 @given(VALUES, VALUES)

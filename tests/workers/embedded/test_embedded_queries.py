@@ -1,0 +1,77 @@
+"""Reading queries of the embedded store: how many may be open, and what is left of one cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mallku_contracts.errors import Busy, DeadlineExceeded
+from mallku_workers.stores.embedded import EmbeddedStore
+from mallku_workers.stores.embedded.settings import EmbeddedSettings
+from tests.stores.asking import Asker, make_query
+from tests.stores.calling import PATIENCE_MS, Caller, now_ms
+
+MOST = 3
+LONG = "FOR i IN 1..100000000 FILTER i < 0 RETURN i"
+LIFE_MS = 300
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
+    """A store for few queries at once, with fifty people in it."""
+    settings = EmbeddedSettings(max_cursors=MOST, query_threads=2)
+    running = EmbeddedStore(tmp_path / "store", settings=settings)
+    await running.start()
+    people = Caller(running, "people")
+    await people("create-collection")
+    await people("insert-many", documents=[{"n": n} for n in range(50)])
+    yield running
+    await running.stop()
+
+
+async def test_so_many_cursors_and_no_more(store: EmbeddedStore) -> None:
+    """`Busy`, which says when to come back; a cursor that is closed makes room."""
+    ask = Asker(store)
+    open_ones = [await ask.done("FOR i IN 1..9 RETURN i", batch_size=1) for _ in range(MOST)]
+    with pytest.raises(Busy) as refused:
+        await ask.done("RETURN 1")
+    assert refused.value.retry_after
+    first = open_ones[0].cursor
+    assert first is not None
+    await first.close()
+    assert await ask("RETURN 1") == [1]
+    for done in open_ones:
+        assert done.cursor is not None
+        await done.cursor.close()
+
+
+async def test_a_query_that_is_cut_off_gives_everything_back(store: EmbeddedStore) -> None:
+    """Nobody gets its connection before its thread is done with it, and then it is used again."""
+    for _ in range(2 * MOST):
+        work = replace(make_query(LONG), deadline_ms=now_ms() + LIFE_MS)
+        cut_off = asyncio.ensure_future(store.execute(work))
+        await asyncio.sleep(0)
+        cut_off.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cut_off
+    ask = Asker(store)
+    rows = await asyncio.gather(*(ask("FOR p IN people SORT p.n RETURN p.n") for _ in range(MOST)))
+    assert rows == [list(range(50))] * MOST
+
+
+async def test_a_page_is_held_to_the_time_of_whoever_asks_for_it(store: EmbeddedStore) -> None:
+    """However much the first page's caller had."""
+    text = "FOR i IN 1..@n FILTER i < 4 OR i == @n RETURN i"
+    done = await Asker(store).done(text, {"n": 100_000_000}, batch_size=1)
+    assert done.cursor is not None
+    assert (await done.cursor.fetch(now_ms() + PATIENCE_MS)).rows == [2]
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await done.cursor.fetch(now_ms() + LIFE_MS)
+    assert time.monotonic() - began < PATIENCE_MS / 1_000
+    await done.cursor.close()
