@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
@@ -14,12 +15,14 @@ from tests.integration.world import running_world
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
     """One real gateway with two workers for all attacks."""
     folder = tmp_path_factory.mktemp("arena")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv(
-            "MALLKU_WORKER_REFUSALS_RECORDED_PER_MINUTE", str(REFUSALS_RECORDED_PER_MINUTE)
-        )
-        async with running_world(folder, policy=POLICY_TEXT) as world, open_arena(world) as arena:
-            yield arena
+    async with AsyncExitStack() as stack:
+        # Only for as long as the workers start: the environment is everybody's.
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv(
+                "MALLKU_WORKER_REFUSALS_RECORDED_PER_MINUTE", str(REFUSALS_RECORDED_PER_MINUTE)
+            )
+            world = await stack.enter_async_context(running_world(folder, policy=POLICY_TEXT))
+        yield await stack.enter_async_context(open_arena(world))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -41,9 +41,15 @@ MEMORY_MIB: Final = 32
 GROWTH_MIB: Final = 400
 """What the process may grow by in one hostile query: a multiple of `MEMORY_MIB`, an estimate."""
 BOUNDED: Final = (ResourceLimit, DeadlineExceeded, ResultTooLarge)
-SHARED: Final = "LET a0 = [1, 2] " + " ".join(
-    f"LET a{n} = [a{n - 1}, a{n - 1}]" for n in range(1, 41)
-)
+
+
+def shared(levels: int) -> str:
+    """Lists that double with each level, `a40` the last one of 40."""
+    more = (f"LET a{n} = [a{n - 1}, a{n - 1}]" for n in range(1, levels + 1))
+    return "LET a0 = [1, 2] " + " ".join(more)
+
+
+SHARED: Final = shared(40)
 NAMED: Final = 'LET o0 = {a: 1, b: "x"} ' + " ".join(
     f"LET o{n} = {{a: o{n - 1}, b: o{n - 1}}}" for n in range(1, 41)
 )
@@ -81,6 +87,10 @@ READING: Final = {
     "every with every": f"{BIG} FOR i IN 1..100000 FILTER big ALL > -i AND -1 IN big RETURN i",
     "a slow function": f"{BIG} FOR i IN 1..100000000 FILTER SUM(big) < i - 1 RETURN 1",
     "many slow functions": f"{BIG} RETURN [" + ", ".join(["SORTED(big)"] * 500) + "]",
+    "many sums": f"{BIG} RETURN [" + ", ".join(["SUM(big)"] * 790) + "]",
+    "long sums in brackets": "RETURN LENGTH((1..400000)[* RETURN "
+    + " + ".join(["CURRENT"] * 140)
+    + "])",
     "sorted large values": "LET a = (1..50000)[* RETURN CURRENT] "
     "RETURN LENGTH(SORTED((1..2000)[* RETURN [CURRENT, a]]))",
     "unique large values": "LET a = (1..50000)[* RETURN CURRENT] "
@@ -116,8 +126,8 @@ READING: Final = {
     "shared matches": f"{NAMED} RETURN MATCHES(o40, [o39, o40])",
     # everything at once
     "collect everything": "FOR a IN d FOR b IN d FOR c IN d COLLECT k = 1 INTO g RETURN g",
-    "sort everything": "FOR a IN d FOR b IN d FOR c IN d SORT a.n, b.n DESC, c.n RETURN 1",
-    "aggregate everything": "FOR a IN d FOR b IN d FOR c IN d COLLECT AGGREGATE p = PUSH([a, b])"
+    "sort everything": "FOR a IN d FOR b IN d FOR c IN d FOR f IN d SORT a.n, b.n DESC, c.n RETURN 1",
+    "aggregate everything": "FOR a IN d FOR b IN d FOR c IN d FOR f IN d COLLECT AGGREGATE p = PUSH([a, b])"
     " RETURN LENGTH(p)",
     "window": "FOR a IN 1..1000000 WINDOW {preceding: 100000, following: 100000} AGGREGATE"
     " n = SUM(a) RETURN n",
@@ -140,8 +150,17 @@ WRITING: Final = {
     "shared search": f"{NAMED} UPSERT {{a: o40}} INSERT {{}} UPDATE {{}} IN w",
     "inserts without end": "FOR i IN 1..1000000000 INSERT {i} INTO w",
     "updates without end": "FOR i IN 1..1000000000 UPDATE 'k' WITH {i} IN w",
+    "wide insert": f"{shared(16)} INSERT {{a: [" + ", ".join(["a16"] * 1_800) + "]} INTO w",
     "large inserts": 'FOR i IN 1..100 INSERT {t: REPEAT("x", 4000000 - i)} INTO w',
 }
+TOO_MUCH: Final = (
+    "distinct", "collect everything", "repeats",
+    "repeats in brackets", "lists of ranges", "kept ranges", "wide rows in brackets",
+    "many slow functions", "sorted large values", "unique large values", "shared members",
+    "subqueries in subqueries",
+)  # fmt: skip
+"""Queries that have to be ended for their memory, however long they may take."""
+
 DEEP: Final = {
     "brackets": "RETURN " + "(" * 40_000 + "1" + ")" * 20_000,
     "lists": "RETURN " + "[" * 5_000,
@@ -290,6 +309,15 @@ async def test_a_hostile_query_is_ended(asking: Asking, name: str) -> None:
     ended = await refusal(asking, READING[name])
     assert isinstance(ended, BOUNDED), repr(ended)
     assert (await asking("RETURN LENGTH(d)", PATIENCE_MS)).result["result"] == [40]
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+async def test_memory_ends_a_query_that_has_time(asking: Asking, name: str) -> None:
+    """With ArangoDB's error 32, before the process has grown by much."""
+    before = peak_mib()
+    error = await error_of(asking, READING[name])
+    assert isinstance(error, ResourceLimit), repr(error)
+    assert peak_mib() - before < GROWTH_MIB
 
 
 @pytest.mark.parametrize("name", WRITING)
