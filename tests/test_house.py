@@ -24,6 +24,7 @@ MAX_LINES = 400
 LONGER: dict[str, str] = {
     "contracts/mallku_contracts/arguments.py": "one model after the other, as in the table",
     "contracts/mallku_contracts/errors.py": "one tree, drawn, numbered and listed in one place",
+    "tests/workers/embedded/aql/test_hostile.py": "one hostile query after the other",
     "tests/workers/embedded/aql/oracle.py": "a second reading of a language, independent of ours",
 }
 

@@ -126,7 +126,7 @@ READING: Final = {
     "shared matches": f"{NAMED} RETURN MATCHES(o40, [o39, o40])",
     # everything at once
     "collect everything": "FOR a IN d FOR b IN d FOR c IN d COLLECT k = 1 INTO g RETURN g",
-    "sort everything": "FOR a IN d FOR b IN d FOR c IN d FOR f IN d SORT a.n, b.n DESC RETURN 1",  # noqa: E501 - one query
+    "sort everything": "FOR a IN d FOR b IN d FOR c IN d FOR f IN d SORT a.n, b.n DESC RETURN 1",
     "aggregate everything": "FOR a IN d FOR b IN d FOR c IN d FOR f IN d COLLECT"
     " AGGREGATE p = PUSH([a, b]) RETURN LENGTH(p)",
     "window": "FOR a IN 1..1000000 WINDOW {preceding: 100000, following: 100000} AGGREGATE"
