@@ -382,7 +382,7 @@ async def test_huge_options_and_binds_are_looked_at_once(asking: Asking) -> None
 async def test_others_are_served_while_hostile_queries_run(asking: Asking) -> None:
     """Writes at once; readings as soon as a thread is free, which is by the deadline."""
     hostile = [
-        asyncio.ensure_future(asking(READING["cross join of ranges"], 1_500)) for _ in range(2)
+        asyncio.ensure_future(asking(READING["cross join of ranges"], 5_000)) for _ in range(2)
     ]
     await asyncio.sleep(0)
     await Caller(asking.store, "w")("insert", document={"_key": "meanwhile"})
