@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from functools import partial
 from typing import Any, Final, Self
 
@@ -17,6 +18,19 @@ from mallku_contracts import codec
 from mallku_contracts.subjects import OUTCOMES
 
 VERSION: Final = 1
+
+
+class Resolution(StrEnum):
+    """What the reconciler found out about an intent that had no outcome."""
+
+    COMMITTED = "committed"
+    """The ledger holds what it did."""
+    NOT_APPLIED = "not-applied"
+    """Nothing was done, and nothing can be done any more."""
+    PENDING = "pending"
+    """Nobody can know yet."""
+    POSSIBLY_ANSWERED = "possibly-answered"
+    """A read, of which nobody knows whether its answer arrived."""
 
 
 class RecordError(ValueError):
@@ -51,6 +65,10 @@ class Record:
         steps: Microseconds spent in each step of the pipeline, by its name.
         count: How many refusals a summarising `denied` record stands for.
         reason: In a refusal of a signed document, why.
+        trace: The W3C trace id of the caller's request, 32 hexadecimal digits; empty without one.
+        resolves: In `resolved`, the intent it closes: its `worker`, `number` and stream `sequence`.
+        resolution: In `resolved`, what was found out: a `Resolution`.
+        facts: In a record about the gateway itself, what there is to say, by name.
     """
 
     kind: str
@@ -76,6 +94,10 @@ class Record:
     steps: dict[str, int] = field(default_factory=dict)
     count: int = 1
     reason: str = ""
+    trace: str = ""
+    resolves: dict[str, Any] = field(default_factory=dict)
+    resolution: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         """The record's bytes: a map with `v` and every field that differs from its default."""
@@ -106,7 +128,7 @@ class Record:
 
 
 _DEFAULTS: Final = tuple(
-    (entry.name, {} if entry.name in {"bound", "steps"} else entry.default)
+    (entry.name, {} if entry.default_factory is not MISSING else entry.default)
     for entry in fields(Record)
 )
 _REQUIRED: Final = tuple(name for name, default in _DEFAULTS if default is MISSING)
@@ -133,6 +155,16 @@ def _is_list_of(kind: type, value: object) -> bool:
     return isinstance(value, list) and all(type(item) is kind for item in value)
 
 
+def _is_intent(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"worker", "number", "sequence"}
+        and _is_text(value["worker"])
+        and _is_count(value["number"])
+        and _is_count(value["sequence"])
+    )
+
+
 _HOLDS: Final[dict[str, Callable[[Any], bool]]] = {
     "kind": OUTCOMES.__contains__,
     "worker": _is_text,
@@ -157,6 +189,10 @@ _HOLDS: Final[dict[str, Callable[[Any], bool]]] = {
     "steps": lambda value: isinstance(value, dict) and all(map(_is_count, value.values())),
     "count": _is_count,
     "reason": _is_text,
+    "trace": _is_text,
+    "resolves": _is_intent,
+    "resolution": tuple(Resolution).__contains__,
+    "facts": lambda value: isinstance(value, dict),
 }
 
 
@@ -168,10 +204,15 @@ def record_hash(data: bytes) -> bytes:
 def message_id(record: Record) -> str:
     """The `Nats-Msg-Id` of a record: one intent for each transmission, else one for each record.
 
+    A resolution is named by the intent that it closes, so that several reconcilers write one.
+
     The stream's memory of intents tells every worker what any has seen; the principal stands in
     its ids because they are the caller's to choose. Nothing else may be named by the caller: an
     outcome under an id that the stream still remembers would be taken for a duplicate and dropped.
     """
     if record.kind == "intent":
         return f"i.{record.principal}.{record.id}"
+    if record.kind == "resolved" and record.resolves:
+        intent = record.resolves
+        return f"r.{intent['worker']}.{intent['number']}.{record.resolution}"
     return f"o.{record.worker}.{record.number}"

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mallku_contracts.audit import VERSION, Record, RecordError, message_id, record_hash
+from mallku_contracts import codec
+from mallku_contracts.audit import (
+    VERSION,
+    Record,
+    RecordError,
+    Resolution,
+    message_id,
+    record_hash,
+)
 from mallku_contracts.limits import MAX_DEPTH
 from mallku_contracts.subjects import OUTCOMES
 from tests.contracts.test_codec import PLAIN, nested
@@ -29,6 +37,9 @@ RECORDS = st.builds(
     effects=st.lists(st.dictionaries(TEXTS, PLAIN, max_size=3), max_size=3).map(tuple),
     position=st.none() | COUNTS, replayed_of=st.none() | TEXTS,
     steps=st.dictionaries(TEXTS, COUNTS, max_size=3), count=COUNTS,
+    trace=TEXTS, facts=st.dictionaries(TEXTS, PLAIN, max_size=3),
+    resolves=st.fixed_dictionaries({"worker": TEXTS, "number": COUNTS, "sequence": COUNTS}),
+    resolution=st.sampled_from([str(each) for each in Resolution]),
 )  # fmt: skip
 
 
@@ -50,7 +61,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 @given(st.sampled_from([entry.name for entry in fields(Record)]), PLAIN)
 def test_any_field_is_read_or_refused(name: str, value: Any) -> None:
     """A field of another kind is refused by its name; none reaches whoever reads the trail."""
-    values = {"v": VERSION, **{k: v for k, v in asdict(FAILED).items() if v is not None}}
+    values = codec.unpack(FAILED.pack(), allow_bytes=True)
     data = packed({**values, name: value})
     try:
         record = Record.read(data)
