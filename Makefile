@@ -29,8 +29,8 @@ demo: $(STAMP)  ## NATS, two workers, an embedded store, a short true story, a v
 up: $(STAMP)  ## the same gateway stays up and prints how to reach it
 	$(BIN)/mallku-gateway up $(ARGS)
 
-test: $(STAMP)  ## all tests; ARGS="-k name" goes to pytest
-	$(RUN) pytest $(ARGS)
+test: $(STAMP)  ## all tests, a process for each core; ARGS="-k name" goes to pytest
+	$(RUN) pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 fuzz: $(STAMP)  ## a million mutated messages, then queries, policies; ARGS="--help" says more
 	@# Some Pythons have no wheel of what the last stage needs; it is left out there, and says so.

@@ -18,14 +18,6 @@ EVENT_S = 20.0
 LOOK_S = 0.05
 
 
-@pytest.fixture(scope="session", autouse=True)
-def heard_interruptions() -> Iterator[None]:
-    """What a shell runs in its background ignores SIGINT, and so would every child of the tests."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def clean_environment() -> dict[str, str]:
     """Ours, without anything that a gateway outside of the test would mean."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLKU_")}
