@@ -134,7 +134,7 @@ class AcknowledgementMultiplexer:
             NotAcknowledged: it may be stored; the same id can be published again.
             PublishRefused: the server says why it did not store it.
         """
-        return self._send(Message(subject, body, message_id), "", timeout)
+        return self._send(Message(subject, body, message_id), self._header(message_id), timeout)
 
     def publish_batch(self, messages: Sequence[Message], *, timeout: float) -> asyncio.Future[Ack]:
         """Publish 1 to 1,000 messages that are stored all or none (ADR-50), with one answer.
@@ -145,19 +145,17 @@ class AcknowledgementMultiplexer:
         """
         if not 0 < len(messages) <= MAX_BATCH_MESSAGES:
             raise ValueError(f"a batch has 1 to {MAX_BATCH_MESSAGES} messages")
-        head = f"\r\nNats-Batch-Id: {secrets.token_hex(_INSTANCE_BYTES)}\r\nNats-Batch-Sequence: "
-        commit = f"{head}{len(messages)}\r\nNats-Batch-Commit: 1"
+        headers = self._batch_headers(messages)
         try:
             self._refuse_crowd()
-            for number, message in enumerate(messages[:-1], 1):
-                header = self._header(message.id, f"{head}{number}")
+            self._refuse_large(messages, headers)
+            for message, header in zip(messages[:-1], headers[:-1], strict=True):
                 self._connection.post(message.subject, message.body, header=header)
         except _NOT_SENT as error:
-            return _failed(error)
-        return self._send(messages[-1], commit, timeout)
+            return failed(NotPublished(str(error)))
+        return self._send(messages[-1], headers[-1], timeout)
 
-    def _send(self, message: Message, more: str, timeout: float) -> asyncio.Future[Ack]:
-        header = self._header(message.id, more)
+    def _send(self, message: Message, header: bytes, timeout: float) -> asyncio.Future[Ack]:
         token, ack = self._pending.open(message.subject, timeout)
         try:
             self._refuse_crowd()
@@ -169,13 +167,28 @@ class AcknowledgementMultiplexer:
             ack.set_exception(NotPublished(str(error)))
         return ack
 
-    def _header(self, message_id: str, more: str) -> bytes:
-        if not (message_id.isascii() and message_id.isprintable()):
-            raise ValueError("a message id is printable ASCII")
+    def _batch_headers(self, messages: Sequence[Message]) -> list[bytes]:
+        head = f"\r\nNats-Batch-Id: {secrets.token_hex(_INSTANCE_BYTES)}\r\nNats-Batch-Sequence: "
+        more = [f"{head}{number}" for number in range(1, len(messages) + 1)]
+        more[-1] += "\r\nNats-Batch-Commit: 1"
+        return [self._header(each.id, line) for each, line in zip(messages, more, strict=True)]
+
+    def _header(self, message_id: str, more: str = "") -> bytes:
+        refuse_smuggling(message_id)
         return (
             f"NATS/1.0\r\nNats-Msg-Id: {message_id}"
             f"\r\nNats-Expected-Stream: {self._stream}{more}\r\n\r\n"
         ).encode()
+
+    def _refuse_large(self, messages: Sequence[Message], headers: Sequence[bytes]) -> None:
+        """Before the first leaves: half a batch would lie in the server until it gives it up."""
+        limit = self._connection.max_payload
+        for message, header in zip(messages, headers, strict=True):
+            if len(header) + len(message.body) > limit:
+                raise MessageTooLarge(
+                    f"a message of {len(header) + len(message.body)} bytes with its headers; "
+                    f"the broker takes {limit}"
+                )
 
     def _refuse_crowd(self) -> None:
         if len(self._pending) > self._max_in_flight:
@@ -220,10 +233,17 @@ def _timed_out(subject: str) -> NotAcknowledged:
     return NotAcknowledged(f"no acknowledgement for {subject} in time")
 
 
-def _failed(error: Exception) -> asyncio.Future[Ack]:
+def failed(error: PublishFailed) -> asyncio.Future[Ack]:
+    """A publish that ended with an error before it began."""
     ack: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-    ack.set_exception(NotPublished(str(error)))
+    ack.set_exception(error)
     return ack
+
+
+def refuse_smuggling(message_id: str) -> None:
+    """Raise ValueError for an id that would not stay in its header line."""
+    if not (message_id.isascii() and message_id.isprintable()):
+        raise ValueError("a message id is printable ASCII")
 
 
 def _read(body: bytes, stream: str) -> Ack | PublishRefused:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from nats.aio.client import Client
 
-from mallku_broker.streams import AUDIT, ask
+from mallku_broker.streams import AUDIT, JETSTREAM_API, ask
 from mallku_contracts.governed import ADOPT, GATEWAY, Kind
 from mallku_contracts.subjects import PREFIX
 
@@ -23,11 +23,12 @@ def adoption_filter(kind: Kind, version: int | None = None) -> str:
     return f"{PREFIX}.audit.{GATEWAY}.{kind.bucket}.{token}.{ADOPT}.done"
 
 
-async def highest_adopted(connection: Client, kind: Kind) -> int:
+async def highest_adopted(connection: Client, kind: Kind, *, api: str = JETSTREAM_API) -> int:
     """The highest version that any worker ever adopted; 0 when there is none.
 
     No version below it may govern again. The versions are tokens of subjects, so that the server
-    lists them (`STREAM.INFO` with `subjects_filter`), whichever worker wrote last.
+    lists them (`STREAM.INFO` with `subjects_filter`), whichever worker wrote last. `api` says where
+    the JetStream API is found.
 
     Raises:
         GatewayUnreachable: the trail does not answer.
@@ -36,7 +37,7 @@ async def highest_adopted(connection: Client, kind: Kind) -> int:
     wanted: dict[str, Any] = {"subjects_filter": adoption_filter(kind), "offset": 0}
     highest = 0
     for _ in range(MAX_PAGES):
-        answer = await ask(connection, f"STREAM.INFO.{AUDIT}", wanted)
+        answer = await ask(connection, f"STREAM.INFO.{AUDIT}", wanted, api=api)
         subjects: dict[str, int] = answer.get("state", {}).get("subjects") or {}
         highest = max([highest, *(_version(subject) for subject in subjects)])
         wanted["offset"] += len(subjects)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import nats.errors
 from nats.aio.client import Client
@@ -22,6 +22,7 @@ from nats.aio.subscription import Subscription
 
 from mallku_broker.cancellation import cancellable
 from mallku_broker.connection import GatewayConnection
+from mallku_broker.deliveries import DELIVERED, told
 from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
 from mallku_broker.headers import decode_headers, status
 from mallku_broker.streams import API_TIMEOUT_S, ApiError, ask
@@ -42,6 +43,9 @@ AGAIN_S: Final = 0.5
 FORGOTTEN_S: Final = 15.0
 """After this long the server drops a consumer that nobody asks, seconds."""
 
+READ_FORGOTTEN_S: Final = 2.0
+"""The same for what is read once: whoever reads often leaves few consumers behind, seconds."""
+
 MAX_WAITING: Final = 64
 """Changes that wait to be taken; no more are asked for until one is."""
 
@@ -51,9 +55,6 @@ _WRONG_LAST_SEQUENCE: Final = 10071
 _INSTANCE_BYTES: Final = 12
 _HEARTBEAT, _EXPIRED = 100, 408
 _MARKERS: Final = frozenset({"DEL", "PURGE"})
-_ACK_TOKENS: Final = 9
-"""`$JS.ACK.stream.consumer.delivered.sequence.consumer sequence.time.pending`; newer servers put
-two tokens before the stream, and may add one at the end."""
 
 
 class Conflict(ConfigurationError):
@@ -114,7 +115,7 @@ async def kept(connection: GatewayConnection, bucket: str, key: str) -> Batch:
     """
     trouble: list[ConfigurationError | GatewayUnreachable] = []
     stream, subject = place(bucket, key)
-    async with Watch(connection, stream, subject, name="read", troubled=trouble.append) as watch:
+    async with _Look(connection, stream, subject, name="read", troubled=trouble.append) as watch:
         try:
             async with asyncio.timeout(API_TIMEOUT_S):
                 return await watch.next()
@@ -139,6 +140,8 @@ class Watch:
         name: Begins the consumer's name, by which administrators see who watches.
         troubled: Told why a watch could not begin; it is tried again.
     """
+
+    _forgotten_s: ClassVar[float] = FORGOTTEN_S
 
     def __init__(
         self,
@@ -224,7 +227,7 @@ class Watch:
             "deliver_policy": "all",
             "filter_subject": self._subject,
             "ack_policy": "none",
-            "inactive_threshold": int(FORGOTTEN_S * _NS),
+            "inactive_threshold": int(self._forgotten_s * _NS),
             "mem_storage": True,
             "num_replicas": 1,
         }
@@ -250,7 +253,7 @@ class Watch:
         return batch
 
     def _on_message(self, subject: str, reply: str, body: bytes, header: bytes | None) -> None:
-        if reply.startswith("$JS.ACK."):
+        if reply.startswith(DELIVERED):
             self._reading.take(reply, body, header)
         elif subject == self._reading.inbox:
             self._reading.hear(status(header))
@@ -261,6 +264,12 @@ class Watch:
         if event.kind in {EventKind.DISCONNECTED, EventKind.CLOSED}:
             self._reading.broken = True
             self._news.set()
+
+
+class _Look(Watch):
+    """A watch that is over when it has read what is kept."""
+
+    _forgotten_s = READ_FORGOTTEN_S
 
 
 class _Reading:
@@ -277,7 +286,7 @@ class _Reading:
 
     def take(self, reply: str, body: bytes, header: bytes | None) -> None:
         try:
-            consumer, sequence, number, time_ns, pending = _told(reply)
+            consumer, sequence, number, time_ns, pending = told(reply)
         except ValueError:
             self.broken = True
             return
@@ -310,12 +319,3 @@ class _Reading:
         self._kept.append(entry)
         if not pending:
             self.end_of_kept()
-
-
-def _told(reply: str) -> tuple[str, int, int, int, int]:
-    """Consumer, sequence in the stream and in the consumer, time (ns), and what is yet to come."""
-    tokens = reply.split(".")
-    if len(tokens) > _ACK_TOKENS:
-        tokens = tokens[:2] + tokens[4:]
-    consumer, sequence, number, time_ns, pending = tokens[3], *map(int, tokens[5:_ACK_TOKENS])
-    return consumer, sequence, number, time_ns, pending

@@ -15,17 +15,26 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from mallku_broker.conf import conf_text
 from mallku_broker.files import read_private_text
 from mallku_broker.streams import AUDIT, CHECKPOINTS
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MAX_PAYLOAD_BYTES, MIB
-from mallku_contracts.subjects import PREFIX
+from mallku_contracts.subjects import JOB, PREFIX, STORED
 
 RANDOM_PORT: Final = -1
 """The server takes a free port by itself, so that nobody can take it in between."""
 
 MAX_CONNECTIONS: Final = 1_024
 """Connections to one server."""
+
+MAX_CALLERS_CONNECTIONS: Final = 896
+"""Connections to one server in MALLKU; the rest are kept for RECORDS, so that however many callers
+take, workers reach the trail and administrators the streams. NATS counts connections of servers and
+accounts, not of users (nats-server issue 1552)."""
+
+MAX_AUDITORS_CONNECTIONS: Final = 32
+"""Connections to one server in AUDITORS."""
 
 MAX_SUBSCRIPTIONS: Final = 1_024
 """Subscriptions of one connection."""
@@ -45,8 +54,28 @@ AUDITOR_PREFIX: Final = "AUD.API"
 AUDITED_STREAMS: Final = (AUDIT, CHECKPOINTS)
 """The streams that auditors read."""
 
-JOBS: Final = f"{PREFIX}.job.>"
-"""Where callers put durable jobs: a service that RECORDS exports to MALLKU."""
+SERVER_REPORT: Final = "$SYS.REQ.SERVER.PING.JSZ"
+"""Where servers say how JetStream is configured on them; the system account lends it to RECORDS.
+
+Without it nobody in RECORDS could know whether a server syncs what it acknowledges.
+"""
+
+JOBS: Final = f"{PREFIX}.{JOB}.>"
+"""Where callers put durable jobs: a service that RECORDS exports to MALLKU.
+
+It answers nobody. The server's own answers go wherever a reply subject says, past all permissions
+(`docs/decisions/0019`); so the stream of jobs gives none, and what was asked for is forgotten.
+"""
+
+JOBS_ANSWER_WITHIN: Final = "1s"
+"""How long the server remembers who asked for the answer to a job, which never comes."""
+
+CONFIRMATIONS: Final = f"{PREFIX}.{STORED}.>"
+"""Where the server says which jobs it keeps, principal by principal; RECORDS exports it to MALLKU.
+
+The subject is made of the job's own, which the sender's permissions held: nobody can have it sent
+to anybody else.
+"""
 
 
 _KEY_TEXT = re.compile(r"[A-Za-z0-9+/=_-]+")
@@ -247,15 +276,14 @@ def _tls(tls: ServerTls) -> dict[str, Any]:
 
 
 def accounts_text(users: Iterable[User]) -> str:
-    """The accounts alone, for a server's own configuration file to include.
+    """The accounts alone, as people write them, for a server's own configuration to `include`.
 
     Raises:
         ConfigurationError: two users share an nkey.
     """
     listed = tuple(users)
     _refuse_shared_nkeys(listed)
-    document = {"system_account": Account.SYS, "accounts": _accounts(listed)}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return conf_text({"system_account": Account.SYS, "accounts": _accounts(listed)})
 
 
 def _accounts(users: Iterable[User]) -> dict[str, Any]:
@@ -266,13 +294,23 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
     return {
         Account.MALLKU: {
             "users": members[Account.MALLKU],
-            "imports": [{"service": {"account": records, "subject": JOBS}}],
+            "limits": {"max_connections": MAX_CALLERS_CONNECTIONS},
+            "imports": [
+                {"service": {"account": records, "subject": JOBS}},
+                {"stream": {"account": records, "subject": CONFIRMATIONS}},
+            ],
         },
         Account.RECORDS: {
             "users": members[Account.RECORDS],
             "jetstream": "enabled",
+            "imports": [{"service": {"account": str(Account.SYS), "subject": SERVER_REPORT}}],
             "exports": [
-                {"service": JOBS, "accounts": [str(Account.MALLKU)]},
+                {
+                    "service": JOBS,
+                    "accounts": [str(Account.MALLKU)],
+                    "response_threshold": JOBS_ANSWER_WITHIN,
+                },
+                {"stream": CONFIRMATIONS, "accounts": [str(Account.MALLKU)]},
                 *(
                     {"service": f"$JS.API.{call}", "accounts": [auditors]} | response
                     for call, response in audit_calls()
@@ -281,6 +319,7 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
         },
         Account.AUDITORS: {
             "users": members[Account.AUDITORS],
+            "limits": {"max_connections": MAX_AUDITORS_CONNECTIONS},
             "imports": [
                 {
                     "service": {"account": records, "subject": f"$JS.API.{call}"},
@@ -289,7 +328,10 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
                 for call, _ in audit_calls()
             ],
         },
-        Account.SYS: {"users": members[Account.SYS]},
+        Account.SYS: {
+            "users": members[Account.SYS],
+            "exports": [{"service": SERVER_REPORT, "accounts": [records]}],
+        },
     }
 
 

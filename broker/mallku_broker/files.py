@@ -11,6 +11,7 @@ from typing import Final
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.keys import KeyFormatError, SigningKey
 from mallku_contracts.limits import MAX_TOKEN_BYTES, MIB
+from mallku_contracts.trail.digests import Digests, read_key_text
 
 MAX_FILE_BYTES: Final = 4 * MIB
 """A key, token, trust or policy file, bytes."""
@@ -20,21 +21,24 @@ PRIVATE_FOLDER_MODE: Final = 0o700
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-def read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str, *, most: int = MAX_FILE_BYTES) -> str:
     """The UTF-8 text of a file; `what` names its purpose in errors, as in "trust file".
+
+    Args:
+        most: How large it may be, bytes.
 
     Raises:
         ConfigurationError: it is missing, unreadable, no regular file, too large or not UTF-8.
     """
-    return _read(path, what, private=False)
+    return _read(path, what, most, private=False)
 
 
-def read_private_text(path: Path, what: str) -> str:
+def read_private_text(path: Path, what: str, *, most: int = MAX_FILE_BYTES) -> str:
     """As `read_text`, and refused when group or others may do anything with the file.
 
     The check is made on the open file, so that it cannot be exchanged in between.
     """
-    return _read(path, what, private=True)
+    return _read(path, what, most, private=True)
 
 
 def write_private_text(path: Path, text: str) -> None:
@@ -86,6 +90,15 @@ def load_signing_key(path: Path) -> SigningKey:
         raise ConfigurationError(f"key file {path}: {error}") from None
 
 
+def load_digests(path: Path) -> Digests:
+    """The key for keyed hashes in a private file of hexadecimal digits."""
+    text = read_private_text(path, "digest key file")
+    try:
+        return read_key_text(text)
+    except ValueError as error:
+        raise ConfigurationError(f"digest key file {path}: {error}") from None
+
+
 def load_token(path: Path) -> str:
     """The token in a token file, without the white space around it.
 
@@ -98,15 +111,15 @@ def load_token(path: Path) -> str:
     return token
 
 
-def _read(path: Path, what: str, *, private: bool) -> str:
+def _read(path: Path, what: str, most: int, *, private: bool) -> str:
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             _check(os.fstat(file.fileno()), path, what, private=private)
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(most + 1)
     except OSError as error:
         raise ConfigurationError(f"{what} {path}: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"{what} {path}: larger than {MAX_FILE_BYTES} bytes")
+    if len(data) > most:
+        raise ConfigurationError(f"{what} {path}: larger than {most} bytes")
     try:
         return data.decode()
     except UnicodeDecodeError:

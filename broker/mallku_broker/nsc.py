@@ -10,7 +10,18 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from mallku_broker.configuration import AUDITOR_PREFIX, JOBS, Account, User, audit_calls
+from mallku_broker.configuration import (
+    AUDITOR_PREFIX,
+    CONFIRMATIONS,
+    JOBS,
+    JOBS_ANSWER_WITHIN,
+    MAX_AUDITORS_CONNECTIONS,
+    MAX_CALLERS_CONNECTIONS,
+    SERVER_REPORT,
+    Account,
+    User,
+    audit_calls,
+)
 
 _HEAD: Final = """\
 # Run once, in an nsc environment whose operator runs the broker. Accounts that are there already
@@ -32,33 +43,42 @@ def _accounts() -> Iterator[str]:
     for account in _ACCOUNTS:
         yield f"nsc add account --name {account}"
     yield f"nsc edit account --name {Account.RECORDS} --js-disk-storage -1 --js-streams -1"
-    yield (
-        f'{Account.RECORDS}="$(nsc describe account --name {Account.RECORDS} --field sub'
-        """ | tr -d '"')\""""
-    )
+    yield f"nsc edit account --name {Account.MALLKU} --conns {MAX_CALLERS_CONNECTIONS}"
+    yield f"nsc edit account --name {Account.AUDITORS} --conns {MAX_AUDITORS_CONNECTIONS}"
+    for account in (Account.RECORDS, Account.SYS):
+        yield (
+            f'{account}="$(nsc describe account --name {account} --field sub'
+            """ | tr -d '"')\""""
+        )
 
 
 def _shared() -> Iterator[str]:
-    yield _export("jobs", JOBS)
-    yield _import(Account.MALLKU, "jobs", JOBS, JOBS)
+    yield f"{_export('jobs', JOBS)} --service --response-threshold {JOBS_ANSWER_WITHIN}"
+    yield f"{_import(Account.MALLKU, 'jobs', JOBS, JOBS)} --service"
+    yield _export("stored", CONFIRMATIONS)
+    yield _import(Account.MALLKU, "stored", CONFIRMATIONS, CONFIRMATIONS)
     for number, (call, response) in enumerate(audit_calls(), 1):
         remote = f"$JS.API.{call}"
-        yield _export(f"audit-{number}", remote, response.get("response_type"))
-        yield _import(Account.AUDITORS, f"audit-{number}", remote, f"{AUDITOR_PREFIX}.{call}")
+        kind = f" --response-type {response['response_type']}" if response else ""
+        local = f"{AUDITOR_PREFIX}.{call}"
+        yield f"{_export(f'audit-{number}', remote)} --service{kind}"
+        yield f"{_import(Account.AUDITORS, f'audit-{number}', remote, local)} --service"
+
+    yield f"{_export('server-report', SERVER_REPORT, Account.SYS)} --service"
+    report = _import(Account.RECORDS, "server-report", SERVER_REPORT, SERVER_REPORT, Account.SYS)
+    yield f"{report} --service"
 
 
-def _export(name: str, subject: str, response: str | None = None) -> str:
-    kind = f" --response-type {response}" if response else ""
+def _export(name: str, subject: str, account: Account = Account.RECORDS) -> str:
+    return f"nsc add export --account {account} --name {name} --subject {shlex.quote(subject)}"
+
+
+def _import(
+    account: Account, name: str, remote: str, local: str, source: Account = Account.RECORDS
+) -> str:
     return (
-        f"nsc add export --account {Account.RECORDS} --name {name}"
-        f" --subject {shlex.quote(subject)} --service{kind}"
-    )
-
-
-def _import(account: Account, name: str, remote: str, local: str) -> str:
-    return (
-        f'nsc add import --account {account} --name {name} --src-account "${Account.RECORDS}"'
-        f" --remote-subject {shlex.quote(remote)} --local-subject {shlex.quote(local)} --service"
+        f'nsc add import --account {account} --name {name} --src-account "${source}"'
+        f" --remote-subject {shlex.quote(remote)} --local-subject {shlex.quote(local)}"
     )
 
 

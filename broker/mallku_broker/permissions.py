@@ -7,12 +7,13 @@ a `Widening` says so. Subjects of NATS know tokens, not globs: a glob becomes `*
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from mallku_broker.configuration import (
     AUDITOR_PREFIX,
+    CONFIRMATIONS,
     JOBS,
+    SERVER_REPORT,
     Account,
     Permissions,
     User,
@@ -34,9 +35,11 @@ from mallku_contracts.policy import Policy, Principal
 from mallku_contracts.subjects import (
     CURSOR,
     INBOX_ROOT,
+    JOB,
     NEXT,
     NO_COLLECTION,
     PREFIX,
+    STORED,
     command_pattern,
     inbox_prefix,
 )
@@ -70,18 +73,6 @@ class Widening(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledPermissions:
-    """What the policy means for the broker.
-
-    Attributes:
-        users: Those principals that have an nkey, ready for the server's configuration.
-    """
-
-    users: tuple[User, ...]
-    widenings: tuple[Widening, ...]
-
-
 class _Target(NamedTuple):
     """One thing a rule allows, as tokens of a subject."""
 
@@ -90,16 +81,13 @@ class _Target(NamedTuple):
     operation: str
 
 
-def compile_policy(policy: Policy) -> CompiledPermissions:
-    """The users and permissions that the policy asks for, and where they are wider than it."""
-    users: list[User] = []
-    widenings: list[Widening] = []
-    for name, principal in sorted(policy.principals.items()):
-        permissions, wider = principal_permissions(policy, name)
-        widenings += wider
-        if principal.nkey is not None:
-            users.append(User(name, principal.nkey, _ACCOUNTS[principal.kind], permissions))
-    return CompiledPermissions(tuple(users), tuple(widenings))
+def compile_policy(policy: Policy) -> tuple[User, ...]:
+    """The principals that have an nkey, with permissions, ready for the server's configuration."""
+    return tuple(
+        User(name, entry.nkey, _ACCOUNTS[entry.kind], principal_permissions(policy, name)[0])
+        for name, entry in sorted(policy.principals.items())
+        if entry.nkey is not None
+    )
 
 
 def principal_permissions(policy: Policy, name: str) -> tuple[Permissions, list[Widening]]:
@@ -152,6 +140,7 @@ def worker_records() -> Permissions:
             f"{PREFIX}.dead.>",
             f"{PREFIX}.rate.*.*",
             f"$KV.{RESULTS}.>",
+            SERVER_REPORT,
             *jobs,
             *read,
         ),
@@ -174,7 +163,7 @@ def _caller(policy: Policy, name: str, principal: Principal) -> tuple[Permission
     commands = sorted(target for target in targets if target.operation != NEXT)
     publish = [
         *(_subject("cmd", name, target) for target in commands),
-        *(_subject("job", name, target) for target in commands),
+        *(_subject(JOB, name, target) for target in commands),
         *(_cursors(name, database) for database in sorted(databases)),
     ]
     wider = [
@@ -191,7 +180,7 @@ def _caller(policy: Policy, name: str, principal: Principal) -> tuple[Permission
     if reason:
         wider.append(Widening(name, f"{PREFIX}.cmd.{name}.>", reason))
         wider.append(Widening(name, _cursors(name, _ANY), reason))
-    subscribe = (f"{inbox_prefix(name)}.>",)
+    subscribe = (f"{inbox_prefix(name)}.>", f"{PREFIX}.{STORED}.{name}.>")
     return Permissions(tuple(_unique(publish)), subscribe), list(_unique(wider))
 
 
@@ -244,7 +233,7 @@ def _subject(channel: str, principal: str, target: _Target) -> str:
 
 def _inspector() -> Permissions:
     """Sees commands and replies, and takes none: a member of a queue group would."""
-    seen = (f"{PREFIX}.cmd.>", f"{PREFIX}.cur.>", JOBS, f"{INBOX_ROOT}.>")
+    seen = (f"{PREFIX}.cmd.>", f"{PREFIX}.cur.>", JOBS, CONFIRMATIONS, f"{INBOX_ROOT}.>")
     return Permissions(
         publish=tuple(_discovery()),
         subscribe=(*seen, *_discovery()),

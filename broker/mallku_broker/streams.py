@@ -19,20 +19,21 @@ from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.limits import (
     AUDIT_DUPLICATE_WINDOW_S,
     KIB,
+    MAX_CHECKPOINT_BYTES,
     MAX_COMMAND_BYTES,
     MAX_RECORD_BYTES,
     MIB,
 )
-from mallku_contracts.subjects import PREFIX
+from mallku_contracts.subjects import JOB, PREFIX, STORED
+
+JETSTREAM_API: Final = "$JS.API"
+"""Where the JetStream API is found in the account RECORDS."""
 
 API_TIMEOUT_S: Final = 5.0
 """One request to the JetStream API, seconds."""
 
 MAX_HEADER_BYTES: Final = 16 * KIB
 """What headers may add to a stored message, bytes."""
-
-MAX_CHECKPOINT_BYTES: Final = 64 * KIB
-"""One checkpoint, bytes."""
 
 MAX_COUNTERS: Final = 100_000
 """Counters of rates that are kept; beyond that the one not used for longest begins anew."""
@@ -58,7 +59,15 @@ _GROWING: Final = frozenset(
 """Limits whose raising loses nothing; below zero, or zero, they are without limit."""
 
 _HARMLESS: Final = frozenset(
-    {"description", "duplicate_window", "allow_atomic", "allow_direct", "num_replicas"}
+    {
+        "description",
+        "duplicate_window",
+        "allow_atomic",
+        "allow_direct",
+        "num_replicas",
+        "no_ack",
+        "republish",
+    }
 )
 
 
@@ -138,14 +147,20 @@ def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
             CHECKPOINTS,
             f"{PREFIX}.checkpoint.*",
             max_bytes=settings.checkpoint_bytes,
-            max_msg_size=MAX_CHECKPOINT_BYTES,
+            max_msg_size=MAX_CHECKPOINT_BYTES + MAX_HEADER_BYTES,
             **trail,
         ),
         _stream(
             settings,
             JOBS,
-            f"{PREFIX}.job.>",
+            f"{PREFIX}.{JOB}.>",
             retention="workqueue",
+            no_ack=True,
+            republish={
+                "src": f"{PREFIX}.{JOB}.>",
+                "dest": f"{PREFIX}.{STORED}.>",
+                "headers_only": True,
+            },
             max_bytes=settings.job_bytes,
             max_msg_size=command_size,
             max_age=8 * _DAY_S * _NS,
@@ -195,6 +210,21 @@ async def ensure(connection: Client, wanted: Iterable[StreamDefinition]) -> list
             found = await _create(connection, definition)
         drifts += compare(definition, found)
     return drifts
+
+
+async def bring_about(connection: Client, wanted: Iterable[StreamDefinition]) -> list[Drift]:
+    """Create what is missing, make the changes that lose nothing, and report what still differs.
+
+    Raises: as `ensure`.
+    """
+    listed = tuple(wanted)
+    drifts = await ensure(connection, listed)
+    improvable = {drift.stream for drift in drifts if drift.safe}
+    left = [drift for drift in drifts if drift.stream not in improvable]
+    for definition in listed:
+        if definition.name in improvable:
+            left += await apply(connection, definition)
+    return left
 
 
 async def apply(connection: Client, definition: StreamDefinition) -> list[Drift]:
@@ -304,8 +334,10 @@ async def _call(connection: Client, call: str, body: Mapping[str, Any]) -> dict[
     return configuration
 
 
-async def ask(connection: Client, call: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the JetStream API (ADR-2, ADR-31): `call` is what follows `$JS.API.`.
+async def ask(
+    connection: Client, call: str, body: Mapping[str, Any], *, api: str = JETSTREAM_API
+) -> dict[str, Any]:
+    """Ask the JetStream API (ADR-2, ADR-31): `call` is what follows `api` and a dot.
 
     Raises:
         GatewayUnreachable: it does not answer within `API_TIMEOUT_S`.
@@ -313,7 +345,7 @@ async def ask(connection: Client, call: str, body: Mapping[str, Any]) -> dict[st
     """
     try:
         message = await cancellable(
-            connection.request(f"$JS.API.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S)
+            connection.request(f"{api}.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S)
         )
     except nats.errors.Error as error:
         raise GatewayUnreachable(

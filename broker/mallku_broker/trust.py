@@ -122,7 +122,7 @@ class TrustFile:
                 issuers[issuer] = keys
                 continue
             try:
-                issuers[issuer], trouble = self._find(keys, former is not None)
+                issuers[issuer], trouble = self._find(keys, empty_is_fine=former is not None)
             except (ConfigurationError, TrustError) as error:
                 if former is None:
                     raise TrustError(f"issuer {issuer!r}: {_text(error)}") from None
@@ -131,7 +131,7 @@ class TrustFile:
                 troubles.append(f"trust file {self._path}: issuer {issuer!r}: {trouble}")
         return Trust(issuers)
 
-    def _find(self, source: KeySource, empty_is_fine: bool) -> tuple[Keys, str]:  # noqa: FBT001
+    def _find(self, source: KeySource, *, empty_is_fine: bool) -> tuple[Keys, str]:
         if source.kind == "jwks_url":
             return self._fetched(source)
         place = self._path.parent / source.place

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from mallku_broker import configuration
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
 from mallku_broker.configuration import AUDITOR_PREFIX
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import EventKind
+from mallku_broker.headers import decode_headers, encode_headers
 from mallku_broker.streams import AUDIT, JOBS, KEYS, POLICY
+from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from tests.support.nats import (
     ADMINISTRATOR,
     WORKER_BUS,
     WORKER_RECORDS,
     NatsHouse,
     Witness,
+    nats_house,
     prefix_of,
 )
 
@@ -87,7 +93,7 @@ async def test_a_reply_subject_does_not_make_a_worker_write_elsewhere(
 async def test_a_reply_subject_does_not_make_the_server_write_elsewhere(
     house: NatsHouse, reply: str
 ) -> None:
-    """A job is stored, and its acknowledgement reaches no stream, whatever reply was asked for."""
+    """A job is stored, and no stream gets an acknowledgement, whatever reply was asked for."""
     before, jobs = await _last(house), (await _state(house, JOBS))["last_seq"]
     async with house.connection("mallku") as caller:
         caller.post(JOB, b"job", reply=reply)
@@ -102,17 +108,55 @@ async def _eventually_stored(house: NatsHouse, sequence: int) -> None:
             pass
 
 
-async def test_a_job_is_stored_and_acknowledged_to_its_caller(house: NatsHouse) -> None:
-    """Callers have no JetStream, and yet submit durable jobs through the exported service."""
+async def test_that_a_job_is_kept_is_said_to_its_caller_alone(house: NatsHouse) -> None:
+    """Callers have no JetStream, and yet submit durable jobs, and are told which are kept.
+
+    It is said where the job's own subject leads, with its headers and its place in the stream; to
+    the reply subject, the caller's own or another's, nothing is said.
+    """
+    kept: asyncio.Queue[tuple[str, str, dict[str, str], bytes]] = asyncio.Queue()
+    heard: list[str] = []
     async with (
         house.connection("mallku") as caller,
-        AcknowledgementMultiplexer(caller, expected_stream=JOBS) as publisher,
+        house.connection("mallory") as mallory,
+        house.connection("inspector") as inspector,
     ):
-        one = str(uuid4())
-        first = await publisher.publish(JOB, b"job", message_id=one, timeout=5)
-        again = await publisher.publish(JOB, b"job", message_id=one, timeout=5)
-        assert first.stream == JOBS
-        assert again.duplicate
+        await caller.listen(
+            "mallku.v1.stored.mallku.>",
+            lambda s, r, b, h: kept.put_nowait((s, r, decode_headers(h), b)),
+        )
+        for connection, subject in (
+            (caller, "_INBOX_mallku.mallku.>"),
+            (mallory, "_INBOX_mallku.mallory.>"),
+            (mallory, "mallku.v1.stored.mallory.>"),
+            (inspector, "_INBOX_mallku.>"),
+        ):
+            await connection.listen(subject, lambda s, _r, _b, _h: heard.append(s))
+            await connection.flush()
+        replies = ("_INBOX_mallku.mallku.x", "_INBOX_mallku.mallory.x", GET, "")
+        for number, reply in enumerate(replies):
+            header = encode_headers({"Nats-Msg-Id": f"{number}"})
+            caller.post(JOB, b"job", reply=reply, header=header)
+        for number in range(len(replies)):
+            subject, reply, headers, body = await asyncio.wait_for(kept.get(), 5)
+            assert (subject, reply, body) == (JOB.replace(".job.", ".stored."), "", b"")
+            assert headers["Nats-Msg-Id"] == f"{number}"
+            assert (headers["Nats-Stream"], headers["Nats-Subject"]) == (JOBS, JOB)
+            assert int(headers["Nats-Sequence"]) > 0
+        for connection in (caller, mallory, inspector):
+            await connection.flush()
+    assert heard == []
+
+
+async def test_a_trace_of_a_job_ends_before_its_stream(house: NatsHouse) -> None:
+    """A trace to where one may publish is let through, and writes nothing into RECORDS."""
+    before, jobs = await _last(house), (await _state(house, JOBS))["last_seq"]
+    async with house.connection("mallku") as caller:
+        header = encode_headers({"Nats-Trace-Dest": JOB})
+        caller.post(JOB, b"job", header=header)
+        await caller.flush()
+        await _eventually_stored(house, jobs + 1)
+    assert await _last(house) == before
 
 
 async def _is_refused(connection: GatewayConnection, subject: str, queue: str = "") -> bool:
@@ -137,6 +181,9 @@ async def _is_refused(connection: GatewayConnection, subject: str, queue: str = 
         ("mallku", "mallku.v1.cmd.>", ""),
         ("mallku", PATTERN, QUEUE),
         ("mallku", "mallku.v1.job.>", ""),
+        ("mallku", "mallku.v1.stored.>", ""),
+        ("mallku", "mallku.v1.stored.mallory.>", ""),
+        (WORKER_BUS, "mallku.v1.stored.>", ""),
         ("mallku", "$SRV.PING", ""),
         ("mallku", "$KV.mallku_policy.>", ""),
         (WORKER_BUS, PATTERN, ""),
@@ -169,6 +216,7 @@ async def test_what_nobody_may_listen_to(
     ("who", "subject", "queue"),
     [
         ("mallku", "_INBOX_mallku.mallku.>", ""),
+        ("mallku", "mallku.v1.stored.mallku.>", ""),
         (WORKER_BUS, PATTERN, QUEUE),
         (WORKER_BUS, "mallku.v1.cmd.*.*.*.insert", "mallku.write"),
         (WORKER_BUS, "mallku.v1.cur.*.*.*.next", ""),
@@ -194,6 +242,11 @@ async def test_what_everybody_needs_to_listen_to(
         ("mallku", "mallku.v1.cmd.mallory.db.anchors.get"),
         ("mallku", "mallku.v1.cmd.mallku.db.anchors.drop-collection"),
         ("mallku", "mallku.v1.job.mallory.db.anchors.insert"),
+        ("mallku", "mallku.v1.stored.mallku.db.anchors.insert"),
+        ("mallku", "mallku.v1.stored.mallory.db.anchors.insert"),
+        (WORKER_BUS, "mallku.v1.stored.mallku.db.anchors.insert"),
+        (WORKER_RECORDS, "mallku.v1.stored.mallku.db.anchors.insert"),
+        (ADMINISTRATOR, "mallku.v1.stored.mallku.db.anchors.insert"),
         ("mallku", RECORD),
         ("mallku", f"$JS.API.STREAM.INFO.{AUDIT}"),
         ("mallku", "$SRV.PING"),
@@ -226,6 +279,22 @@ async def test_what_nobody_may_publish(house: NatsHouse, who: str, subject: str)
     async with house.connection(who, on_event=witness) as connection:
         connection.post(subject, b"")
         assert (await witness.sees(EventKind.REFUSED)).subject == subject.lower()
+
+
+async def test_connections_of_callers_and_auditors_leave_room_for_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One key may take every connection of its account; workers and administrators still get in."""
+    monkeypatch.setattr(configuration, "MAX_CALLERS_CONNECTIONS", 3)
+    monkeypatch.setattr(configuration, "MAX_AUDITORS_CONNECTIONS", 2)
+    async with nats_house(tmp_path / "nats") as own, AsyncExitStack() as stack:
+        for who, most in (("mallku", 3), ("auditor", 2)):
+            for _ in range(most):
+                await stack.enter_async_context(own.connection(who))
+            with pytest.raises((ConfigurationError, GatewayUnreachable)):
+                await own.connect(who, connect_timeout_s=1.0)
+        for who in (WORKER_RECORDS, ADMINISTRATOR):
+            await stack.enter_async_context(own.connection(who))
 
 
 async def test_an_inspector_sees_and_takes_nothing_away(house: NatsHouse) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mallku_broker.configuration import (
+    CONFIRMATIONS,
     JOBS,
     Account,
     Permissions,
@@ -41,12 +42,16 @@ def test_only_the_records_have_jetstream() -> None:
 
 
 def test_what_crosses_between_accounts_is_this_and_no_more() -> None:
-    """Jobs go in; STREAM.INFO, CONSUMER.CREATE, .INFO and .MSG.NEXT of the trail go to auditors."""
+    """Jobs go in; which are kept comes out; four calls about the trail go to auditors.
+
+    Of the system account workers see one report: how JetStream is configured.
+    """
     accounts = _document()["accounts"]
     imports = {
-        (name, each["service"]["subject"], each.get("to"))
+        (name, told["subject"], each.get("to"))
         for name, account in accounts.items()
         for each in account.get("imports", [])
+        for told in (each.get("service") or each["stream"],)
     }
     trail = {
         ("AUDITORS", f"$JS.API.{call}", f"AUD.API.{call}")
@@ -58,10 +63,14 @@ def test_what_crosses_between_accounts_is_this_and_no_more() -> None:
             f"CONSUMER.MSG.NEXT.{stream}.*",
         )
     }
-    assert imports == {("MALLKU", JOBS, None)} | trail
-    assert [name for name, account in accounts.items() if "exports" in account] == ["RECORDS"]
+    jobs = {("MALLKU", JOBS, None), ("MALLKU", CONFIRMATIONS, None)}
+    report = ("RECORDS", "$SYS.REQ.SERVER.PING.JSZ", None)
+    assert imports == jobs | trail | {report}
+    assert [name for name, each in accounts.items() if "exports" in each] == ["RECORDS", "SYS"]
+    assert accounts["SYS"]["exports"] == [{"service": report[1], "accounts": ["RECORDS"]}]
     for export in accounts["RECORDS"]["exports"]:
-        assert export["accounts"] == (["MALLKU"] if export["service"] == JOBS else ["AUDITORS"])
+        for_jobs = export.get("service") == JOBS or export.get("stream") == CONFIRMATIONS
+        assert export["accounts"] == (["MALLKU"] if for_jobs else ["AUDITORS"])
 
 
 @pytest.mark.parametrize("account", list(Account))

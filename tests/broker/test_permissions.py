@@ -151,7 +151,7 @@ def test_a_literal_name_stays_exact() -> None:
         "mallku.v1.cmd.p.db.c.get",
         "mallku.v1.job.p.db.c.get",
     )
-    assert permissions.subscribe == ("_INBOX_mallku.p.>",)
+    assert permissions.subscribe == ("_INBOX_mallku.p.>", "mallku.v1.stored.p.>")
     assert widenings == []
 
 
@@ -200,13 +200,13 @@ def test_no_roles_means_no_subjects() -> None:
 def test_each_kind_stands_in_its_account(kind: str, account: Account) -> None:
     """A principal with an nkey becomes a user of the account that its kind belongs to."""
     nkey = new_nkey()[1]
-    (user,) = compile_policy(_policy([], kind=kind, nkey=nkey)).users
+    (user,) = compile_policy(_policy([], kind=kind, nkey=nkey))
     assert (user.name, user.nkey, user.account) == ("p", nkey, account)
 
 
 def test_a_principal_without_an_nkey_is_no_user() -> None:
     """Who has no key cannot connect, and appears in no account."""
-    assert compile_policy(_policy([_rule("a")])).users == ()
+    assert compile_policy(_policy([_rule("a")])) == ()
 
 
 @pytest.mark.parametrize("kind", ["caller", "inspector", "auditor", "administrator"])

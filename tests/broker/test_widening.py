@@ -94,7 +94,7 @@ def _users() -> tuple[User, ...]:
         f" auditor: {{kind: auditor, nkey: {new_nkey()[1]}}}}}\n"
     )
     worker = User("worker-1-bus", new_nkey()[1], Account.MALLKU, worker_bus())
-    return (*compile_policy(policy).users, worker)
+    return (*compile_policy(policy), worker)
 
 
 def _flags(script: str, name: str) -> dict[str, list[str]]:
@@ -137,7 +137,7 @@ def test_nsc_makes_each_export_and_its_import() -> None:
     lines = nsc_commands(()).splitlines()
     exports = [line for line in lines if line.startswith("nsc add export")]
     imports = [line for line in lines if line.startswith("nsc add import")]
-    assert len(exports) == len(imports) == 9
+    assert len(exports) == len(imports) == 11
     assert sum("--response-type stream" in line for line in exports) == 2
 
 

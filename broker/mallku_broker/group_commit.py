@@ -1,0 +1,249 @@
+"""Group commit: records that wait at the same moment travel in one atomic batch (ADR-50).
+
+Where each commit waits for the disk, one commit for many records is what makes it affordable. There
+is no timer: a group leaves as soon as the former one was answered, and at once when none is under
+way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, NamedTuple, Protocol, Self
+
+from mallku_broker.acknowledgements import (
+    MAX_BATCH_MESSAGES,
+    Ack,
+    Message,
+    NotAcknowledged,
+    NotPublished,
+    PublishFailed,
+    PublishRefused,
+    failed,
+    refuse_smuggling,
+)
+from mallku_broker.pending import TICK_S, Pending
+from mallku_contracts.limits import MIB
+
+MAX_BATCH_BYTES: Final = 4 * MIB
+"""Bodies in one group, bytes; a record that is larger travels alone."""
+
+MAX_WAITING: Final = 4_096
+"""Records that wait for the group they will leave with."""
+
+MAX_WAITING_BYTES: Final = 64 * MIB
+"""Bodies of records that wait, bytes."""
+
+
+class Publisher(Protocol):
+    """What group commit needs of the broker; `AcknowledgementMultiplexer` is one."""
+
+    def publish(
+        self, subject: str, body: bytes, *, message_id: str, timeout: float
+    ) -> asyncio.Future[Ack]:
+        """Publish one message."""
+        ...
+
+    def publish_batch(self, messages: Sequence[Message], *, timeout: float) -> asyncio.Future[Ack]:
+        """Publish all of them or none; the acknowledgement has the last one's sequence."""
+        ...
+
+
+class _Record(NamedTuple):
+    """A record on its way to the stream; `deadline` is the loop's time."""
+
+    token: str
+    message: Message
+    future: asyncio.Future[Ack]
+    deadline: float
+
+
+class GroupCommit:
+    """Publishes as `AcknowledgementMultiplexer.publish` does, in groups; safe for many tasks.
+
+    Records are stored in the order of the calls. A group that the server refuses is published one
+    by one, so that a duplicate, or a record that no longer fits, is told to the one whose it is.
+
+    Args:
+        publisher: Under way with one group at a time; nobody else should publish through it.
+        max_messages: Records in one group.
+        max_bytes: Bodies in one group, bytes.
+        max_waiting: Records that wait for their group; one more is `NotPublished`.
+        max_waiting_bytes: Their bodies, bytes.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        *,
+        max_messages: int = MAX_BATCH_MESSAGES,
+        max_bytes: int = MAX_BATCH_BYTES,
+        max_waiting: int = MAX_WAITING,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
+        self._publisher = publisher
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._max_waiting = max_waiting
+        self._max_waiting_bytes = max_waiting_bytes
+        self._loop = asyncio.get_running_loop()
+        self._pending: Pending[Ack] = Pending(self._timed_out)
+        self._queue: deque[_Record] = deque()
+        self._waiting_bytes = 0
+        self._given = 0
+        self._left = 0
+        self._work: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Records that have not left yet."""
+        return len(self._queue)
+
+    def publish(
+        self, subject: str, body: bytes, *, message_id: str, timeout: float
+    ) -> asyncio.Future[Ack]:
+        """Let a record leave with the next group, and return a future of its acknowledgement.
+
+        Args:
+            message_id: `Nats-Msg-Id`, printable ASCII.
+            timeout: Seconds until the future ends: with `NotPublished` when the record has not left
+                by then, else with `NotAcknowledged`.
+
+        A future that is cancelled before its record left takes the record with it. Otherwise it
+        ends as that of `AcknowledgementMultiplexer.publish`.
+        """
+        refuse_smuggling(message_id)
+        if refusal := self._refusal(len(body)):
+            return failed(NotPublished(refusal))
+        self._given += 1
+        token, future = self._pending.open(str(self._given), timeout)
+        message = Message(subject, body, message_id)
+        self._queue.append(_Record(token, message, future, self._loop.time() + timeout))
+        self._waiting_bytes += len(body)
+        if self._work is None or self._work.done():
+            self._work = self._loop.create_task(self._commit_groups())
+        return future
+
+    async def close(self) -> None:
+        """End what waits: `NotPublished` where a record has not left, else `NotAcknowledged`."""
+        self._closed = True
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait((self._work,))
+        for record in self._queue:
+            self._fail([record], NotPublished("group commit was closed"))
+        self._queue.clear()
+        self._pending.fail(lambda: NotAcknowledged("group commit was closed"))
+
+    def _refusal(self, size: int) -> str:
+        if self._closed:
+            return "group commit was closed"
+        if len(self._queue) >= self._max_waiting:
+            return f"{self._max_waiting} records wait for their group"
+        if self._queue and self._waiting_bytes + size > self._max_waiting_bytes:
+            return f"{self._waiting_bytes} bytes of records wait for their group"
+        return ""
+
+    async def _commit_groups(self) -> None:
+        """One group after the other, until nothing waits."""
+        while group := self._next_group():
+            try:
+                last = await self._publish(group)
+            except PublishRefused as error:
+                if len(group) == 1:
+                    self._fail(group, error)
+                else:
+                    await self._publish_singly(group)
+            except PublishFailed as error:
+                self._fail(group, error)
+            else:
+                self._acknowledge(group, last)
+
+    def _next_group(self) -> list[_Record]:
+        """What leaves together; the same id twice would refuse the group that holds it."""
+        group: list[_Record] = []
+        ids: set[str] = set()
+        size = 0
+        while self._queue and len(group) < self._max_messages:
+            record = self._queue[0]
+            if not record.future.done():
+                size += len(record.message.body)
+                if group and (size > self._max_bytes or record.message.id in ids):
+                    break
+                group.append(record)
+                ids.add(record.message.id)
+            self._drop_first()
+        return group
+
+    def _drop_first(self) -> None:
+        record = self._queue.popleft()
+        self._waiting_bytes -= len(record.message.body)
+        self._left += 1
+        if record.future.done():
+            self._pending.forget(record.token)
+
+    def _publish(self, group: Sequence[_Record]) -> asyncio.Future[Ack]:
+        if len(group) == 1:
+            return self._publish_one(group[0])
+        longest = max(record.deadline for record in group)
+        messages = [record.message for record in group]
+        return self._publisher.publish_batch(messages, timeout=self._time_left(longest))
+
+    def _publish_one(self, record: _Record) -> asyncio.Future[Ack]:
+        subject, body, message_id = record.message
+        return self._publisher.publish(
+            subject, body, message_id=message_id, timeout=self._time_left(record.deadline)
+        )
+
+    async def _publish_singly(self, group: Sequence[_Record]) -> None:
+        """Nothing of a refused group is stored: publish each by itself, in order, all at once."""
+        left = [record for record in group if not record.future.done()]
+        answers = [self._publish_one(record) for record in left]
+        for record, answer in zip(left, answers, strict=True):
+            try:
+                self._acknowledge([record], await answer)
+            except PublishFailed as error:
+                self._fail([record], error)
+
+    def _time_left(self, deadline: float) -> float:
+        return max(deadline - self._loop.time(), TICK_S)
+
+    def _acknowledge(self, group: Sequence[_Record], last: Ack) -> None:
+        """The records of a batch stand side by side; the last one's place is known."""
+        first = last.sequence - len(group) + 1
+        for sequence, record in enumerate(group, first):
+            waiting = self._pending.take(record.token)
+            if waiting is not None:
+                waiting.future.set_result(last._replace(sequence=sequence))
+
+    def _fail(self, group: Sequence[_Record], error: PublishFailed) -> None:
+        for record in group:
+            waiting = self._pending.take(record.token)
+            if waiting is not None:
+                waiting.future.set_exception(_another(error))
+
+    def _timed_out(self, number: str) -> PublishFailed:
+        if int(number) > self._left:
+            return NotPublished("the groups before it were not acknowledged in time")
+        return NotAcknowledged("no acknowledgement for its group in time")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _another(error: PublishFailed) -> PublishFailed:
+    """The same again: an exception of one's own for each of those who raise it."""
+    if isinstance(error, PublishRefused):
+        return PublishRefused(error.err_code, error.description)
+    return type(error)(str(error))
