@@ -25,6 +25,7 @@ from mallku_contracts.limits import (
     MAX_IDEMPOTENCY_KEY_CHARS,
     MAX_NAME_CHARS,
 )
+from mallku_contracts.wording import complaints
 
 MAX_QUERY_CHARS: Final = 256 * 1024
 """An AQL text, characters."""
@@ -424,11 +425,10 @@ def read_arguments(model: type[A], values: object) -> A:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        named = problems[:MAX_NAMED_FIELDS]
-        fields = {_path(problem["loc"]): _message(problem["msg"]) for problem in named}
+        named = complaints(error, model, most=MAX_NAMED_FIELDS)
+        fields = {_path(each.place): each.message for each in named}
         listed = "; ".join(f"{path}: {message}" for path, message in sorted(fields.items()))
-        rest = len(problems) - len(named)
+        rest = error.error_count() - len(named)
         more = f"; and {rest} more" if rest else ""
         raise InvalidArguments(listed + more, details={"fields": fields}) from None
 
@@ -436,7 +436,3 @@ def read_arguments(model: type[A], values: object) -> A:
 def _path(location: tuple[int | str, ...]) -> str:
     shown = ".".join(str(step)[:MAX_NAME_CHARS] for step in location[:_MAX_SHOWN_STEPS])
     return shown or "arguments"
-
-
-def _message(message: str) -> str:
-    return message.removeprefix("Value error, ")

@@ -59,12 +59,13 @@ class Record:
         command: In an intent or an adoption: protected part, body, signature and public key.
         code: The error's code in `failed` and `denied`.
         number_of: The error's number beside `code`.
-        effects: In `done`, one map for each document touched, in commit order.
-        position: In `done`, where the commit stands among all commits of the store.
+        effects: In `done`, one map for each document touched, in commit order; in `resolved` as
+            `committed`, as much of it as could still be known.
+        position: There, where the commit stands among all commits of the store.
         replayed_of: In `done`, the transmission whose ledger entry answered.
         steps: Microseconds spent in each step of the pipeline, by its name.
         count: How many refusals a summarising `denied` record stands for.
-        reason: In a refusal of a signed document, why.
+        reason: In a refusal of a signed document, and in `resolved`, why.
         trace: The W3C trace id of the caller's request, 32 hexadecimal digits; empty without one.
         resolves: In `resolved`, the intent it closes: its `worker`, `number` and stream `sequence`.
         resolution: In `resolved`, what was found out: a `Resolution`.

@@ -1,4 +1,4 @@
-"""Signed administrative documents, to the byte: policy, revocations (`docs/wire.md`).
+"""Signed administrative documents, to the byte: policy, revocations, flags (`docs/wire.md`).
 
 Whoever can write into a bucket cannot govern the gateway with it: workers believe a document for
 its signature alone. A document is an envelope without a token: `[protected, body, signature, ""]`.
@@ -46,6 +46,7 @@ class Kind(StrEnum):
 
     POLICY = "policy"
     KEYS = "keys"
+    FLAGS = "flags"
 
     @property
     def bucket(self) -> str:

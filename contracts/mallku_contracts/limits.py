@@ -26,6 +26,9 @@ MAX_EFFECT_BYTES: Final = 2 * MIB
 MAX_RECORD_BYTES: Final = 6 * MIB
 """A whole audit record, bytes: effects as msgpack and what stands around each of them."""
 
+MAX_CHECKPOINT_BYTES: Final = 64 * KIB
+"""A whole checkpoint, bytes."""
+
 MAX_PROTECTED_BYTES: Final = 2 * KIB
 """The protected part of a command or a reply, bytes."""
 
@@ -34,6 +37,9 @@ MAX_TOKEN_BYTES: Final = 8 * KIB
 
 MAX_COMMAND_LIFE_MS: Final = 60_000
 """From `iat` to `exp` of a command, milliseconds."""
+
+MAX_CURSORS: Final = 64
+"""Queries of one worker that are not at their end, count: cursors, and what a store keeps open."""
 
 MAX_CLOCK_SKEW_MS: Final = 30_000
 """How far the clocks of caller and worker may stand apart, milliseconds."""

@@ -42,11 +42,6 @@ class Operation:
     summary: str
 
     @property
-    def method(self) -> str:
-        """The verb as a Python name."""
-        return self.name.replace("-", "_")
-
-    @property
     def mutates(self) -> bool:
         """Whether it can have an effect, so that once and only once matters."""
         return self.access is not Access.READ

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mallku_contracts.limits import MAX_TIME_MS
 from mallku_contracts.subjects import is_name
+from mallku_contracts.wording import complaints, dotted
 
 MAX_REVOKED: Final = 10_000
 """Names in one list; an older key leaves it when the last of its tokens has expired."""
@@ -103,9 +104,8 @@ class RevocationList(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(step) for step in first["loc"])
-            raise RevocationError(f"{place or 'the list'}: {first['msg']}") from None
+            first = complaints(error, cls, most=1)[0]
+            raise RevocationError(f"{dotted(first.place) or 'the list'}: {first.message}") from None
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -24,6 +24,12 @@ CURSOR: Final = "cur"
 NEXT: Final = "next"
 """The operation of that channel."""
 
+JOB: Final = "job"
+"""The channel of durable jobs, which a stream keeps."""
+
+STORED: Final = "stored"
+"""Stands for `job` where the server says that a job is kept: to whom its subject names, alone."""
+
 OUTCOMES: Final = ("intent", "done", "failed", "denied", "resolved")
 """The last token of an audit subject."""
 
@@ -36,7 +42,7 @@ MAX_REMEMBERED_SUBJECTS: Final = 4_096
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
 _INBOX_REST = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern}){{0,3}}")
 _PREFIX_DOT: Final = PREFIX + "."
-_CHANNELS: Final = ("cmd", "job", CURSOR)
+_CHANNELS: Final = ("cmd", JOB, CURSOR)
 _COMMAND_TOKENS: Final = 7
 
 

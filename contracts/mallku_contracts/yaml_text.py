@@ -11,7 +11,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+
+from mallku_contracts.wording import Complaint, complaints, dotted
 
 MAX_YAML_DEPTH: Final = 32
 """Lists and maps inside each other in a YAML document, levels."""
@@ -76,11 +77,6 @@ def place_text(source: str, mark: Any) -> str:
     return source if mark is None else f"{source}:{mark.line + 1}:{mark.column + 1}"
 
 
-def dotted(location: Sequence[int | str]) -> str:
-    """Keys and positions as they are shown."""
-    return ".".join(map(str, location))
-
-
 class _Loader(yaml.SafeLoader):
     """Builds strings, numbers, booleans and null, and knows no dates, merges, tags or anchors."""
 
@@ -143,7 +139,7 @@ def _validate(model: type[M], root: yaml.Node, values: object, source: str) -> M
     try:
         return model.model_validate(_tuples(values))
     except ValidationError as error:
-        lines = [_describe(root, source, problem) for problem in _first_causes(error)]
+        lines = [_describe(root, source, each) for each in complaints(error, model)]
         raise YamlError("\n".join(lines)) from None
 
 
@@ -156,19 +152,9 @@ def _tuples(value: Any) -> Any:
     return value
 
 
-def _first_causes(error: ValidationError) -> list[ErrorDetails]:
-    """The problems without those that a problem deeper inside has caused."""
-    problems = error.errors(include_url=False, include_input=False)
-    places = [problem["loc"] for problem in problems]
-    around = {place[:length] for place in places for length in range(len(place))}
-    return [problem for problem in problems if problem["loc"] not in around]
-
-
-def _describe(root: yaml.Node, source: str, problem: ErrorDetails) -> str:
-    context = problem.get("ctx", {})
-    location = context.get("path", (*problem["loc"], *context.get("inside", ())))
-    place = place_text(source, locate(root, location))
-    return f"{place}: {dotted(location)}: {problem['msg'].removeprefix('Value error, ')}"
+def _describe(root: yaml.Node, source: str, found: Complaint) -> str:
+    mark = place_text(source, locate(root, found.place))
+    return f"{mark}: {dotted(found.place)}: {found.message}"
 
 
 def _child(node: Any, step: int | str) -> tuple[Any, Any] | None:

@@ -45,8 +45,9 @@ def test_the_table_holds_exactly_the_promised_operations() -> None:
 def test_an_operation_is_complete(operation: Operation) -> None:
     """Each has a name for the wire and one for Python, arguments, a result and a summary."""
     assert is_name(operation.name)
-    assert operation.method.isidentifier()
-    assert not keyword.iskeyword(operation.method)
+    method = operation.name.replace("-", "_")
+    assert method.isidentifier()
+    assert not keyword.iskeyword(method)
     assert issubclass(operation.arguments, a.Arguments)
     assert operation.arguments.__doc__
     assert operation.summary[0].isupper()
@@ -58,7 +59,7 @@ def test_an_operation_is_complete(operation: Operation) -> None:
 
 def test_methods_are_as_distinct_as_names() -> None:
     """No two operations share a Python name."""
-    assert len({operation.method for operation in OPERATIONS.values()}) == len(OPERATIONS)
+    assert len({operation.name.replace("-", "_") for operation in OPERATIONS.values()}) == len(OPERATIONS)
 
 
 @pytest.mark.parametrize("operation", ALL)

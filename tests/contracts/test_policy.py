@@ -197,9 +197,9 @@ def test_a_glob_of_many_stars_is_answered_at_once() -> None:
     [
         ("", "p.yaml:1:1: a policy is a map"),
         ("[]", "p.yaml:1:1: a policy is a map"),
-        ("version: 1\nroles: {}\n", "p.yaml:1:1: principals: Field required"),
-        ("version: 1\nroles: {}\nprincipals: {}\nrols: {}", "p.yaml:4:1: rols: Extra inputs"),
-        ("version: '1'\nroles: {}\nprincipals: {}", "p.yaml:1:1: version: Input should be"),
+        ("version: 1\nroles: {}\n", "p.yaml:1:1: principals: it is missing"),
+        ("version: 1\nroles: {}\nprincipals: {}\nrols: {}", "p.yaml:4:1: rols: there is no"),
+        ("version: '1'\nroles: {}\nprincipals: {}", "p.yaml:1:1: version: a whole number"),
         ("version: 0\nroles: {}\nprincipals: {}", "p.yaml:1:1: version: "),
         ("version: 1\nversion: 2", "p.yaml:2:1: 'version' stands twice"),
         ("version: 1\nroles: {a: {}, a: {}}", "p.yaml:2:16: 'a' stands twice"),
@@ -237,7 +237,7 @@ def test_a_document_that_cannot_be_used_says_where(text: str, message: str) -> N
         ("kind: auditor", "kind: audtor", "principals.auditor.kind: "),
         ("nobody: {}", "nobody: {nkey: X}", "principals.nobody.nkey: not the public nkey"),
         ("nobody: {}", '"no body": {}', "principals.no body"),
-        ("nobody: {}", "nobody: {role: [reader]}", "principals.nobody.role: Extra inputs"),
+        ("nobody: {}", "nobody: {role: [reader]}", "principals.nobody.role: there is no such key"),
     ],
 )  # fmt: skip
 def test_a_typo_is_named_with_its_place(old: str, new: str, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,10 +22,21 @@ from mallku_contracts.errors import MallkuError, from_wire
 from mallku_contracts.keys import PublicKey, SigningKey
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import issue_token
+from mallku_contracts.trail.checkpoint import (
+    CheckpointError,
+    ForgedCheckpoint,
+    MalformedCheckpoint,
+    UntrustedCheckpoint,
+    checkpoint_signing_input,
+    open_checkpoint,
+    record_leaf,
+    seal_checkpoint,
+)
+from mallku_contracts.trail.merkle import proves
 from mallku_contracts.trust import Trust
 from tests.contracts.opening import Opening, believe, open_reply
 from tests.vectors import generate, refusals
-from tests.vectors.world import ISSUER, KEYS, TRUST
+from tests.vectors.world import ISSUER, KEYS, TRUST, WORKER_TOKEN
 
 
 def load(name: str) -> dict[str, Any]:
@@ -36,6 +48,10 @@ def load(name: str) -> dict[str, Any]:
 def cases(name: str, part: str = "cases") -> list[Any]:
     """The cases of a stored file, each under its name."""
     return [pytest.param(case, id=case["name"]) for case in load(name)[part]]
+
+
+def _checkpoints() -> dict[str, Any]:
+    return load("checkpoints.json")
 
 
 @pytest.mark.parametrize("name", generate.FILES)
@@ -154,6 +170,57 @@ def test_recorded_intent_proves_who_asked() -> None:
     key = PublicKey(raw)
     assert key.kid == intent.kid
     assert key.verify(command_signing_input(intent.subject, protected, body), signature)
+
+
+@pytest.mark.parametrize("case", cases("checkpoints.json"))
+def test_checkpoint(case: dict[str, Any]) -> None:
+    """A checkpoint opens to what it says, and sealing that again gives the same bytes."""
+    message = bytes.fromhex(case["message"])
+    checkpoint = open_checkpoint(message, TRUST)
+    envelope = Envelope.split(message)
+    assert (checkpoint.subject, checkpoint.message_id) == (case["subject"], case["message_id"])
+    assert checkpoint.hash.hex() == case["hash"]
+    assert checkpoint.statement.last == case["statement"]["last"]
+    signed = checkpoint_signing_input(envelope.protected, envelope.body)
+    assert signed.hex() == case["signing_input"]
+    assert KEYS["worker"].sign(signed).hex() == case["signature"] == envelope.signature.hex()
+    again = seal_checkpoint(checkpoint.header, checkpoint.statement, KEYS["worker"], WORKER_TOKEN)
+    assert again == checkpoint
+
+
+def test_checkpoints_are_a_chain() -> None:
+    """Each holds the hash of the one before, and begins behind its last number."""
+    chain = [open_checkpoint(bytes.fromhex(c["message"]), TRUST) for c in _checkpoints()["cases"]]
+    for former, follows in pairwise(chain):
+        assert follows.header.previous == former.hash
+        assert follows.statement.first == former.statement.last + 1
+
+
+def test_leaves_lead_to_the_root() -> None:
+    """Every leaf is made of its record, and its path leads to the root of the first."""
+    root = bytes.fromhex(_checkpoints()["cases"][0]["statement"]["root"]["hex"])
+    leaves = _checkpoints()["leaves"]
+    hashes = [case["hash"] for case in load("records.json")["cases"]]
+    assert [leaf["record_hash"] for leaf in leaves] == hashes
+    for leaf in leaves:
+        digest = bytes.fromhex(leaf["record_hash"])
+        made = record_leaf(leaf["number"], leaf["sequence"], digest)
+        path = [bytes.fromhex(step) for step in leaf["path"]]
+        assert made.hex() == leaf["leaf"]
+        assert proves(made, leaf["index"], len(leaves), path, root)
+
+
+@pytest.mark.parametrize("case", _checkpoints()["refused"], ids=lambda case: str(case["name"]))
+def test_refused_checkpoint(case: dict[str, Any]) -> None:
+    """What is bent, borrowed or contradicts itself is refused by the check that is named."""
+    kinds = {
+        "shape": MalformedCheckpoint,
+        "token": UntrustedCheckpoint,
+        "signature": ForgedCheckpoint,
+    }
+    with pytest.raises(CheckpointError) as refused:
+        open_checkpoint(bytes.fromhex(case["message"]), TRUST)
+    assert type(refused.value) is kinds[case["check"]]
 
 
 @pytest.mark.parametrize("case", cases("refusals.json"))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.vectors import commands, records, refusals, replies, world
+from tests.vectors import checkpoints, commands, records, refusals, replies, world
 
 FOLDER: Final = Path(__file__).parent
 
@@ -26,6 +26,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "commands.json": commands.vectors,
     "replies.json": replies.vectors,
     "records.json": records.vectors,
+    "checkpoints.json": checkpoints.vectors,
     "refusals.json": refusals.vectors,
 }
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mallku_contracts.aql.functions import ARITIES, GRANTED_ONLY
+from mallku_contracts.aql.analysis import analyse
+from mallku_contracts.aql.functions import ARITIES, GRANTED_ONLY, UNDETERMINED
 from mallku_contracts.aql.tree import (
     Call,
     Node,
@@ -171,6 +172,27 @@ def refusals(query: Query, allowance: Allowance) -> tuple[Refused, ...]:
     """Everything in `query` that `allowance` does not have, in the order of the text."""
     found = [refused for node in walk(query) for refused in _in_node(node, allowance)]
     return tuple(sorted(found, key=lambda refused: refused.at))
+
+
+def undetermined(query: Query) -> tuple[Refused, ...]:
+    """What keeps a query that changes documents from coming to the same when it is run again.
+
+    A trail from which the database can be made again needs that. A query that only reads may use
+    what it likes.
+    """
+    analysis = analyse(query)
+    if not analysis.modifies:
+        return ()
+    found = [
+        Refused("function", call.name, _varies(call.name), call.at)
+        for call in analysis.calls
+        if _varies(call.name)
+    ]
+    return tuple(sorted(found, key=lambda refused: refused.at))
+
+
+def _varies(function: str) -> str:
+    return USER_FUNCTION if "::" in function else UNDETERMINED.get(function, "")
 
 
 def _in_node(node: Node, allowance: Allowance) -> Iterator[Refused]:

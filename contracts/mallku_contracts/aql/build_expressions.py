@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from mallku_contracts.aql import precedence
 from mallku_contracts.aql.chain import Chain, Join
@@ -14,6 +14,7 @@ from mallku_contracts.aql.tree import (
     ArrayMatch,
     Attribute,
     Binary,
+    BinaryOperator,
     BindParameter,
     Call,
     CollectionBind,
@@ -60,7 +61,8 @@ def _extend(node: Any, access: Callable[[Any], Expression], level: int = 0) -> E
 def _joining(operator: str) -> Join:
     if operator == "..":
         return lambda left, right: Range(left, right, at=left.at)
-    return lambda left, right: Binary(operator, left, right, at=left.at)  # type: ignore[arg-type]
+    known = cast("BinaryOperator", operator)  # one of those that the grammar knows
+    return lambda left, right: Binary(known, left, right, at=left.at)
 
 
 _JOINS = {operator: _joining(operator) for operator in (*precedence.BINARY, "NOT LIKE")}

@@ -124,3 +124,18 @@ GRANTED_ONLY: Final[Mapping[str, str]] = {
     "WITHIN_RECTANGLE": "reads a collection by a name that is a value",
 }
 """Functions that a role has to be granted by name, each with the reason."""
+
+UNDETERMINED: Final[Mapping[str, str]] = {
+    "APPLY": "may call a function that says something else each time",
+    "CALL": "may call a function that says something else each time",
+    "CURRENT_USER": "depends on who runs the query",
+    "DATE_NOW": "depends on the clock; have the time given as a bind value",
+    "PREGEL_RESULT": "reads what is gone later",
+    "RAND": "depends on chance",
+    "RANDOM_TOKEN": "depends on chance",
+    "SHARD_ID": "depends on where documents are kept",
+    "UUID": "depends on chance",
+    "V8": "runs in the server's script engine",
+    "VERSION": "depends on the server",
+}
+"""Functions that do not depend on their arguments and the documents alone, each with the reason."""

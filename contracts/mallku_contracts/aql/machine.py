@@ -60,7 +60,7 @@ class _Words(Lexer):
     def __init__(self, _conf: Any) -> None:
         pass
 
-    def lex(self, data: Any) -> Iterator[Any]:  # type: ignore[override]
+    def lex(self, data: Any) -> Iterator[Any]:  # type: ignore[override] - lark gives it no state
         return iter(data)
 
 
@@ -85,7 +85,7 @@ def parse_words(text: str) -> Query:
     """
     words = tokens(text)
     try:
-        query: Query = _machine().parse(words)  # type: ignore[assignment]
+        query: Query = _machine().parse(words)  # type: ignore[assignment] - of the transformer
     except UnexpectedToken as unexpected:
         _refuse(unexpected, words, text)
     return query

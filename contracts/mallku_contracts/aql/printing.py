@@ -87,8 +87,8 @@ def _subject(node: tree.Expression) -> str:
 
 
 def _attribute(node: tree.Attribute) -> str:
-    name = node.name if isinstance(node.name, str) else None
-    shown = name_text(name) if name is not None else to_text(node.name)  # type: ignore[arg-type]
+    name = node.name
+    shown = name_text(name) if isinstance(name, str) else to_text(name)
     return f"{_subject(node.subject)}{'?.' if node.optional else '.'}{shown}"
 
 

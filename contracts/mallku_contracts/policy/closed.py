@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -25,12 +23,6 @@ class Closed(BaseModel):
 def is_reserved(name: str) -> bool:
     """Whether a collection or database name belongs to the gateway: no rule can grant it."""
     return name.startswith(_RESERVED)
-
-
-def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """The end of a message that names the closest known word, or nothing."""
-    close = difflib.get_close_matches(text, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def as_json(value: Any) -> Any:

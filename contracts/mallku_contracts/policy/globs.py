@@ -33,6 +33,21 @@ def covers(wide: str, narrow: str) -> bool:
     return re.fullmatch(glob_pattern(wide), narrow) is not None
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether some name is matched by both globs."""
+    # reached[n]: some beginning is matched by what was read of `one`, and by n characters of
+    # `other`. A star stands for nothing, or for whatever the other glob wants there.
+    reached = [True, *(other[: n + 1].strip("*") == "" for n in range(len(other)))]
+    for at, mine in enumerate(one):
+        former, reached = reached, [one[: at + 1].strip("*") == ""]
+        for n, theirs in enumerate(other):
+            stays = (mine == "*" and former[n + 1]) or (theirs == "*" and reached[n])
+            goes = former[n] and (mine == theirs or "*" in (mine, theirs))
+            skips = (mine == "*" and reached[n]) or (theirs == "*" and former[n + 1])
+            reached.append(stays or goes or skips)
+    return reached[-1]
+
+
 class FirstMatch(Generic[T]):
     """The first of several choices whose pattern a text matches, found by one expression.
 

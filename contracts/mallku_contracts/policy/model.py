@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from mallku_contracts.aql.functions import GRANTED_ONLY
 from mallku_contracts.limits import MAX_BATCH_DOCUMENTS
 from mallku_contracts.operations import OPERATIONS, Access
-from mallku_contracts.policy.closed import Closed, Glob, Name, as_json, did_you_mean
+from mallku_contracts.policy.closed import Closed, Glob, Name, as_json
 from mallku_contracts.policy.collection import CollectionRules
 from mallku_contracts.policy.condition import All, Comparison, Condition
 from mallku_contracts.policy.contradiction import is_impossible
@@ -26,6 +26,7 @@ from mallku_contracts.policy.problem import Place, PolicyProblem, field_reader
 from mallku_contracts.policy.query import NamedQuery
 from mallku_contracts.policy.values import FieldPath
 from mallku_contracts.policy.where import read_path, read_value, read_where
+from mallku_contracts.wording import did_you_mean
 
 MAX_FORCED_FIELDS: Final = 32
 """Fields that one rule may `set`."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from mallku_contracts.aql.allow import undetermined
 from mallku_contracts.aql.analysis import analyse
 from mallku_contracts.aql.parsing import parse
 from mallku_contracts.arguments import MAX_QUERY_CHARS
@@ -65,10 +66,13 @@ class NamedQuery(Closed):
     def _problems(self) -> Iterator[tuple[str, Place]]:
         """What would keep the query from ever running."""
         try:
-            analysis = analyse(parse(self.text))
+            tree = parse(self.text)
         except MallkuError as error:
             yield error.message, ("text",)
             return
+        analysis = analyse(tree)
+        for refused in undetermined(tree):
+            yield f"it changes documents and would not come to the same again: {refused}", ("text",)
         values = {name for name in analysis.binds if not name.startswith("@")}
         for name in sorted(analysis.binds - values):
             yield f"@{name}: an approved query names its collections itself", ("text",)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from mallku_contracts.operations import OPERATIONS, Access, Scope
 from mallku_contracts.policy.condition import All, AnyOf, Condition
 from mallku_contracts.policy.contradiction import is_idle, is_impossible
-from mallku_contracts.policy.globs import covers
+from mallku_contracts.policy.globs import covers, overlap
 from mallku_contracts.policy.model import NEW_VERSIONS, Policy, Role, Rule
 from mallku_contracts.policy.problem import Place
 from mallku_contracts.policy.shadow import Shadow, cast_shadows
@@ -144,6 +144,10 @@ def _shadowed_between_roles(policy: Policy) -> Iterator[Finding]:
             before += rules
 
 
+def _every_rule(policy: Policy) -> Iterator[tuple[str, Rule]]:
+    return ((name, rule) for name, role in policy.roles.items() for rule in role.rules)
+
+
 def _named(name: str, role: Role) -> list[tuple[str, Rule]]:
     return [(f"{name}/{rule.id}", rule) for rule in role.rules]
 
@@ -157,10 +161,13 @@ def _lost(shadow: Shadow) -> str:
 
 def _collections(policy: Policy) -> Iterator[Finding]:
     globs: list[str] = []
+    granted = {glob for _, rule in _every_rule(policy) for glob in rule.collections}
     for name, rules in policy.collections.items():
         place: Place = ("collections", name)
         if name == NO_COLLECTION:
             yield Finding(place, "'@' is no collection")
+        elif not any(overlap(name, glob) for glob in granted):
+            yield Finding(place, "no rule allows anything on a collection that this matches")
         if rules.models and not rules.requires_security:
             message = "models are looked at only where requires_security is true"
             yield Finding((*place, "models"), message)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mallku_contracts.policy.closed import did_you_mean
 from mallku_contracts.policy.problem import Place, PolicyProblem
+from mallku_contracts.wording import did_you_mean
 
 MAX_SCHEMA_DEPTH: Final = 24
 """Schemas inside each other, levels."""

@@ -9,7 +9,8 @@ import yaml
 from mallku_contracts.limits import MIB
 from mallku_contracts.policy.model import Policy
 from mallku_contracts.policy.review import review
-from mallku_contracts.yaml_text import Kind, YamlError, dotted, locate, place_text, read_yaml
+from mallku_contracts.wording import dotted
+from mallku_contracts.yaml_text import Kind, YamlError, locate, place_text, read_yaml
 
 MAX_POLICY_CHARS: Final = MIB
 """A policy document, characters."""

@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
-from mallku_contracts.policy.closed import did_you_mean
 from mallku_contracts.policy.condition import All, AnyOf, Comparison, Condition
 from mallku_contracts.policy.problem import Place, PolicyProblem
 from mallku_contracts.policy.values import MAX_WHOLE_NUMBER, FieldPath, Variable
+from mallku_contracts.wording import did_you_mean
 
 MAX_WHERE_DEPTH: Final = 8
 """Combinators of a `where` inside each other, levels."""

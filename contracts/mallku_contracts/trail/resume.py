@@ -1,0 +1,99 @@
+"""Where a verification stood when it ended, so that the next one can go on from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mallku_contracts.trail.checkpoint import NO_CHECKPOINT
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A record that no checkpoint covers yet: its place and the SHA-256 of its bytes."""
+
+    sequence: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An intent as the records say: who asked for what, and where that stands."""
+
+    worker: str
+    number: int
+    sequence: int
+    time: int
+    principal: str
+    id: str
+    subject: str
+    kid: str
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What its outcome carries too: worker, principal and transmission."""
+        return self.worker, self.principal, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An intent that has an outcome: which one (a record's kind, or `void`), and what it found."""
+
+    intent: Intent
+    how: str
+    resolution: str = ""
+
+
+@dataclass(slots=True)
+class WorkerPoint:
+    """What is known of one worker instance.
+
+    Attributes:
+        kid: The key that its checkpoints are signed with; empty before the first.
+        checkpoint: The number of its newest checkpoint, 0 before the first.
+        hash: The SHA-256 of that checkpoint's message.
+        covered: The highest record number that a checkpoint covers.
+        final: It said that it ended.
+        vouched: How many records of its tail somebody else vouches for.
+        vouched_from: The lowest number among these; 0 for none.
+        records: How many of its records were read.
+        newest: The time of its newest record, Unix milliseconds.
+        leaves: Its records that no checkpoint covers, by number.
+        void: Numbers declared void whose record was not in the stream then.
+    """
+
+    kid: str = ""
+    checkpoint: int = 0
+    hash: bytes = NO_CHECKPOINT
+    covered: int = 0
+    final: bool = False
+    vouched: int = 0
+    vouched_from: int = 0
+    records: int = 0
+    newest: int = 0
+    leaves: dict[int, Leaf] = field(default_factory=dict[int, Leaf])
+    void: set[int] = field(default_factory=set[int])
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Everything that a verification has to know of what another one has read.
+
+    Attributes:
+        sequence: The last record that was read, by its sequence; 0 for none.
+        hash: The SHA-256 of that record, zero bytes for none.
+        checkpoints: The last sequence of the stream of checkpoints that was read.
+        time: When the newest record was written, Unix milliseconds.
+        workers: By instance.
+        open: Intents without outcome.
+        pending: Numbers of those of which a resolution said that nobody can know yet.
+        ended: The intents that ended last.
+    """
+
+    sequence: int = 0
+    hash: bytes = NO_CHECKPOINT
+    checkpoints: int = 0
+    time: int = 0
+    workers: dict[str, WorkerPoint] = field(default_factory=dict[str, WorkerPoint])
+    open: tuple[Intent, ...] = ()
+    pending: tuple[tuple[str, int], ...] = ()
+    ended: tuple[Ended, ...] = ()

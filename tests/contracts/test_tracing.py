@@ -1,0 +1,47 @@
+"""The trace id of a caller: taken where the header is well-formed, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mallku_contracts.tracing import MAX_TRACEPARENT_CHARS, trace_id
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+GOOD = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize("text", [GOOD, f"cc-{TRACE}-00f067aa0ba902b7-01-what-the-future-brings"])
+def test_a_trace_is_taken(text: str) -> None:
+    """The example of the standard, and a later version with more behind it."""
+    assert trace_id(text) == TRACE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        TRACE,
+        GOOD.upper(),
+        f"ff{GOOD[2:]}",
+        f"{GOOD}-more",
+        f"{GOOD} ",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE[:-1]}-00f067aa0ba902b7-01",
+        f"00-{TRACE}-00f067aa0ba902b7",
+        f"cc-{TRACE}-00f067aa0ba902b7-01-{'x' * MAX_TRACEPARENT_CHARS}",
+        f"00-{TRACE[:-1]}٣-00f067aa0ba902b7-01",
+    ],
+)
+def test_what_is_malformed_is_no_trace(text: str) -> None:
+    """A header that breaks the standard leaves the record without a trace."""
+    assert not trace_id(text)
+
+
+@given(st.text(max_size=200))
+def test_nothing_else_comes_of_a_header(text: str) -> None:
+    """Whatever stands there, what comes of it is nothing or 32 digits."""
+    found = trace_id(text)
+    assert not found or (len(found) == 32 and set(found) <= set("0123456789abcdef"))
