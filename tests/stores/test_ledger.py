@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mallku_contracts.errors import CollectionExists, IdempotencyConflict, UniqueViolation
-from mallku_workers.stores.base import Done, LedgerClaim
+from mallku_workers.stores.base import Done, LedgerClaim, touched_by
 from tests.stores.calling import DATABASE, Caller, make_claim, make_work, now_ms
 
 
@@ -174,3 +174,50 @@ async def test_a_mutation_without_a_claim_is_not_remembered(people: Caller) -> N
     for _ in range(2):
         assert (await people.store.execute(work)).replayed is None
     assert await people("count") == 2
+
+
+async def test_an_entry_knows_its_commit_and_what_it_touched(people: Caller) -> None:
+    """Position and revisions are those of the effects, for every kind of write."""
+    writes: list[tuple[str, dict[str, Any]]] = [
+        ("insert", {"document": {"_key": "a"}, "silent": True}),
+        ("update", {"document": {"_key": "a", "n": 1}}),
+        ("replace", {"document": {"_key": "a", "n": 2}, "return_old": True}),
+        ("insert-many", {"documents": [{"_key": "b"}, {"_key": "a"}, {"_key": "c"}]}),
+        ("update-match", {"filters": {"n": 2}, "body": {"n": 3}}),
+        ("upsert", {"filters": {"n": 9}, "insert": {"n": 9}, "update": {}}),
+        ("delete", {"document": "a"}),
+        ("delete-many", {"documents": ["b", "none"]}),
+        ("create-index", {"fields": ["n"]}),
+    ]
+    for number, (operation, arguments) in enumerate(writes):
+        claim = make_claim(f"{operation}-{number}")
+        done = await send(people, claim, operation, **arguments)
+        entry = await people.store.recall(DATABASE, claim.key, settled=True)
+        assert entry is not None
+        assert not entry.begun
+        assert entry.position == done.position
+        assert entry.touched is not None
+        assert [list(each) for each in entry.touched] == touched_by(done.effects), operation
+
+
+async def test_a_settled_look_shows_what_counts_for_nobody_any_more(people: Caller) -> None:
+    """An entry that has expired and is there still, and how far back all of them are there."""
+    old = make_claim("k", expires_ms=now_ms() - 1)
+    await send(people, old)
+    assert await people.store.recall(DATABASE, old.key) is None
+    entry = await people.store.recall(DATABASE, old.key, settled=True)
+    assert entry is not None
+    assert entry.id == old.id
+    clock = await people.store.clock(DATABASE)
+    assert abs(clock.now_ms - now_ms()) < 5_000
+    assert clock.remembers_ms <= clock.now_ms
+
+
+async def test_too_many_touched_documents_are_not_listed(people: Caller) -> None:
+    """The entry says so, rather than naming some of them."""
+    claim = make_claim("many")
+    documents = [{"_key": f"{'k' * 60}{number}"} for number in range(1_000)]
+    await send(people, claim, "insert-many", documents=documents, silent=True)
+    entry = await people.store.recall(DATABASE, claim.key)
+    assert entry is not None
+    assert entry.touched is None

@@ -179,7 +179,7 @@ async def nats_house(
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  # no hurry here
     keyed, credentials = _with_keys(read_policy(policy), directory)
-    users = (*compile_policy(keyed).users, *_workers(credentials, directory))
+    users = (*compile_policy(keyed), *_workers(credentials, directory))
     configuration = replace(ServerConfiguration(directory / "streams", users, port=0), **changes)
     async with EmbeddedServer(configuration, directory) as server:
         house = NatsHouse(server, keyed, credentials)

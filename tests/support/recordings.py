@@ -24,9 +24,15 @@ from urllib.parse import parse_qsl, urlsplit
 _REVISION = re.compile(r"_[A-Za-z0-9_-]{10}")
 _NUMBER = re.compile(r"[0-9]+")
 _MARK = re.compile(r"/\* mallku [0-9a-f]+-[0-9]+ \*/")
-_TIMES = {"<now>": 0, "<expires_ms>": 2**45, "<expires>": 2**35}
+_TIMES = {
+    "<now>": 0,
+    "<expires_ms>": 2**45,
+    "<expires>": 2**35,
+    "<executionTime>": 0.0,
+    "<peakMemoryUsage>": 0,
+}
 _PLACEHOLDER = re.compile(r"<(rev|number):([0-9]+)>")
-_REVISIONS = frozenset({"_rev", "_oldRev", "_old_rev", "position"})
+_REVISIONS = frozenset({"_rev", "_oldRev", "_old_rev", "position", "touched"})
 _NUMBERS = frozenset({"id", "_key", "_id", "key"})
 _PASSING = frozenset(
     {
@@ -39,7 +45,7 @@ _PASSING = frozenset(
         "peakMemoryUsage",
         "jwt",
         "identifiers",
-        "stats",
+        "peak_memory",
         "globallyUniqueId",
         "selectivityEstimate",
         "lastValue",

@@ -68,6 +68,7 @@ class SimulatedArango:
         before, after: Called around serving; tests inject faults with them.
         queue_s: How long requests wait at present, as far as clients are told, seconds.
         clock_ms: The server's clock.
+        sharding: What a database says of its shards: nothing on a single server.
         hold: When set, queries wait for it before they run, or until they are killed.
     """
 
@@ -89,6 +90,7 @@ class SimulatedArango:
         self.hold: threading.Event | None = None
         self.running: dict[str, Running] = {}
         self.logins = 0
+        self.sharding: dict[str, Any] = {}
         self.cursors: dict[str, tuple[list[Any], int]] = {}
         self.mistakes: list[Exception] = []
         self._numbers = itertools.count(100)

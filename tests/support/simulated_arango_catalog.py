@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from mallku_contracts import arguments as a
@@ -10,6 +11,7 @@ from mallku_contracts.errors import GraphNotFound, IndexNotFound
 from mallku_workers.stores.embedded import collections as catalog_changes
 from mallku_workers.stores.embedded import graphs, indexes
 from mallku_workers.stores.embedded.catalog import Collection
+from mallku_workers.stores.embedded.session import Session
 from tests.support.simulated_arango_engine import Engine, Fault
 from tests.support.simulated_arango_wire import NAME, VERSION, Answer, Asked, done
 
@@ -32,7 +34,7 @@ def _collection_body(engine: Engine, collection: Collection) -> dict[str, Any]:
 
 
 def _list_collections(_sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         known = session.catalog.collections.values()
         result = [_collection_body(engine, one) for one in known]
     if asked.flag("excludeSystem"):
@@ -41,7 +43,7 @@ def _list_collections(_sim: SimulatedArango, engine: Engine, asked: Asked) -> An
 
 
 def _create_collection(_sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         edge = asked.body.get("type", 2) == 3
         made = engine.create_collection(session, asked.body["name"], edge=edge)
         durable = {
@@ -54,18 +56,22 @@ def _create_collection(_sim: SimulatedArango, engine: Engine, asked: Asked) -> A
 
 
 def _read_collection(_sim: SimulatedArango, engine: Engine, _asked: Asked, name: str) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         return done(_collection_body(engine, engine.collection(session, name)))
 
 
 def _properties(_sim: SimulatedArango, engine: Engine, _asked: Asked, name: str) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         known = _collection_body(engine, engine.collection(session, name))
         return done({**known, **engine.properties.get(name, {"waitForSync": False})})
 
 
+def _session(engine: Engine, asked: Asked) -> AbstractContextManager[Session]:
+    return engine.session(asked.transaction) if asked.transaction else engine.catalog()
+
+
 def _count(_sim: SimulatedArango, engine: Engine, asked: Asked, name: str) -> Answer:
-    with engine.session(asked.transaction) as session:
+    with _session(engine, asked) as session:
         collection = engine.collection(session, name)
         session.flush()
         number = catalog_changes.count_documents(session.connection, collection)
@@ -73,14 +79,14 @@ def _count(_sim: SimulatedArango, engine: Engine, asked: Asked, name: str) -> An
 
 
 def _truncate(_sim: SimulatedArango, engine: Engine, asked: Asked, name: str) -> Answer:
-    with engine.session(asked.transaction) as session:
+    with _session(engine, asked) as session:
         collection = engine.collection(session, name)
         catalog_changes.truncate(session, name, a.NoArguments())
         return done(_collection_body(engine, collection))
 
 
 def _drop_collection(_sim: SimulatedArango, engine: Engine, _asked: Asked, name: str) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         collection = engine.collection(session, name)
         catalog_changes.drop_collection(session, name, a.DropCollection())
         engine.extra.pop(name, None)
@@ -88,7 +94,7 @@ def _drop_collection(_sim: SimulatedArango, engine: Engine, _asked: Asked, name:
 
 
 def _list_indexes(_sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         collection = engine.collection(session, asked.params["collection"])
         listed: list[dict[str, Any]] = [dict(one) for one in indexes.list_indexes(collection)]
     listed += engine.extra.get(collection.name, [])
@@ -99,7 +105,7 @@ def _create_index(sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer:
     body, name = asked.body, asked.params["collection"]
     if not body["fields"]:
         raise Fault(10, 400, "bad parameter")
-    with engine.session() as session:
+    with engine.catalog() as session:
         collection = engine.collection(session, name)
         if body["type"] != "persistent":
             return _extra_index(sim, engine, name, body)
@@ -132,7 +138,7 @@ def _extra_index(sim: SimulatedArango, engine: Engine, name: str, body: dict[str
 def _drop_index(
     _sim: SimulatedArango, engine: Engine, _asked: Asked, name: str, index: str
 ) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         engine.collection(session, name)
         try:
             indexes.drop_index(session, name, a.DropIndex(index=index))
@@ -158,7 +164,7 @@ def _graph_body(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_graphs(_sim: SimulatedArango, engine: Engine, _asked: Asked) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         known = [dict(one) for one in graphs.list_graphs(session.catalog)]
     return done({"graphs": [_graph_body(one) for one in known]})
 
@@ -177,13 +183,13 @@ def _create_graph(_sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer
         edge_definitions=definitions,
         orphan_collections=asked.body.get("orphanCollections", []),
     )
-    with engine.session() as session:
+    with engine.catalog() as session:
         made = dict(graphs.create_graph(session, "", arguments))
     return done({"graph": _graph_body(made)}, 202)
 
 
 def _read_graph(_sim: SimulatedArango, engine: Engine, _asked: Asked, name: str) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         for known in graphs.list_graphs(session.catalog):
             if known["name"] == name:
                 return done({"graph": _graph_body(dict(known))})
@@ -191,13 +197,18 @@ def _read_graph(_sim: SimulatedArango, engine: Engine, _asked: Asked, name: str)
 
 
 def _drop_graph(_sim: SimulatedArango, engine: Engine, _asked: Asked, name: str) -> Answer:
-    with engine.session() as session:
+    with engine.catalog() as session:
         graphs.drop_graph(session, "", a.DropGraph(name=name))
     return done({"removed": True}, 202)
 
 
 def _list_databases(sim: SimulatedArango, _engine: Engine, _asked: Asked) -> Answer:
     return done({"result": sorted(sim.databases)})
+
+
+def _current_database(sim: SimulatedArango, _engine: Engine, asked: Asked) -> Answer:
+    described = {"name": asked.database, "id": "1", "isSystem": asked.database == "_system"}
+    return done({"result": {**described, "path": "none", **sim.sharding}})
 
 
 def _create_database(sim: SimulatedArango, _engine: Engine, asked: Asked) -> Answer:
@@ -220,6 +231,7 @@ def _drop_database(sim: SimulatedArango, _engine: Engine, _asked: Asked, name: s
 ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("GET", "/_api/version", _version),
     ("GET", "/_api/database", _list_databases),
+    ("GET", "/_api/database/current", _current_database),
     ("POST", "/_api/database", _create_database),
     ("DELETE", f"/_api/database/{NAME}", _drop_database),
     ("GET", "/_api/collection", _list_collections),

@@ -206,7 +206,8 @@ def _begin(sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer:
             for name in [names] if isinstance(names, str) else names:
                 engine.collection(session, name)
     number = sim.number()
-    engine.begin(number, float(asked.body.get("lockTimeout", 900)))
+    exclusive = not collections.get("write")
+    engine.begin(number, float(asked.body.get("lockTimeout", 900)), exclusive=exclusive)
     return done({"result": {"id": number, "status": "running"}}, 201)
 
 

@@ -19,6 +19,7 @@ from mallku_contracts import arguments as a
 from mallku_contracts.aql.analysis import analyse
 from mallku_contracts.aql.binding import check_run
 from mallku_contracts.aql.parsing import parse
+from mallku_contracts.aql.tree import Query
 from mallku_contracts.errors import MallkuError, RevisionMismatch
 from mallku_contracts.operations import OPERATIONS
 from mallku_workers.stores.base import Work
@@ -72,6 +73,7 @@ class Engine:
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     open: dict[str, Transaction] = field(default_factory=dict)
     _free: threading.Condition = field(default_factory=threading.Condition)
+    _door: threading.RLock = field(default_factory=threading.RLock)
     _busy: bool = False
 
     def __post_init__(self) -> None:
@@ -91,11 +93,10 @@ class Engine:
     def session(self, number: str | None = None) -> Generator[Session]:
         """A transaction of its own, or the stream transaction of this number."""
         if number is not None:
-            with self._free:
+            with self._door:
                 if number not in self.open:
                     raise Fault(1655, 404, "transaction not found")
-                transaction = self.open[number]
-            yield transaction.session
+                yield self.open[number].session
             return
         self._acquire(30.0)
         try:
@@ -109,23 +110,50 @@ class Engine:
         finally:
             self._release()
 
-    def begin(self, number: str, lock_timeout_s: float) -> None:
-        """A stream transaction; the others wait."""
+    @contextmanager
+    def catalog(self) -> Generator[Session]:
+        """For collections, indexes and graphs: no stream transaction stands in their way.
+
+        One that only locks collections, and has written nothing, is let stand beside the change.
+        """
+        with self._door:
+            lock = next((one for one in self.open.values() if one.exclusive), None)
+            if lock is not None:
+                with self._beside(lock) as session:
+                    yield session
+                return
+        with self.session() as session:
+            yield session
+
+    @contextmanager
+    def _beside(self, lock: Transaction) -> Generator[Session]:
+        try:
+            yield lock.session
+            self._commit(lock.session)
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            lock.session = self._begin()
+
+    def begin(self, number: str, lock_timeout_s: float, *, exclusive: bool = False) -> None:
+        """A stream transaction; the others wait. `exclusive` says that it only locks."""
         self._acquire(lock_timeout_s)
-        self.open[number] = Transaction(self._begin(), number)
+        self.open[number] = Transaction(self._begin(), number, exclusive)
 
     def end(self, number: str, *, commit: bool) -> None:
         """Commit or undo a stream transaction."""
-        transaction = self.open.pop(number, None)
-        if transaction is None:
-            raise Fault(1655, 404, "transaction not found")
-        try:
-            if commit:
-                self._commit(transaction.session)
-            else:
-                self._connection.execute("ROLLBACK")
-        finally:
-            self._release()
+        with self._door:
+            transaction = self.open.pop(number, None)
+            if transaction is None:
+                raise Fault(1655, 404, "transaction not found")
+            try:
+                if commit:
+                    self._commit(transaction.session)
+                else:
+                    self._connection.execute("ROLLBACK")
+            finally:
+                self._release()
 
     def _acquire(self, timeout_s: float) -> None:
         with self._free:
@@ -252,7 +280,16 @@ class Engine:
             self.collection(session, name)
         used = [{"name": name, "type": "write"} for name in sorted(writes)]
         used += [{"name": name, "type": "read"} for name in sorted(reads - writes.keys())]
-        return {"collections": used, "nodes": []}
+        return {"collections": used, "nodes": self._nodes(session, tree, binds)}
+
+    def _nodes(self, session: Session, tree: Query, binds: dict[str, Any]) -> list[dict[str, Any]]:
+        """How each loop over a collection gets at its documents, as the evaluator decides it.
+
+        ArangoDB's plans say far more; this is what is common to both.
+        """
+        circumstances = Circumstances(now_ms=self.clock(), memory_bytes=HUGE)
+        execution = evaluate(tree, binds, SessionSource(session), circumstances)
+        return [_node(one) for one in execution.run.explained]
 
 
 _BYTES = "FILTER TO_HEX(d._key) > TO_HEX(@after) SORT TO_HEX(d._key) LIMIT"
@@ -264,6 +301,15 @@ _ACTS: dict[str, tuple[Any, Any]] = {
     "replace": (writes.replace, a.Replace),
     "delete": (writes.delete, a.Delete),
 }
+
+
+def _node(way: dict[str, Any]) -> dict[str, Any]:
+    """A way to documents as a node of ArangoDB's; the primary index is one of its indexes."""
+    if way["access"] == "full":
+        return {"type": "EnumerateCollectionNode", "collection": way["collection"]}
+    kind = "primary" if way["access"] == "primary" else "persistent"
+    index = {"type": kind, "name": way["access"]}
+    return {"type": "IndexNode", "collection": way["collection"], "indexes": [index]}
 
 
 def _check_revisions(session: Session, text: str, binds: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ class SimulatedCounters:
     Attributes:
         values: What each counter says.
         calls: How many were made.
+        told: For which subjects, in order.
         latency_s: From a call to its answer, seconds; the addition is in the middle.
         silent: While it is, additions are made or not (`deaf`), and nobody is answered.
     """
@@ -21,6 +22,7 @@ class SimulatedCounters:
     def __init__(self, latency_s: float = 0.001) -> None:
         self.values: defaultdict[str, int] = defaultdict(int)
         self.calls = 0
+        self.told: list[str] = []
         self.latency_s = latency_s
         self.silent = False
         self.deaf = False
@@ -31,6 +33,7 @@ class SimulatedCounters:
     ) -> int | None:
         """Add, and say what the counter then says."""
         self.calls += 1
+        self.told.append(subject)
         if self.silent:
             if not self.deaf:
                 self.values[subject] += amount

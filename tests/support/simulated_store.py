@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from mallku_contracts.arguments import Count, Get, Insert
+from mallku_contracts.durability import Durability
 from mallku_contracts.errors import (
     CollectionNotFound,
     DeadlineExceeded,
@@ -18,11 +19,11 @@ from mallku_contracts.errors import (
 )
 from mallku_workers.stores.base import (
     Done,
-    Durability,
     Effect,
     LedgerEntry,
     QueryCollections,
     RunnableQuery,
+    StoreClock,
     Work,
 )
 
@@ -90,6 +91,10 @@ class SimulatedStore:
         if self.fault is not None:
             raise self.fault
         return self.ledger.get(key)
+
+    async def clock(self, database: str) -> StoreClock:
+        """The machine's clock; nothing is ever forgotten."""
+        return StoreClock(time.time_ns() // 1_000_000, 0)
 
     async def recall_transmission(
         self, database: str, transmission: str, owner: str

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mallku_contracts.durability import Durability
 from mallku_contracts.errors import (
     CollectionExists,
+    CollectionNotFound,
     ConfigurationError,
     OutcomeUnknown,
     Unavailable,
 )
 from mallku_workers.stores.arango import ArangoSettings, ArangoStore
 from mallku_workers.stores.arango.preparation import durability
-from mallku_workers.stores.base import Durability
+from mallku_workers.stores.base import Done
 from tests.stores.calling import DATABASE, Caller, make_claim, make_work
 from tests.support.simulated_arango import Answer, Asked, SimulatedArango
 from tests.workers.arango.watching import answering, dropping, once, path_is, query_has, said
@@ -96,6 +99,65 @@ async def test_an_unfinished_entry_is_finished_or_told_unknown(
     assert (await people.store.execute(work)).result == {"name": "new", "type": "document"}
 
 
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [("truncate", {}), ("drop-collection", {}), ("create-graph", {"name": "g"})],
+)
+async def test_no_write_commits_between_a_change_and_its_entry(
+    people: Caller, server: SimulatedArango, operation: str, arguments: dict[str, Any]
+) -> None:
+    """Positions tell whether a document was there before it: a write that comes waits its turn."""
+    writes: list[asyncio.Task[Done | CollectionNotFound]] = []
+    loop, changed = asyncio.get_running_loop(), ("/_api/collection/people", "/_api/gharial")
+
+    def begin_write() -> None:
+        writes.append(asyncio.ensure_future(_insert(people)))
+
+    def meanwhile(asked: Asked, answer: Answer) -> Answer:
+        if asked.method in ("PUT", "POST", "DELETE") and asked.path.startswith(changed):
+            loop.call_soon_threadsafe(begin_write)
+        return answer
+
+    server.after = meanwhile
+    done = await people.done(operation, **arguments)
+    server.after = lambda _asked, answer: answer
+    written = await writes[0]
+    assert done.position is not None
+    if isinstance(written, Done):
+        assert written.position is not None
+        assert written.position > done.position
+    assert isinstance(written, Done) == (operation != "drop-collection")
+
+
+async def _insert(people: Caller) -> Done | CollectionNotFound:
+    try:
+        return await people.done("insert", document={"n": 1})
+    except CollectionNotFound as error:
+        return error
+
+
+async def test_a_change_that_could_not_be_entered_stays_begun(
+    people: Caller, server: SimulatedArango
+) -> None:
+    """What was made and not entered is never taken for something that was not made."""
+    server.before = once(path_is("PUT", "/_api/transaction"), answering(1655, 404))
+    claim = make_claim()
+    work = make_work("truncate", "people", {}, claim=claim)
+    await people("insert", document={})
+    with pytest.raises(OutcomeUnknown):
+        await people.store.execute(work)
+    entry = await people.store.recall(DATABASE, claim.key, settled=True)
+    assert entry is not None
+    assert entry.begun
+
+
+async def test_an_index_is_made_beside_writes(people: Caller, server: SimulatedArango) -> None:
+    """It may take long, and no document depends on it."""
+    server.asked.clear()
+    await people("create-index", fields=["n"])
+    assert "POST /_api/transaction/begin" not in said(server)
+
+
 async def test_graphs_are_made_listed_and_dropped(people: Caller) -> None:
     """With the collections that they name."""
     definition = {
@@ -130,6 +192,50 @@ async def test_the_ledger_is_made_with_its_indexes(
     assert len(server.databases["mallku"].extra["mallku_ledger"]) == 1
     listed = await Caller(store, "people")("list-collections")
     assert listed == []
+
+
+async def test_a_start_makes_only_what_is_missing(
+    store: ArangoStore, server: SimulatedArango
+) -> None:
+    """A worker that may make no indexes starts where an administrator made them."""
+    server.asked.clear()
+    again = ArangoStore(ArangoSettings(url=server.url))
+    await again.start()
+    await again.stop()
+    assert {asked.method for asked in server.asked if asked.path != "/_open/auth"} == {"GET"}
+    server.databases["mallku"].extra["mallku_ledger"].clear()
+    server.asked.clear()
+    await again.start()
+    await again.stop()
+    assert said(server).count("POST /_api/index") == 1
+
+
+@pytest.mark.parametrize(
+    ("sharding", "shards", "starts"),
+    [
+        ({}, 1, True),
+        ({"sharding": "single"}, 1, True),
+        ({"sharding": "flexible"}, 1, False),
+        ({"sharding": ""}, 1, False),
+        ({"sharding": "single"}, 3, False),
+    ],
+)
+async def test_a_database_on_several_shards_is_served_only_when_that_is_accepted(
+    people: Caller, server: SimulatedArango, sharding: dict[str, Any], shards: int, *, starts: bool
+) -> None:
+    """There a write and its ledger entry are not one commit; the refusal names the way out."""
+    server.sharding = sharding
+    server.databases["mallku"].properties["people"] = {"numberOfShards": shards}
+    accepting = ArangoStore(ArangoSettings(url=server.url, allow_several_shards=True))
+    await accepting.start()
+    await accepting.stop()
+    again = ArangoStore(ArangoSettings(url=server.url))
+    if starts:
+        await again.start()
+        await again.stop()
+        return
+    with pytest.raises(ConfigurationError, match="ALLOW_SEVERAL_SHARDS=true"):
+        await again.start()
 
 
 @pytest.mark.parametrize(

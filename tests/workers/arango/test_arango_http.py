@@ -191,7 +191,7 @@ async def test_a_password_comes_from_a_private_file(tmp_path: Path, auth: str) -
     try:
         async with AsyncExitStack() as stack:
             store = await started(stack, **given)
-            assert "open-sesame" not in repr(store) + repr(store._client) + repr(vars(store))
+            assert "open-sesame" not in repr(store) + repr(store._clients) + repr(vars(store))
             write_private_text(password, "abracadabra\n")
             with pytest.raises(Exception, match="ArangoDB does not") as refusal:
                 await started(stack, **given)

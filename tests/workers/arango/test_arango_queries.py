@@ -117,8 +117,22 @@ async def test_an_explanation_runs_nothing(numbers: Caller, server: SimulatedAra
     """A plan instead of rows."""
     server.asked.clear()
     result = (await run(numbers, runnable("FOR p IN people RETURN p", explain=True))).result
-    assert (result["result"], result["plan"]) == ([], [])
+    assert (result["result"], result["more"]) == ([], False)
     assert said(server) == ["POST /_api/explain"]
+
+
+async def test_an_explanation_says_how_documents_are_got_at(numbers: Caller) -> None:
+    """All of them, by key, or by an index; also beside the rows, as a profile."""
+    await numbers("create-index", fields=["n"], name="numbers")
+    ways = {
+        "FOR p IN people RETURN p": "full",
+        "FOR p IN people FILTER p._key == 'k1' RETURN p": "primary",
+        "FOR p IN people FILTER p.n > 3 RETURN p": "numbers",
+    }
+    for text, way in ways.items():
+        plan = [{"collection": "people", "access": way}]
+        assert (await run(numbers, runnable(text, explain=True))).result["plan"] == plan
+        assert (await run(numbers, runnable(text, profile=True))).result["plan"] == plan
 
 
 async def test_the_collections_of_a_query_are_what_the_database_says(numbers: Caller) -> None:

@@ -85,6 +85,7 @@ async def test_one_bad_write_of_a_group_fails_alone(
     documents = [{"_key": f"k{n}", "n": n} for n in range(20)]
     documents[7] = {"_key": "taken", "n": 100}
     documents[11] = {"_key": "eleven", "n": -1}
+    server.asked.clear()
     outcomes = await insert_together(people, documents)
     failed = [n for n, one in enumerate(outcomes) if isinstance(one, Exception)]
     assert failed == [7, 11]
@@ -231,6 +232,7 @@ async def test_a_document_that_changed_after_it_was_read_is_read_again(
         asked.body[0]["_rev"] = "_an-older--"
         return None
 
+    server.asked.clear()
     server.before = once(path_is("PUT", "/_api/document/people"), overtaken)
     assert await people("update-match", filters={"g": 1}, body={"n": 1}) == 1
     assert await people.document("a") == {"g": 1, "n": 1}
@@ -343,6 +345,7 @@ async def test_a_key_that_was_taken_after_it_was_read_is_read_again(
         }
         return Answer(202, [entry])
 
+    server.asked.clear()
     server.before = once(path_is("POST", "/_api/document/people"), overtaken)
     arguments = {"filters": {"_key": "a"}, "insert": {"_key": "a"}, "update": {"n": 1}}
     assert (await people("upsert", **arguments))["type"] == "insert"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mallku_contracts.durability import Durability
 from mallku_contracts.errors import (
     ConfigurationError,
     ExecutionError,
@@ -16,7 +17,6 @@ from mallku_contracts.errors import (
     StoreFailure,
     Unavailable,
 )
-from mallku_workers.stores.base import Durability
 from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore
 from tests.stores.calling import Caller
 

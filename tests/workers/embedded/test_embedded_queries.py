@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,6 +17,7 @@ from mallku_workers.stores.embedded import EmbeddedStore
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from tests.stores.asking import Asker, make_query
 from tests.stores.calling import PATIENCE_MS, Caller, now_ms
+from tests.support.nats import until
 
 MOST = 3
 LONG = "FOR i IN 1..100000000 FILTER i < 0 RETURN i"
@@ -32,6 +35,11 @@ async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
     await people("insert-many", documents=[{"n": n} for n in range(50)])
     yield running
     await running.stop()
+
+
+def open_queries(store: EmbeddedStore) -> int:
+    """How many queries hold, or are about to give back, what they need."""
+    return sum(len(database.queries._open) for database in store._databases.values())
 
 
 async def test_so_many_cursors_and_no_more(store: EmbeddedStore) -> None:
@@ -59,9 +67,32 @@ async def test_a_query_that_is_cut_off_gives_everything_back(store: EmbeddedStor
         cut_off.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cut_off
+        await until(lambda: not open_queries(store))
     ask = Asker(store)
     rows = await asyncio.gather(*(ask("FOR p IN people SORT p.n RETURN p.n") for _ in range(MOST)))
     assert rows == [list(range(50))] * MOST
+
+
+async def test_nobody_waits_for_a_query_that_is_cut_off(store: EmbeddedStore) -> None:
+    """Whoever gave up goes on at once, and the query ends long before its time would be over."""
+    work = replace(make_query(LONG), deadline_ms=now_ms() + 100 * PATIENCE_MS)
+    cut_off = asyncio.ensure_future(store.execute(work))
+    await asyncio.sleep(0)
+    cut_off.cancel()
+    began = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await cut_off
+    assert time.monotonic() - began < PATIENCE_MS / 1_000
+    await until(lambda: not open_queries(store))
+
+
+def test_cursors_that_wait_for_their_next_page_keep_no_page_cache(tmp_path: Path) -> None:
+    """Many of them, each behind a scan of more than its cache holds, take less than half of it."""
+    cursors = 16
+    command = [sys.executable, "-m", "tests.workers.embedded.many_cursors", str(tmp_path)]
+    command.append(str(cursors))
+    grown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert int(grown.stdout) < cursors * EmbeddedSettings().cache_bytes / 2
 
 
 async def test_a_page_is_held_to_the_time_of_whoever_asks_for_it(store: EmbeddedStore) -> None:

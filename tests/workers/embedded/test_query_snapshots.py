@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mallku_contracts.errors import CollectionNotFound
+from mallku_workers.stores.base import runnable
 from mallku_workers.stores.embedded import EmbeddedStore
-from mallku_workers.stores.embedded.queries import Queries, _Reading, runnable
+from mallku_workers.stores.embedded.queries import Queries, _Reading
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from mallku_workers.stores.embedded.store import wall_clock_ms
 from tests.stores.asking import make_query

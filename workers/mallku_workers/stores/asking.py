@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from mallku_contracts.arguments import read_arguments
@@ -56,16 +57,33 @@ async def ask(
     known = OPERATIONS[operation]
     arguments = read_arguments(known.arguments, values)
     within_s = CATALOG_S if operation in _CATALOG else ASK_S
+
+    def make(left_s: float) -> Work:
+        return Work(known, database, collection, arguments, _ends_ms(left_s))
+
+    return (await persist(store, make, within_s)).result
+
+
+async def persist(store: Executes, make: Callable[[float], Work], within_s: float) -> Done:
+    """What the store says of a work; tried again, a bounded number of times, when that makes sense.
+
+    Args:
+        make: The work for one try, given the seconds that it has.
+
+    Raises:
+        MallkuError: as the store said it, the last time.
+    """
     wait_s = FIRST_WAIT_S
     for left in reversed(range(TRIES)):
-        deadline_ms = time.time_ns() // 1_000_000 + int(within_s * _MS_PER_S)
         try:
-            done = await store.execute(Work(known, database, collection, arguments, deadline_ms))
+            return await store.execute(make(within_s))
         except MallkuError as error:
             if not left or not (error.retryable or isinstance(error, OutcomeUnknown)):
                 raise
             await asyncio.sleep(min(error.retry_after or wait_s, LONGEST_WAIT_S))
             wait_s *= 2
-        else:
-            return done.result
     raise AssertionError  # pragma: no cover - the last try returns or raises
+
+
+def _ends_ms(within_s: float) -> int:
+    return time.time_ns() // 1_000_000 + int(within_s * _MS_PER_S)

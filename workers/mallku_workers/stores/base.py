@@ -8,27 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from mallku_contracts.aql.tree import Query
 from mallku_contracts.arguments import Aql, Arguments
-from mallku_contracts.errors import IdempotencyConflict
+from mallku_contracts.durability import Durability
+from mallku_contracts.errors import IdempotencyConflict, StoreFailure
 from mallku_contracts.operations import Operation
 from mallku_contracts.policy import DocumentRules
-
-
-class Durability(IntEnum):
-    """What an acknowledged write survives, weakest first; the gateway declares the weaker part."""
-
-    MEMORY = 1
-    """The end of the process that holds it: no."""
-    FLUSH = 2
-    """A crash of any process, but not a loss of power."""
-    FSYNC = 3
-    """A loss of power on one machine."""
-    QUORUM = 4
-    """The loss of one machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +35,33 @@ class LedgerClaim:
     expires_ms: int
 
 
+class Touched(NamedTuple):
+    """A document that a mutation changed, by its revisions; None where there was, or is, none."""
+
+    collection: str
+    key: str
+    old_rev: str | None
+    new_rev: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A finished mutation: under which key, which transmission committed, what it answered."""
+    """A finished mutation: under which key, which transmission committed, what it answered.
+
+    Attributes:
+        position: Where the commit stands among all commits of the store.
+        touched: The documents that it changed, in commit order; None where they were too many.
+        begun: It is not finished: a change of the catalog was announced, and may have been made.
+            Only a settled look shows such entries.
+    """
 
     key: str
     fingerprint: bytes
     id: str
     result: Any
+    position: int | None = None
+    touched: tuple[Touched, ...] | None = ()
+    begun: bool = False
 
     def answer(self, claim: LedgerClaim) -> Done:
         """What is answered to a claim of the same key, in the place of doing it again.
@@ -149,6 +155,17 @@ class Work:
     steps: Sequence[Step] = ()
 
 
+def runnable(work: Work) -> RunnableQuery:
+    """The query that was authorized; a work without one is nobody's to run.
+
+    Raises:
+        StoreFailure: there is none.
+    """
+    if work.query is None:
+        raise StoreFailure("a query came without its authorization; nothing was done")
+    return work.query
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a mutation did to one document; `new` is None where it was removed."""
@@ -158,6 +175,22 @@ class Effect:
     old_rev: str | None
     new_rev: str | None
     new: dict[str, Any] | None
+
+
+def touched_by(effects: Sequence[Effect]) -> list[list[str | None]]:
+    """The effects as a ledger keeps them: what `Touched` holds, without new versions."""
+    return [[each.collection, each.key, each.old_rev, each.new_rev] for each in effects]
+
+
+class StoreClock(NamedTuple):
+    """The store's own time, and how far back its ledger remembers; Unix milliseconds.
+
+    Attributes:
+        remembers_ms: An entry that expires at this time or later is still there.
+    """
+
+    now_ms: int
+    remembers_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +253,14 @@ class Store(Protocol):
         """The ledger's entry under `key`, when there is one.
 
         With `settled` it is read under the write lock, so that "none" is a "no" for every work
-        whose deadline has passed by then. Raises `Unavailable` when it cannot be read.
+        whose deadline has passed by then, unless the entry would have been forgotten since; and
+        entries are shown that count for nobody else: expired, or only `begun`. Raises
+        `Unavailable` when it cannot be read.
         """
+        ...
+
+    async def clock(self, database: str) -> StoreClock:
+        """The time by which the store judges deadlines; `Unavailable` when it does not answer."""
         ...
 
     async def recall_transmission(

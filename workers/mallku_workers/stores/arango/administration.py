@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from mallku_contracts.errors import ConfigurationError, NotSupported, Unavailable
+from mallku_contracts.wording import settings_complaints
 from mallku_workers.stores.arango import catalog, reading
 from mallku_workers.stores.arango.budget import budget_for, spending
 from mallku_workers.stores.arango.client import make_client
@@ -43,11 +44,8 @@ def arango_settings(**given: Any) -> ArangoSettings:
     try:
         return ArangoSettings(**given)
     except ValidationError as error:
-        lines = (
-            f"MALLKU_WORKER_ARANGO_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}"
-            for one in error.errors(include_url=False, include_input=False)
-        )
-        raise ConfigurationError("; ".join(lines)) from None
+        wrong = settings_complaints(error, ArangoSettings, "MALLKU_WORKER_ARANGO_")
+        raise ConfigurationError(wrong) from None
 
 
 class ArangoAdministration:

@@ -3,6 +3,10 @@
 A change is made repeatable instead: its claim is entered as begun, the change is made, the entry is
 completed. Who finds the own claim begun asks for the same state again, and what is there already
 counts as done.
+
+Changes that decide whether there are documents, and which, are made while the ledger belongs to
+them alone: no write commits between the change and its entry, so that commit positions tell what
+came before it and what behind.
 """
 
 from __future__ import annotations
@@ -40,10 +44,10 @@ from mallku_workers.stores.arango import reading, texts
 from mallku_workers.stores.arango.budget import Budget, budget_for, current_budget, spending
 from mallku_workers.stores.arango.errors import Conflict
 from mallku_workers.stores.arango.ledger import claimed, entry, frame, opened, position
-from mallku_workers.stores.arango.server import KILL_S, Server
+from mallku_workers.stores.arango.server import KILL_S, Server, Transaction
+from mallku_workers.stores.arango.settings import ArangoSettings
 from mallku_workers.stores.base import Done, LedgerClaim, Work
-from mallku_workers.stores.embedded.collections import check_new_name
-from mallku_workers.stores.embedded.indexes import check_definition
+from mallku_workers.stores.names import check_definition, check_new_name
 
 EDGES: Final = 3
 DOCUMENTS: Final = 2
@@ -52,6 +56,9 @@ DOCUMENTS: Final = 2
 _BUILT_IN: Final = frozenset({"primary", "edge", "0", "1", "2"})
 _INDEX: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _LIKE_PERSISTENT: Final = frozenset({"hash", "skiplist"})
+_BESIDE_WRITES: Final = frozenset({"create-index", "drop-index"})
+"""Changes that no document depends on: writes go on meanwhile, since these may take long."""
+
 _FIRST_INDEXES: Final = ("primary", "edge")
 
 _log = structlog.get_logger("mallku.store")
@@ -306,14 +313,28 @@ def administer(server: Server, work: Work, now_ms: int) -> Done:
     if isinstance(begun, Done):
         return begun
     try:
-        result = _act(server, work, again=begun)
+        if work.operation.name in _BESIDE_WRITES:
+            return _finish(server, claim, _act(server, work, again=begun), server.settings)
+        with server.transaction([], [texts.LEDGER]) as alone, spending(budget):
+            return _finish(alone, claim, _act(server, work, again=begun), server.settings)
     except OutcomeUnknown:
         raise
     except MallkuError:
         _forget(server, claim)
         raise
-    whole = entry(claim, result, server.settings.ledger_body_bytes)
-    rows = server.query(texts.FINISH, {"works": [{"entry": whole}]})
+
+
+def _finish(
+    within: Server | Transaction, claim: LedgerClaim, result: Any, settings: ArangoSettings
+) -> Done:
+    """Complete the entry of a change that was made; what goes wrong now leaves it begun."""
+    whole = entry(claim, result, settings.ledger_body_bytes)
+    try:
+        rows = within.query(texts.FINISH, {"works": [{"entry": whole}]})
+        if isinstance(within, Transaction):
+            within.commit()
+    except MallkuError as error:
+        raise OutcomeUnknown(f"the change was made, and not entered: {error.message}") from error
     return Done(result, (), position(rows[0]["position"]))
 
 

@@ -16,6 +16,7 @@ from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Document
 from mallku_contracts.errors import DeadlineExceeded
 from mallku_workers.stores.arango import texts
+from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.documents import Stored
 from mallku_workers.stores.arango.ledger import claimed, frame, position
 from mallku_workers.stores.arango.planning import Change, document_bytes
@@ -23,8 +24,7 @@ from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.arango.settings import ArangoSettings
 from mallku_workers.stores.arango.writing import SINGLE, Outcome, answer
 from mallku_workers.stores.base import Done, Effect, Work
-from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import (
+from mallku_workers.stores.documents import (
     SYSTEM,
     is_key,
     locate,
@@ -66,7 +66,7 @@ def prepare(work: Work, settings: ArangoSettings, now_ms: int) -> Prepared | Non
     name, options = work.operation.name, work.arguments
     if name not in SINGLE or work.rules is not None or _overwrites(options):
         return None
-    collection = Collection(0, work.collection, edge=False, numeric_keys=False)
+    collection = Collection(work.collection)
     key, values = _values(collection, options)
     if name == "update" and not values["document"]:
         return None
@@ -137,7 +137,8 @@ def carry_out(server: Server, prepared: Sequence[Prepared]) -> list[Outcome]:
 
 
 def _binds(first: Prepared, settings: ArangoSettings) -> dict[str, Any]:
-    binds: dict[str, Any] = {"@collection": first.work.collection}
+    name = first.work.collection
+    binds: dict[str, Any] = {"@collection": name, "name": name}
     if "@quarter" in first.text:
         binds["quarter"] = settings.max_document_bytes // _BYTES_OF_CHARACTER
         binds["twice"] = settings.max_document_bytes * _BYTES_OF_HEX

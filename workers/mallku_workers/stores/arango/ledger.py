@@ -1,7 +1,8 @@
 """Entries of the ledger as documents of `mallku_ledger`, and commit positions.
 
-A document is `{_key, fingerprint, id, expires_ms, expires, result}`: fingerprint in hexadecimal,
-`expires` in seconds for the TTL index. One with `begun` stands for an administrative operation that
+A document is `{_key, fingerprint, id, expires_ms, expires, result, touched}`: fingerprint in
+hexadecimal, `expires` in seconds for the TTL index, `touched` as `stores.base.touched_by` lists it,
+null where the list would be too large. One with `begun` stands for an administrative operation that
 was begun and not finished, and counts as absent for everybody but the same command.
 
 **Commit positions** are the number in the revision of the ledger entry. Revisions are hybrid
@@ -14,11 +15,11 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
-from mallku_workers.stores.base import LedgerClaim, LedgerEntry
-from mallku_workers.stores.embedded.documents import to_text
-from mallku_workers.stores.embedded.ledger import without_bodies
+from mallku_workers.stores.base import Effect, LedgerClaim, LedgerEntry, Touched, touched_by
+from mallku_workers.stores.documents import to_text, without_bodies
 
 _DIGITS: Final = {
     digit: value
@@ -59,13 +60,32 @@ def frame(claim: LedgerClaim) -> dict[str, Any]:
     }
 
 
-def entry(claim: LedgerClaim, result: Any, body_bytes: int) -> dict[str, Any]:
-    """A whole entry; a result of more than `body_bytes` is kept without document bodies."""
+def entry(
+    claim: LedgerClaim, result: Any, body_bytes: int, effects: Sequence[Effect] = ()
+) -> dict[str, Any]:
+    """A whole entry.
+
+    Args:
+        body_bytes: A result that is larger is kept without document bodies; a list of touched
+            documents that is larger is not kept.
+    """
     kept = result if len(to_text(result)) <= body_bytes else without_bodies(result)
-    return {**frame(claim), "result": kept}
+    touched = touched_by(effects)
+    fits = len(to_text(touched)) <= body_bytes
+    return {**frame(claim), "result": kept, "touched": touched if fits else None}
 
 
 def opened(document: dict[str, Any]) -> LedgerEntry:
     """The entry that a document of the ledger holds."""
     fingerprint = bytes.fromhex(document["fingerprint"])
-    return LedgerEntry(document["_key"], fingerprint, document["id"], document.get("result"))
+    begun = bool(document.get("begun"))
+    listed = [] if begun else document.get("touched")
+    return LedgerEntry(
+        document["_key"],
+        fingerprint,
+        document["id"],
+        document.get("result"),
+        position(document["_rev"]),
+        None if listed is None else tuple(Touched(*each) for each in listed),
+        begun=begun,
+    )

@@ -20,8 +20,8 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.limits import MAX_EFFECT_BYTES
 from mallku_contracts.policy import DocumentRules
-from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import (
+from mallku_workers.stores.arango.collection import Collection
+from mallku_workers.stores.documents import (
     SYSTEM,
     check_revision,
     locate,

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
 
 import structlog
 
+from mallku_contracts.durability import Durability
 from mallku_contracts.errors import (
     CollectionExists,
     CollectionNotFound,
     ConfigurationError,
     DatabaseNotFound,
+    StoreFailure,
 )
 from mallku_workers.stores.arango.catalog import DOCUMENTS
 from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.arango.texts import LEDGER
-from mallku_workers.stores.base import Durability
 
 LEAST_VERSION: Final = (3, 11)
 """The oldest ArangoDB that knows all that the store asks for."""
@@ -29,6 +30,9 @@ LEDGER_INDEXES: Final[tuple[Mapping[str, Any], ...]] = (
     {"type": "ttl", "name": "mallku_expiry", "fields": ["expires"], "expireAfter": 0},
 )
 """Over the ledger: entries by transmission, and the end of those whose time is over."""
+
+ONE_SHARD: Final = "single"
+"""How a cluster calls the sharding of a OneShard database."""
 
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 _COPIES: Final = 2
@@ -48,7 +52,25 @@ def prepare(server: Server) -> Durability:
         raise ConfigurationError(f"ArangoDB has no database {server.name}") from None
     _check_version(version)
     _make_ledger(server)
-    return read_durability(server)
+    properties = _all_properties(server)
+    _refuse_several_shards(server, properties)
+    synced = bool(properties[LEDGER].get("waitForSync"))
+    return min(durability(one, synced=synced) for one in properties.values())
+
+
+def check_entry(server: Server) -> None:
+    """See that the server's user is let into the database.
+
+    Raises:
+        ConfigurationError: its name or password is wrong, or it may not use the database.
+        Unavailable, StoreFailure
+    """
+    try:
+        server.call("GET", "/_api/database/current")
+    except (DatabaseNotFound, StoreFailure) as error:
+        raise ConfigurationError(
+            f"a user for queries may not use the database {server.name}: {error.message}"
+        ) from None
 
 
 def _check_version(version: str) -> None:
@@ -66,26 +88,26 @@ def _make_ledger(server: Server) -> None:
     except CollectionNotFound:
         with suppress(CollectionExists):  # another worker was quicker
             server.call("POST", "/_api/collection", body={"name": LEDGER, "type": DOCUMENTS})
+    known = server.call("GET", "/_api/index", params={"collection": LEDGER})["indexes"]
+    there = {(one["type"], tuple(one["fields"])) for one in known}
     for index in LEDGER_INDEXES:
-        server.call("POST", "/_api/index", params={"collection": LEDGER}, body=index)
+        if (index["type"], tuple(index["fields"])) not in there:
+            server.call("POST", "/_api/index", params={"collection": LEDGER}, body=index)
 
 
-def read_durability(server: Server) -> Durability:
-    """The weakest of what the ledger and the collections say of themselves.
-
-    A commit waits for the disk where one of its collections does (`waitForSync`), and the ledger is
-    in each; copies are told by replication factor and write concern.
-    """
+def _all_properties(server: Server) -> dict[str, dict[str, Any]]:
+    """What the ledger and the collections say of themselves."""
     answer = server.call("GET", "/_api/collection", params={"excludeSystem": True})
     names = [str(one["name"]) for one in answer["result"]]
-    properties = {name: _properties(server, name) for name in names}
-    _warn_of_shards(server.name, properties.values())
-    synced = bool(properties[LEDGER].get("waitForSync"))
-    return min(durability(one, synced=synced) for one in properties.values())
+    return {name: _properties(server, name) for name in names}
 
 
 def durability(properties: Mapping[str, Any], *, synced: bool) -> Durability:
-    """What a commit to a collection with these properties survives."""
+    """What a commit to a collection with these properties survives.
+
+    It waits for the disk where one of its collections does (`waitForSync`), and the ledger, which
+    is `synced` or not, is in each; copies are told by replication factor and write concern.
+    """
     copies = properties.get("replicationFactor", 1)
     concern = properties.get("writeConcern", properties.get("minReplicationFactor", 1))
     if isinstance(copies, int) and copies >= _COPIES and concern >= _COPIES:
@@ -102,10 +124,25 @@ def _properties(server: Server, name: str) -> dict[str, Any]:
     return found
 
 
-def _warn_of_shards(database: str, properties: Iterable[Mapping[str, Any]]) -> None:
-    if any(one.get("numberOfShards", 1) > 1 for one in properties):
-        _log.warning(
-            "several_shards",
-            database=database,
-            consequence="effect and ledger are one commit only where the database is OneShard",
+def _refuse_several_shards(server: Server, properties: Mapping[str, Mapping[str, Any]]) -> None:
+    """Effect and ledger are one commit only where one server leads all collections.
+
+    That is so on a single server, and in a cluster where the database is OneShard (manual,
+    "OneShard cluster deployments"); only a cluster says how a database is sharded.
+    """
+    described = server.call("GET", "/_api/database/current")["result"]
+    spread = described.get("sharding", ONE_SHARD) != ONE_SHARD
+    if not spread and all(one.get("numberOfShards", 1) == 1 for one in properties.values()):
+        return
+    if not server.settings.allow_several_shards:
+        raise ConfigurationError(
+            f"the database {server.name} lies on several shards: a write and its ledger entry"
+            " would not be one commit there, so that a retry could do it twice. Make it OneShard"
+            " (store apply makes it so), or accept that with"
+            " MALLKU_WORKER_ARANGO_ALLOW_SEVERAL_SHARDS=true"
         )
+    _log.warning(
+        "several_shards",
+        database=server.name,
+        consequence="a crash can leave a write without its ledger entry, or the other way round",
+    )

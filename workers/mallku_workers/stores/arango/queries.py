@@ -11,9 +11,9 @@ Others are refused by name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import quote
 
 from mallku_contracts import arguments as a
 from mallku_contracts.aql import tree as t
@@ -22,16 +22,23 @@ from mallku_contracts.aql.functions import READING
 from mallku_contracts.aql.printing import to_text as aql_text
 from mallku_contracts.aql.visitor import walk
 from mallku_contracts.arguments import Document
-from mallku_contracts.errors import NotSupported, ResourceLimit, ResultTooLarge, StoreFailure
+from mallku_contracts.errors import MallkuError, NotSupported, ResourceLimit, ResultTooLarge
 from mallku_contracts.limits import MAX_EFFECT_BYTES
+from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.documents import Stored
 from mallku_workers.stores.arango.planning import Change, json_bytes
 from mallku_workers.stores.arango.server import Answered, Server
 from mallku_workers.stores.arango.texts import LEDGER
 from mallku_workers.stores.arango.writing import Outcome, Writing
-from mallku_workers.stores.base import Effect, QueryCollections, QueryPage, RunnableQuery, Work
-from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import to_text
+from mallku_workers.stores.base import (
+    Effect,
+    QueryCollections,
+    QueryPage,
+    RunnableQuery,
+    Work,
+    runnable,
+)
+from mallku_workers.stores.documents import to_text
 
 _WANDERS: Final = (t.Traversal, t.ShortestPath, t.Paths)
 _LOOKS_UP: Final = READING | {"APPLY", "CALL", "WITHIN", "WITHIN_RECTANGLE"}
@@ -47,13 +54,6 @@ _STATISTICS: Final = {
     "filtered": "filtered",
     "peakMemoryUsage": "peak_memory",
 }
-
-
-def runnable(work: Work) -> RunnableQuery:
-    """The query that was authorized; a work without one is nobody's to run."""
-    if work.query is None:
-        raise StoreFailure("a query came without its authorization; nothing was done")
-    return work.query
 
 
 def collections_of(server: Server, query: RunnableQuery) -> QueryCollections:
@@ -80,12 +80,18 @@ def explain(server: Server, work: Work) -> dict[str, Any]:
 
 
 def _plan(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    access = {_FULL: "full", _INDEXED: "index"}
     return [
-        {"collection": node.get("collection"), "access": access[node["type"]]}
+        {"collection": node.get("collection"), "access": _access(node)}
         for node in plan.get("nodes", ())
-        if node["type"] in access
+        if node["type"] in (_FULL, _INDEXED)
     ]
+
+
+def _access(node: dict[str, Any]) -> str:
+    if node["type"] == _FULL:
+        return "full"
+    [index, *_] = node["indexes"]
+    return str(index["type"] if index["type"] == "primary" else index["name"])
 
 
 class Rows:
@@ -121,9 +127,9 @@ class Rows:
 
     def close(self) -> None:
         """Let ArangoDB forget the rest."""
-        if self._cursor is not None:
-            self._server.call("DELETE", f"/_api/cursor/{quote(self._cursor, safe='')}")
-            self._cursor = None
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            self._server.forget(cursor)
 
     def _each(self, count: int) -> Iterator[Any]:
         """The first rows, fetching as long as there are too few."""
@@ -157,15 +163,20 @@ def read(server: Server, work: Work) -> tuple[Rows, dict[str, Any]]:
         fail_on_warning=asked.fail_on_warning,
     )
     rows = Rows(server, answered, query.max_rows)
-    page = rows.page(asked.batch_size)
-    result = {**_told(answered), "result": page.rows, "more": page.more}
+    try:
+        page = rows.page(asked.batch_size)
+        result = {**_told(answered), "result": page.rows, "more": page.more}
+        if asked.profile:
+            result["plan"] = _plan(_explain(server, query)["plan"])
+    except MallkuError:
+        with suppress(MallkuError):  # ArangoDB forgets them by itself, later
+            rows.close()
+        raise
     if asked.count or asked.full_count:
         result["count"] = answered.count
     if asked.full_count:
         full = answered.extra.get("stats", {}).get("fullCount")
         result["full_count"] = answered.count if full is None else full
-    if asked.profile:
-        result["plan"] = _plan(_explain(server, query)["plan"])
     return rows, result
 
 
@@ -262,9 +273,8 @@ def modify(server: Server, work: Work, now_ms: int) -> Outcome:
     query = runnable(work)
     _refuse_wandering(query)
     rewritten = rewrite(query.tree)
-    used = collections_of(server, query)
-    [name] = used.writes
-    writing = Writing(server, Collection(0, name, edge=False, numeric_keys=False), now_ms)
+    [name] = analyse(query.tree).write_names(query.binds)
+    writing = Writing(server, Collection(name), now_ms)
     one = writing.doing(work)
     with server.transaction(sorted({LEDGER, name}), []) as transaction:
         writing.look_up(transaction, [one])
@@ -305,6 +315,9 @@ def _changed(
     if len(rows) > query.max_rows:
         raise ResourceLimit(f"more than the {query.max_rows} rows that you may have")
     size = sum(len(to_text(row)) for row in rows)
+    if answered.more is not None:
+        with suppress(MallkuError):  # ArangoDB forgets them by itself, later
+            server.forget(answered.more)
     if answered.more is not None or size > server.settings.max_result_bytes:
         raise ResourceLimit(
             f"a query that changes documents touches at most {a.MAX_PAGE_DOCUMENTS} and returns at"

@@ -17,10 +17,10 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.results import Page
 from mallku_workers.stores.arango import texts
+from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.base import Work
-from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import check_revision, is_key, locate, to_text
+from mallku_workers.stores.documents import check_revision, is_key, locate, to_text
 
 SHRINK_TO: Final = 8
 """A page that the database has no memory for is asked for again with this part of its rows."""
@@ -29,7 +29,7 @@ _LEAST_ROWS: Final = 2
 
 
 def _collection(work: Work) -> Collection:
-    return Collection(0, work.collection, edge=False, numeric_keys=False)
+    return Collection(work.collection)
 
 
 def get(server: Server, work: Work, arguments: a.Get) -> Document | None:

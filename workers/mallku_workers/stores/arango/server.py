@@ -24,7 +24,7 @@ from mallku_workers.stores.arango.budget import Budget, budget_for, current_budg
 from mallku_workers.stores.arango.errors import refuse
 from mallku_workers.stores.arango.http import ORIGIN, LeanClient
 from mallku_workers.stores.arango.settings import ArangoSettings
-from mallku_workers.stores.embedded.documents import to_text
+from mallku_workers.stores.documents import to_text
 
 TRANSACTION: Final = "x-arango-trx-id"
 """The header that makes a request part of a stream transaction."""
@@ -151,6 +151,10 @@ class Server:
     def next_rows(self, cursor: str) -> Answered:
         """The next rows of a query."""
         return _answered(self.call("POST", f"/_api/cursor/{quote(cursor, safe='')}"))
+
+    def forget(self, cursor: str) -> None:
+        """Give a cursor's rows up."""
+        self.call("DELETE", f"/_api/cursor/{quote(cursor, safe='')}")
 
     def _mark(self) -> str:
         return f"{self._instance}-{next(self._calls)}"

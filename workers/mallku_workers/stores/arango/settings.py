@@ -29,6 +29,18 @@ class ArangoSettings(BaseSettings):
     password_file: Path | None = Field(
         default=None, description="File with that user's password, mode 0600; none: no password"
     )
+    read_username: str | None = Field(
+        default=None, description="The user that runs queries which read; none: this worker's"
+    )
+    read_password_file: Path | None = Field(
+        default=None, description="File with that user's password, mode 0600; none: no password"
+    )
+    write_username: str | None = Field(
+        default=None, description="The user that runs queries which change; none: this worker's"
+    )
+    write_password_file: Path | None = Field(
+        default=None, description="File with that user's password, mode 0600; none: no password"
+    )
     auth: Literal["jwt", "basic"] = Field(
         default="jwt",
         description="How the user is proven: a token fetched by password, or each time",
@@ -66,6 +78,12 @@ class ArangoSettings(BaseSettings):
     )
     conflict_retries: int = Field(
         default=4, ge=0, le=100, description="Further tries of a write that met another one, tries"
+    )
+
+    allow_several_shards: bool = Field(
+        default=False,
+        description="Serve a cluster's database that is not OneShard, where a write and its ledger"
+        " entry are not one commit",
     )
 
     queue_works: int = Field(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 from mallku_contracts.errors import MallkuError, ResultTooLarge, from_wire
 from mallku_contracts.limits import MAX_EFFECT_BYTES
+from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.planning import json_bytes
 from mallku_workers.stores.arango.server import Server, Transaction
 from mallku_workers.stores.arango.writing import Doing, Outcome, Writing, locks
 from mallku_workers.stores.base import Step, Work
-from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.rules import refuse_more
 
 
@@ -25,8 +26,12 @@ def transaction(
         MallkuError: of the first step that fails, or of the first document in it that does;
             `details["step"]` is its place, from 0. Nothing is kept.
     """
-    names = dict.fromkeys(step.collection for step in work.steps)
-    writings = {name: Writing(server, collection_of(server, name), now_ms) for name in names}
+    writings: dict[str, Writing] = {}
+    for place, step in enumerate(work.steps):
+        if step.collection not in writings:
+            with _at(place):
+                collection = collection_of(server, step.collection)
+            writings[step.collection] = Writing(server, collection, now_ms)
     first = next(iter(writings.values()))
     whole = first.doing(work)
     write, exclusive = locks((step.collection, step.arguments) for step in work.steps)
@@ -47,17 +52,24 @@ def transaction(
 
 def _carry_out(writing: Writing, within: Transaction, whole: Doing, place: int) -> Any:
     one = writing.doing(_alone(whole.work, whole.work.steps[place]))
-    try:
+    with _at(place):
         writing.do(within, [one])
         if isinstance(one.outcome, MallkuError):
             raise one.outcome
         _refuse_failed(one.result)
         refuse_more(one.work.rules, _touched(whole) + _touched(one))
+    whole.stored += one.stored
+    return one.result
+
+
+@contextmanager
+def _at(place: int) -> Generator[None]:
+    """An error within says at which step it was."""
+    try:
+        yield
     except MallkuError as error:
         error.details["step"] = place
         raise
-    whole.stored += one.stored
-    return one.result
 
 
 def _touched(doing: Doing) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Final, TypeVar
 
+from mallku_contracts.aql.analysis import analyse
+from mallku_contracts.durability import Durability
 from mallku_contracts.errors import (
     CollectionNotFound,
     ConfigurationError,
@@ -25,18 +25,19 @@ from mallku_contracts.errors import (
     RequestError,
     Unavailable,
 )
-from mallku_contracts.limits import MAX_NAME_CHARS
 from mallku_contracts.operations import Scope
 from mallku_contracts.policy import is_reserved
 from mallku_contracts.subjects import check_name
 from mallku_workers.stores.arango import catalog, combining, queries, reading, several, texts
 from mallku_workers.stores.arango.budget import budget_for, spending
-from mallku_workers.stores.arango.client import make_client
+from mallku_workers.stores.arango.client import Clients, make_clients
+from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.combining import Prepared
+from mallku_workers.stores.arango.cursors import ArangoCursor, Desk
 from mallku_workers.stores.arango.errors import Conflict
 from mallku_workers.stores.arango.http import LeanClient
 from mallku_workers.stores.arango.ledger import opened
-from mallku_workers.stores.arango.preparation import prepare
+from mallku_workers.stores.arango.preparation import check_entry, prepare
 from mallku_workers.stores.arango.queries import Rows
 from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.arango.settings import ArangoSettings
@@ -50,15 +51,14 @@ from mallku_workers.stores.arango.writing import (
 )
 from mallku_workers.stores.base import (
     Done,
-    Durability,
     LedgerEntry,
     QueryCollections,
-    QueryPage,
     RunnableQuery,
+    StoreClock,
     Work,
+    runnable,
 )
-from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.collections import check_new_name
+from mallku_workers.stores.names import check_new_name, is_collection_name
 
 WRITE_OPERATIONS: Final = frozenset({*SINGLE, *BATCHES, *MATCHES, *catalog.CHANGES, "transaction"})
 """Mutations that this store carries out."""
@@ -78,7 +78,6 @@ RETRY_AFTER_S: Final = 0.05
 RECALL_S: Final = 5.0
 """A look into the ledger, seconds."""
 
-_NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,{MAX_NAME_CHARS - 1}}}")
 _MS_PER_S: Final = 1_000
 
 T = TypeVar("T")
@@ -110,9 +109,12 @@ class ArangoStore:
         self._names = tuple(check_name(name, "database") for name in databases)
         self._clock = clock
         self._servers: dict[str, Server] = {}
-        self._client: LeanClient | None = None
+        self._readers: dict[str, Server] = {}
+        self._writers: dict[str, Server] = {}
+        self._clients: Clients | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._room = WaitingRoom(self._carry_out_group, self._settings)
+        self._desk = Desk(self._begin_timed, self._begin_end)
         self._durability: Durability | None = None
         self._under_way = 0
         self._stopping = False
@@ -138,30 +140,37 @@ class ArangoStore:
             raise ConfigurationError("the store is running already")
         if not self._names:
             raise ConfigurationError("the store was given no database")
-        self._client = make_client(self._settings)
+        self._clients = clients = make_clients(self._settings)
         size = self._settings.connections
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="store-arango")
-        servers = {name: Server(self._client, name, self._settings) for name in self._names}
+        servers = self._as(clients.own)
+        readers, writers = self._as(clients.reading), self._as(clients.writing)
         try:
             levels = [await self._run(prepare, server) for server in servers.values()]
+            for server in (*readers.values(), *writers.values()):
+                await self._run(check_entry, server)
         except BaseException:
             await self.stop()
             raise
         self._durability = min(levels)
-        self._servers = servers
+        self._servers, self._readers, self._writers = servers, readers, writers
         self._stopping = False
 
     async def stop(self) -> None:
         """Finish what was accepted, end the threads, close the connections."""
         self._stopping = True
         await self._room.close()
+        await self._desk.close()
         self._servers = {}
         if self._threads is not None:
             await asyncio.to_thread(self._threads.shutdown)
             self._threads = None
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._clients is not None:
+            self._clients.close()
+            self._clients = None
+
+    def _as(self, client: LeanClient) -> dict[str, Server]:
+        return {name: Server(client, name, self._settings) for name in self._names}
 
     async def execute(self, work: Work) -> Done:
         """Carry out one operation; effect and ledger entry in one commit.
@@ -192,11 +201,13 @@ class ArangoStore:
             return await self._run(self._read, server, work)
         if work.operation.name in catalog.CHANGES:
             return await self._run(self._administer, server, work)
-        if work.operation.name == "aql" and not queries.runnable(work).modifies:
-            return await self._run_query(server, work)
+        if work.operation.name == "aql" and not runnable(work).modifies:
+            return await self._run_query(work)
         prepared = combining.prepare(work, self._settings, self._clock())
         if prepared is not None:
             return await self._room.submit(prepared)
+        if work.operation.name == "aql":
+            server = self._for_query(work.database, runnable(work))
         [outcome] = await self._run(self._write, server, [work])
         if isinstance(outcome, MallkuError):
             raise outcome
@@ -204,37 +215,35 @@ class ArangoStore:
 
     async def collections_of(self, database: str, query: RunnableQuery) -> QueryCollections:
         """The collections that a query would use, as the database itself explains it."""
-        server = self._server(database)
+        server = self._for_query(database, query)
         return await self._run(_within, RECALL_S, queries.collections_of, server, query)
 
-    async def _run_query(self, server: Server, work: Work) -> Done:
+    async def _run_query(self, work: Work) -> Done:
         """The first page of a reading query, and its cursor where there are more."""
-        if queries.runnable(work).arguments.explain:
+        server = self._for_query(work.database, runnable(work))
+        if runnable(work).arguments.explain:
             explained = await self._run(
                 self._timed, work.deadline_ms, queries.explain, server, work
             )
             return Done(explained)
-        rows, result = await self._run(self._timed, work.deadline_ms, queries.read, server, work)
+        rows, result = await self._desk.open(work.deadline_ms, queries.read, server, work)
         if not result["more"]:
             return Done(result)
-        size = queries.runnable(work).arguments.batch_size
-        return Done(result, cursor=ArangoCursor(self, rows, size))
-
-    async def fetch(self, rows: Rows, size: int, deadline_ms: int) -> QueryPage:
-        """The next rows of a query."""
-        return await self._run(self._timed, deadline_ms, rows.page, size)
-
-    async def end(self, rows: Rows) -> None:
-        """Give back what rows need in ArangoDB; it does so itself where this fails."""
-        with suppress(MallkuError):
-            await self._run(_within, RECALL_S, rows.close)
+        size = runnable(work).arguments.batch_size
+        return Done(result, cursor=ArangoCursor(self._desk, rows, size))
 
     async def recall(self, database: str, key: str, *, settled: bool = False) -> LedgerEntry | None:
         """The ledger's entry under `key`; `settled` waits for every write that may be under way.
 
-        Administrative operations commit nowhere before their entry: for them "none" is not a "no".
+        A change of the catalog is entered as begun before it is made, so that "none" is a "no" for
+        these too; of one that is begun and not finished nobody can say by its entry.
         """
         return await self._run(self._recall, self._server(database), key, settled)
+
+    async def clock(self, database: str) -> StoreClock:
+        """The database's own clock; its TTL index may remove whatever has expired by it."""
+        now_ms = await self._run(_within, RECALL_S, _clock, self._server(database))
+        return StoreClock(now_ms, now_ms)
 
     async def recall_transmission(
         self, database: str, transmission: str, owner: str
@@ -253,15 +262,32 @@ class ArangoStore:
             raise Unavailable("the store is not running")
         raise DatabaseNotFound(f"there is no database {name}", details={"name": name})
 
+    def _for_query(self, database: str, query: RunnableQuery) -> Server:
+        """The database as the user that needs to do no more than the query."""
+        self._server(database)
+        return (self._writers if analyse(query.tree).modifies else self._readers)[database]
+
     def _refuse_late(self, work: Work) -> None:
         if self._clock() > work.deadline_ms:
             raise DeadlineExceeded("the caller's time was over before the work began")
 
     async def _run(self, act: Callable[..., T], *arguments: object) -> T:
+        """Cut off, what was not begun is not; what was goes on, and nobody learns its outcome."""
+        return await self._begin(act, *arguments)
+
+    def _begin(self, act: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         threads = self._threads
         if threads is None:
             raise Unavailable("the store is not running")
-        return await asyncio.get_running_loop().run_in_executor(threads, act, *arguments)
+        return asyncio.get_running_loop().run_in_executor(threads, act, *arguments)
+
+    def _begin_timed(
+        self, deadline_ms: int, act: Callable[..., T], *arguments: object
+    ) -> asyncio.Future[T]:
+        return self._begin(self._timed, deadline_ms, act, *arguments)
+
+    def _begin_end(self, rows: Rows) -> asyncio.Future[None]:
+        return self._begin(_within, RECALL_S, rows.close)
 
     async def _carry_out_group(self, prepared: Sequence[Prepared]) -> list[Outcome]:
         server = self._server(prepared[0].work.database)
@@ -338,7 +364,7 @@ class ArangoStore:
             else:
                 # The exclusive lock is had when every transaction that may write has ended.
                 with server.transaction([], [texts.LEDGER]) as transaction:
-                    rows = transaction.query(texts.RECALL, binds)
+                    rows = transaction.query(texts.RECALL_SETTLED, binds)
         return opened(rows[0]) if rows else None
 
     def _recall_transmission(
@@ -349,31 +375,19 @@ class ArangoStore:
         return opened(rows[0]) if rows else None
 
 
-class ArangoCursor:
-    """The rows of a reading query that were not fetched yet; one call at a time."""
-
-    def __init__(self, store: ArangoStore, rows: Rows, batch_size: int) -> None:
-        self._store = store
-        self._rows = rows
-        self._batch_size = batch_size
-
-    async def fetch(self, deadline_ms: int) -> QueryPage:
-        """The next page."""
-        return await self._store.fetch(self._rows, self._batch_size, deadline_ms)
-
-    async def close(self) -> None:
-        """Give the rest back."""
-        await self._store.end(self._rows)
-
-
 def _within(seconds: float, act: Callable[..., T], *arguments: object) -> T:
     with spending(budget_for(seconds)):
         return act(*arguments)
 
 
+def _clock(server: Server) -> int:
+    [now_ms] = server.query(texts.CLOCK, {})
+    return int(now_ms)
+
+
 def _collection_of(server: Server, name: str) -> Collection:
     known = server.call("GET", f"/_api/collection/{name}")
-    return Collection(0, name, edge=known["type"] == catalog.EDGES, numeric_keys=False)
+    return Collection(name, edge=known["type"] == catalog.EDGES)
 
 
 def _check_collection(work: Work) -> None:
@@ -382,6 +396,6 @@ def _check_collection(work: Work) -> None:
         return
     if work.operation.name == "create-collection":
         check_new_name(work.collection)
-    elif is_reserved(work.collection) or not _NAME.fullmatch(work.collection):
+    elif is_reserved(work.collection) or not is_collection_name(work.collection):
         name = work.collection
         raise CollectionNotFound(f"there is no collection {name:.80}", details={"name": name})

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mallku_contracts.arguments import Filters, SortField
 from mallku_contracts.policy import DocumentRules
-from mallku_workers.stores.embedded.values import parse_path
+from mallku_workers.stores.paths import parse_path
 
 LEDGER: Final = "mallku_ledger"
 """The collection that remembers finished mutations."""
@@ -52,11 +52,17 @@ def combined_write(  # noqa: PLR0913 - the options of a write
     lines += [_FITS] if operation == "update" else []
     result = _result(has_new=has_new, has_old=has_old, return_new=return_new, return_old=return_old)
     lines.append(f"LET result = {'true' if silent else result}")
-    lines.append(f"INSERT MERGE(w.entry, {{result: result}}) INTO {LEDGER}")
+    revisions = _revisions(has_new=has_new, has_old=has_old)
+    lines.append(f"LET touched = [[@name, {'new' if has_new else 'old'}._key, {revisions}]]")
+    lines.append(f"INSERT MERGE(w.entry, {{result: result, touched: touched}}) INTO {LEDGER}")
     row = ["n: w.n", "position: NEW._rev", "new: new" if has_new else "new: null"]
     row.append(_old(has_old=has_old, whole=return_old))
     lines.append(f"RETURN {{{', '.join(row)}}}")
     return " ".join(lines)
+
+
+def _revisions(*, has_new: bool, has_old: bool) -> str:
+    return f"{'old._rev' if has_old else 'null'}, {'new._rev' if has_new else 'null'}"
 
 
 def _old(*, has_old: bool, whole: bool) -> str:
@@ -103,6 +109,12 @@ RECALL: Final = (
     " RETURN l"
 )
 """The entry under a key that has not expired."""
+
+RECALL_SETTLED: Final = f"FOR l IN {LEDGER} FILTER l._key == @key RETURN l"
+"""Whatever stands under a key: expired, or only begun, too."""
+
+CLOCK: Final = "RETURN DATE_NOW()"
+"""The database's own time, Unix milliseconds."""
 
 RECALL_TRANSMISSION: Final = (
     f"FOR l IN {LEDGER} FILTER l.id == @id && LEFT(l._key, LENGTH(@owner)) == @owner"

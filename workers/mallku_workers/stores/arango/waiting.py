@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from mallku_contracts.errors import MallkuError
 from mallku_workers.stores.arango.combining import Prepared
 from mallku_workers.stores.arango.settings import ArangoSettings
 from mallku_workers.stores.arango.writing import Outcome
@@ -63,7 +62,8 @@ class WaitingRoom:
         """One lane: send what waits until nobody does."""
         try:
             while group.waiting:
-                await self._send(self._take(group))
+                if taken := self._take(group):
+                    await self._send(taken)
         finally:
             group.busy -= 1
             if not group.busy and not group.waiting:
@@ -89,21 +89,26 @@ class WaitingRoom:
         return taken
 
     async def _send(self, taken: list[_Waiting]) -> None:
-        if not taken:
-            return
         try:
             outcomes = await self._carry_out([one.prepared for one in taken])
-        except MallkuError as error:
-            outcomes = [error] * len(taken)
-        except BaseException as error:
+            ends = list(zip(taken, outcomes, strict=True))
+        except asyncio.CancelledError:
             for one in taken:
-                if not one.future.done():
-                    one.future.set_exception(error)
+                one.future.cancel()
             raise
-        for one, outcome in zip(taken, outcomes, strict=True):
-            if one.future.done():
-                continue
-            if isinstance(outcome, Done):
-                one.future.set_result(outcome)
-            else:
-                one.future.set_exception(outcome)
+        except Exception as error:  # noqa: BLE001 - each who waits is told, and the lane goes on
+            for one in taken:
+                _end(one.future, error)
+        else:
+            for one, outcome in ends:
+                _end(one.future, outcome)
+
+
+def _end(future: asyncio.Future[Done], outcome: Done | Exception) -> None:
+    """Tell an outcome to whoever still waits for it."""
+    if future.done():
+        return
+    if isinstance(outcome, Done):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)

@@ -30,15 +30,14 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.results import UpsertResult, WriteResult
 from mallku_workers.stores.arango import texts
+from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.documents import DocumentWriter, Stored
 from mallku_workers.stores.arango.errors import Conflict
 from mallku_workers.stores.arango.ledger import claimed, entry, opened, position
 from mallku_workers.stores.arango.planning import NOTHING, Change, Planner
 from mallku_workers.stores.arango.server import Server, Transaction
-from mallku_workers.stores.base import Done, LedgerClaim, LedgerEntry, Work
-from mallku_workers.stores.embedded.batches import named_keys
-from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import is_key
+from mallku_workers.stores.base import Done, Effect, LedgerClaim, LedgerEntry, Work
+from mallku_workers.stores.documents import is_key, named_keys
 
 Outcome = Done | MallkuError
 """What a work comes to."""
@@ -71,10 +70,14 @@ class Doing:
     result: Any = None
     outcome: Outcome | None = None
 
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """What was changed so far, in order."""
+        return tuple(one.effect for one in self.stored if one.effect is not None)
+
     def finish(self, entered: str) -> Done:
         """What the work comes to, now that it is in the ledger under this revision."""
-        effects = tuple(one.effect for one in self.stored if one.effect is not None)
-        return Done(self.result, effects, position(entered))
+        return Done(self.result, self.effects, position(entered))
 
 
 class Writing:
@@ -230,7 +233,10 @@ class Writing:
             return {}
         most = self._settings.ledger_body_bytes
         works = [
-            {"deadline": one.work.deadline_ms, "entry": entry(one.claim, one.result, most)}
+            {
+                "deadline": one.work.deadline_ms,
+                "entry": entry(one.claim, one.result, most, one.effects),
+            }
             for one in doing
         ]
         try:

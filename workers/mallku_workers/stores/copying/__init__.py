@@ -6,6 +6,7 @@ gateway, so that nothing of it is on the audit trail. Workers should be stopped 
 
 from __future__ import annotations
 
+from mallku_workers.stores.copying.compare import Compared, compare
 from mallku_workers.stores.copying.copy import Copier, Watch, copy
 from mallku_workers.stores.copying.sides import (
     Credentials,
@@ -19,6 +20,7 @@ from mallku_workers.stores.copying.state import State, StateFile, state_name
 from mallku_workers.stores.copying.verify import Verified
 
 __all__ = [
+    "Compared",
     "Copier",
     "Credentials",
     "Side",
@@ -27,6 +29,7 @@ __all__ = [
     "StateFile",
     "Verified",
     "Watch",
+    "compare",
     "copy",
     "open_source",
     "open_target",

@@ -174,7 +174,7 @@ class Copier:
             known = there.get(graph["name"])
             if known is None:
                 await self._target.ask("create-graph", **graph)
-            elif _shape(known) != _shape(graph):
+            elif shape(known) != shape(graph):
                 raise GraphExists(f"graph {graph['name']} connects otherwise in the target")
 
     async def _verify(self, collections: Sequence[str]) -> list[Verified]:
@@ -203,7 +203,8 @@ def _is_ours(index: IndexInfo) -> bool:
     return index["type"] not in ("primary", "edge")
 
 
-def _shape(graph: GraphInfo) -> Any:
+def shape(graph: GraphInfo) -> Any:
+    """What a graph connects, whatever the order in which a store lists it."""
     definitions = (
         (
             one["edge_collection"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from mallku_contracts.arguments import Document
@@ -12,6 +12,9 @@ from mallku_workers.stores.copying.sides import Side
 
 DIGEST_BITS: Final = 256
 """Digests are summed modulo 2 to this power."""
+
+MAX_DIFFERENCES: Final = 100
+"""Documents of one collection that a comparison names; those beyond are counted."""
 
 Difference = Literal["missing", "differs", "only in the target"]
 
@@ -25,7 +28,8 @@ class Verified:
         found: In the target.
         source_digest, target_digest: Sums over all documents of the source, and over those of the
             target that have the same keys.
-        key: The first document that is not the same on both sides, and `difference` why.
+        differences: Documents that are not the same on both sides, by key, and why; the first
+            `MAX_DIFFERENCES` of `different`.
     """
 
     collection: str
@@ -33,18 +37,29 @@ class Verified:
     found: int = 0
     source_digest: int = 0
     target_digest: int = 0
-    key: str | None = None
-    difference: Difference | None = None
+    different: int = 0
+    differences: list[tuple[str, Difference]] = field(default_factory=list)
 
     @property
     def same(self) -> bool:
         """Whether there is nothing to complain about."""
-        return self.key is None and self.source_digest == self.target_digest
+        return not self.different and self.source_digest == self.target_digest
+
+    @property
+    def key(self) -> str | None:
+        """The first document that is not the same on both sides."""
+        return self.differences[0][0] if self.differences else None
+
+    @property
+    def difference(self) -> Difference | None:
+        """What is wrong with it."""
+        return self.differences[0][1] if self.differences else None
 
     def differs(self, key: str, difference: Difference) -> None:
-        """Note the first difference."""
-        if self.key is None:
-            self.key, self.difference = key, difference
+        """Note a difference."""
+        self.different += 1
+        if len(self.differences) < MAX_DIFFERENCES:
+            self.differences.append((key, difference))
 
 
 async def verify(
@@ -67,8 +82,10 @@ async def verify(
             await _compare(found, batch, target)
             advance(len(batch))
     found.found = await target.ask("count", collection)
-    if not others_allowed and found.key is None and found.found != found.documents:
-        await _find_other(found, source, target)
+    missing = sum(difference == "missing" for _, difference in found.differences)
+    hidden = found.different > len(found.differences)
+    if not others_allowed and (hidden or found.found != found.documents - missing):
+        await _find_others(found, source, target)
     return found
 
 
@@ -98,12 +115,11 @@ async def _get(side: Side, collection: str, batch: list[Document]) -> list[Docum
     return [] if one is None else [one]
 
 
-async def _find_other(found: Verified, source: Side, target: Side) -> None:
-    """The first document that only the target has."""
+async def _find_others(found: Verified, source: Side, target: Side) -> None:
+    """The documents that only the target has."""
     async for page in pages(target, found.collection):
         for batch in batches(page):
             known = {one["_key"] for one in await _get(source, found.collection, batch)}
             for document in batch:
                 if document["_key"] not in known:
                     found.differs(document["_key"], "only in the target")
-                    return

@@ -6,15 +6,14 @@ deadline that passes half-way, undoes everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mallku_contracts import arguments as a
-from mallku_contracts.arguments import Reference
 from mallku_contracts.errors import DocumentError, InvalidArguments, PermissionDenied
 from mallku_contracts.results import BatchResult, WriteResult
+from mallku_workers.stores.documents import named_keys
 from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import locate, own_key
 from mallku_workers.stores.embedded.session import Session
 from mallku_workers.stores.embedded.writes import delete_one, insert_one, replace_one, update_one
 
@@ -74,17 +73,3 @@ def _each(
         except (DocumentError, InvalidArguments, PermissionDenied) as error:
             results.append({"error": error.to_wire()})
     return results
-
-
-def named_keys(collection: Collection, references: Iterable[Reference]) -> list[str]:
-    """The keys that documents or references name, as far as they can be read."""
-    keys: list[str] = []
-    for reference in references:
-        try:
-            if isinstance(reference, str):
-                keys.append(locate(collection, reference)[0])
-            elif (key := own_key(collection, reference)) is not None:
-                keys.append(key)
-        except (DocumentError, InvalidArguments):
-            continue  # the write itself will say what is wrong with it
-    return keys

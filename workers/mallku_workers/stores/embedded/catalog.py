@@ -15,7 +15,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from mallku_contracts.errors import CollectionNotFound
-from mallku_workers.stores.embedded.values import Path, joined_key, lookup, parse_path
+from mallku_workers.stores.embedded.values import joined_key
+from mallku_workers.stores.paths import Path, lookup, parse_path
 
 ALONE_BYTES: Final = 64 * 1024
 """Documents from this size on are fetched one by one, smaller ones together, bytes."""

@@ -5,19 +5,14 @@ Emptying and removing leave no effect for each document: the operation itself sa
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from typing import Final
 
 from mallku_contracts import arguments as a
-from mallku_contracts.errors import CollectionExists, InvalidArguments, ReservedName
-from mallku_contracts.limits import MAX_NAME_CHARS
-from mallku_contracts.policy.closed import is_reserved
+from mallku_contracts.errors import CollectionExists
 from mallku_contracts.results import CollectionDescription, CollectionInfo
 from mallku_workers.stores.embedded.catalog import Catalog, Collection
 from mallku_workers.stores.embedded.session import Session
-
-_NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,{MAX_NAME_CHARS - 1}}}")
+from mallku_workers.stores.names import check_new_name
 
 
 def create_collection(session: Session, name: str, arguments: a.CreateCollection) -> CollectionInfo:
@@ -41,18 +36,6 @@ def create_collection(session: Session, name: str, arguments: a.CreateCollection
             session.connection.execute(collection.create_index_sql(index))
     session.change_catalog()
     return _info(collection)
-
-
-def check_new_name(name: str) -> None:
-    """Refuse a name that no new collection may have.
-
-    Raises:
-        InvalidArguments, ReservedName
-    """
-    if is_reserved(name):
-        raise ReservedName(f"{name}: names that begin with _ or mallku_ belong to the gateway")
-    if not _NAME.fullmatch(name):
-        raise InvalidArguments(f"{name!r:.80} cannot be a collection's name: begin with a letter")
 
 
 def drop_collection(session: Session, name: str, arguments: a.DropCollection) -> bool:

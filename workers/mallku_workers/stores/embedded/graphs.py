@@ -14,9 +14,9 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.results import GraphInfo
 from mallku_contracts.subjects import check_name
+from mallku_workers.stores.documents import to_text
 from mallku_workers.stores.embedded.catalog import Catalog, EdgeDefinition, Graph
 from mallku_workers.stores.embedded.collections import create_collection
-from mallku_workers.stores.embedded.documents import to_text
 from mallku_workers.stores.embedded.session import Session
 
 

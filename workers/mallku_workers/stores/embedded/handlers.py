@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from mallku_workers.stores.base import Work
+from mallku_workers.stores.documents import named_keys
 from mallku_workers.stores.embedded import (
     collections,
     graphs,
@@ -13,7 +14,6 @@ from mallku_workers.stores.embedded import (
     queries,
     transactions,
 )
-from mallku_workers.stores.embedded.batches import named_keys
 from mallku_workers.stores.embedded.document_writes import SEVERAL, SINGLE, write_documents
 from mallku_workers.stores.embedded.session import Session
 

@@ -8,23 +8,22 @@ missing attribute as null; a sparse one leaves out documents where a field is nu
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from typing import Final
 
 from mallku_contracts import arguments as a
 from mallku_contracts.errors import IndexNotFound, InvalidIndex
 from mallku_contracts.results import IndexInfo
+from mallku_workers.stores.documents import to_text
 from mallku_workers.stores.embedded.catalog import EDGE_INDEX_IDS, Collection, Index
-from mallku_workers.stores.embedded.documents import is_storable, to_text
 from mallku_workers.stores.embedded.matching import Plan
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather
 from mallku_workers.stores.embedded.session import Session, unique_violation
+from mallku_workers.stores.names import check_definition
 
 MAX_INDEXES: Final = 64
 """Persistent indexes of one collection, count."""
 
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,255}")
 _BUILT_IN: Final = frozenset({"primary", "edge"})
 
 
@@ -52,23 +51,6 @@ def create_index(session: Session, name: str, arguments: a.CreateIndex) -> Index
     _check_room(collection, index)
     _build(session, collection, index)
     return {**_info(collection, index), "new": True}
-
-
-def check_definition(fields: tuple[str, ...], name: str | None) -> None:
-    """Refuse an index over these fields, or of this name; `InvalidIndex` says why."""
-    if len(set(fields)) != len(fields):
-        raise InvalidIndex("the index names a field twice")
-    for field in fields:
-        if "" in field.split("."):
-            raise InvalidIndex(f"{field!r:.80}: there is no attribute between two dots")
-        if "[*]" in field:
-            raise InvalidIndex(f"{field!r:.80}: indexes over the elements of arrays are not made")
-        if not is_storable(field):
-            raise InvalidIndex(f"{field!r:.80} is not Unicode")
-        if field == "_id":
-            raise InvalidIndex("_id cannot be indexed; _key is the primary index")
-    if name is not None and (name in _BUILT_IN or not _NAME.fullmatch(name)):
-        raise InvalidIndex(f"{name!r:.80} cannot be an index's name")
 
 
 def _check_room(collection: Collection, index: Index) -> None:

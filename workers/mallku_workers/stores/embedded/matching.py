@@ -17,16 +17,11 @@ from mallku_contracts.arguments import Document, Filters
 from mallku_contracts.errors import InvalidDocument
 from mallku_contracts.policy import Condition, DocumentRules
 from mallku_contracts.policy.condition import All, Comparison
+from mallku_workers.stores.documents import is_storable, to_text
 from mallku_workers.stores.embedded.catalog import Collection, Index, gathering
-from mallku_workers.stores.embedded.documents import is_storable, to_text
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather
-from mallku_workers.stores.embedded.values import (
-    AFTER_PREFIX,
-    Path,
-    lookup,
-    order_key,
-    parse_path,
-)
+from mallku_workers.stores.embedded.values import AFTER_PREFIX, order_key
+from mallku_workers.stores.paths import Path, lookup, parse_path
 from mallku_workers.stores.rules import sees
 
 _KEY: Final = ("_key",)

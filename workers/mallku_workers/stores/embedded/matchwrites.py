@@ -9,8 +9,8 @@ from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Document, Filters
 from mallku_contracts.errors import ResultTooLarge
 from mallku_contracts.results import UpsertResult
+from mallku_workers.stores.documents import SYSTEM, patched, whole
 from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import SYSTEM, patched, whole
 from mallku_workers.stores.embedded.matching import make_plan, search
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS
 from mallku_workers.stores.embedded.session import Session

@@ -6,8 +6,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from mallku_workers.stores.documents import to_text
 from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import to_text
 from mallku_workers.stores.embedded.rows import portions
 
 Place = tuple[int, str]

@@ -2,7 +2,8 @@
 
 A cursor keeps the snapshot that its first page was read from, so that no row comes twice and none
 is left out, whatever is written meanwhile; it is bounded in number here, and in time by whoever
-holds it. Queries that change data run in the writing thread, within the transaction of the work.
+holds it. Between its pages it gives its page cache back, so that caches are bounded by the queries
+at work. Queries that change data run in the writing thread, within the transaction of the work.
 """
 
 from __future__ import annotations
@@ -23,10 +24,16 @@ from mallku_contracts.errors import (
     InvalidQuery,
     ResourceLimit,
     ResultTooLarge,
-    StoreFailure,
     Unavailable,
 )
-from mallku_workers.stores.base import Done, QueryCollections, QueryPage, RunnableQuery, Work
+from mallku_workers.stores.base import (
+    Done,
+    QueryCollections,
+    QueryPage,
+    RunnableQuery,
+    Work,
+    runnable,
+)
 from mallku_workers.stores.embedded.aql.evaluate import Circumstances, Execution, evaluate
 from mallku_workers.stores.embedded.aql.run import weigh
 from mallku_workers.stores.embedded.aql.source import SessionSource, SnapshotSource
@@ -59,6 +66,11 @@ class Rows:
         self._rows = execution.rows
         self._started = False
 
+    @property
+    def left(self) -> bool:
+        """Whether there are rows behind the last page."""
+        return self._started and self._next is not _END
+
     def count(self) -> int:
         """How many rows there are: all are made now, as far as memory allows."""
         memory, made = self.execution.run.memory, []
@@ -88,7 +100,7 @@ class Rows:
         self.given += len(rows)
         if self.given > self._most:
             raise ResourceLimit(f"more than the {self._most} rows that you may have")
-        return QueryPage(rows, more=self._next is not _END)
+        return QueryPage(rows, more=self.left)
 
 
 class EmbeddedCursor:
@@ -129,6 +141,7 @@ class _Reading:
     catalog: Catalog = _NO_CATALOG
     closed: bool = False
     step: asyncio.Future[Any] | None = None
+    rows: Rows | None = None
 
 
 @dataclass(slots=True)
@@ -145,6 +158,7 @@ class Queries:
     clock: Callable[[], int]
     _threads: ThreadPoolExecutor = field(init=False)
     _open: set[int] = field(default_factory=set)
+    _ending: set[asyncio.Task[None]] = field(default_factory=set)
     _idle: list[sqlite3.Connection] = field(default_factory=list)
     _catalog: Catalog = _NO_CATALOG
 
@@ -194,15 +208,28 @@ class Queries:
         return await asyncio.shield(reading.step)
 
     async def close(self, reading: _Reading) -> None:
-        """End the snapshot; the connection is used again once no thread is at it any more."""
+        """End the snapshot; the connection is used again once no thread is at it any more.
+
+        A step that was cut off ends when it next looks at the clock; nobody waits for that.
+        """
         if reading.closed:
             return
         reading.closed = True
+        reading.deadline_ms = 0
+        if reading.step is None or reading.step.done():
+            await self._end(reading)
+            return
+        task = asyncio.ensure_future(self._end_behind(reading, reading.step))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end_behind(self, reading: _Reading, step: asyncio.Future[Any]) -> None:
+        await asyncio.wait([step])
+        step.exception()  # whoever waited for it has gone
+        await self._end(reading)
+
+    async def _end(self, reading: _Reading) -> None:
         try:
-            if reading.step is not None and not reading.step.done():
-                # Whoever waited for this step has gone; its deadline ends it.
-                await asyncio.wait([reading.step])
-                reading.step.exception()
             if reading.connection is not None:
                 await self._in_pool(self._give_back, reading.connection)
         finally:
@@ -210,6 +237,8 @@ class Queries:
 
     async def stop(self) -> None:
         """End the threads and close what is idle."""
+        while self._ending:
+            await asyncio.wait(self._ending)
         await asyncio.to_thread(self._threads.shutdown)
         while self._idle:
             self._idle.pop().close()
@@ -256,7 +285,9 @@ class Queries:
         execution = evaluate(
             query.tree, query.binds, source, circumstances(work, self.settings, self.clock())
         )
-        return first_page(query, execution, self.settings, query.arguments.batch_size)
+        rows, result = first_page(query, execution, self.settings, query.arguments.batch_size)
+        reading.rows = rows
+        return rows, result
 
     def _watched(self, reading: _Reading, step: Callable[..., Any], *given: Any) -> Any:
         connection = self._connection(reading)
@@ -264,7 +295,11 @@ class Queries:
             lambda: self.clock() > reading.deadline_ms, STEPS_BETWEEN_LOOKS
         )
         try:
-            return step(*given)
+            done = step(*given)
+            if reading.rows is not None and reading.rows.left:
+                # Who waits for a page works with nothing: only those at work have a full cache.
+                connection.execute("PRAGMA shrink_memory")
+            return done
         except sqlite3.Error as error:
             raise translate(error) from None
         except RecursionError:
@@ -293,13 +328,6 @@ def mended(value: Any) -> Any:
     if type(value) is dict:
         return {mended(name): mended(item) for name, item in value.items()}
     return value
-
-
-def runnable(work: Work) -> RunnableQuery:
-    """The query that was authorized; a work without one is nobody's to run."""
-    if work.query is None:
-        raise StoreFailure("a query came without its authorization; nothing was done")
-    return work.query
 
 
 def circumstances(work: Work, settings: EmbeddedSettings, now_ms: int) -> Circumstances:

@@ -18,6 +18,7 @@ import structlog
 from mallku_contracts import arguments as a
 from mallku_contracts.errors import DeadlineExceeded, MallkuError, NotSupported, StoreFailure
 from mallku_workers.stores.base import Done, Work
+from mallku_workers.stores.documents import is_key, locate
 from mallku_workers.stores.embedded import reads
 from mallku_workers.stores.embedded.catalog import (
     Catalog,
@@ -26,12 +27,11 @@ from mallku_workers.stores.embedded.catalog import (
     load_catalog,
 )
 from mallku_workers.stores.embedded.collections import list_collections
-from mallku_workers.stores.embedded.documents import is_key, locate
 from mallku_workers.stores.embedded.faults import is_gone, translate
 from mallku_workers.stores.embedded.graphs import list_graphs
 from mallku_workers.stores.embedded.indexes import list_indexes
 from mallku_workers.stores.embedded.lane import Job
-from mallku_workers.stores.embedded.ledger import recall, recall_transmission
+from mallku_workers.stores.embedded.ledger import recall, recall_transmission, remembers_ms
 from mallku_workers.stores.embedded.reads import Lookups, Snapshot
 from mallku_workers.stores.embedded.schema import connect
 from mallku_workers.stores.embedded.session import STEPS_BETWEEN_LOOKS
@@ -51,6 +51,11 @@ class Recall:
     """A look into the ledger by key."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remembers:
+    """How far back the ledger remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +186,7 @@ class Reader:
     def _answer(self, job: Job) -> None:
         connection = self._opened()
         task = job.task
-        if isinstance(task, Recall | RecallTransmission):
+        if isinstance(task, Recall | RecallTransmission | Remembers):
             job.result = self._recall(connection, task)
             return
         read = READS.get(task.operation.name)
@@ -204,7 +209,11 @@ class Reader:
         finally:
             connection.set_progress_handler(None, 0)
 
-    def _recall(self, connection: sqlite3.Connection, task: Recall | RecallTransmission) -> Any:
+    def _recall(
+        self, connection: sqlite3.Connection, task: Recall | RecallTransmission | Remembers
+    ) -> Any:
+        if isinstance(task, Remembers):
+            return remembers_ms(connection)
         if isinstance(task, Recall):
             return recall(connection, task.key, self._clock())
         return recall_transmission(connection, task.transmission, task.owner, self._clock())

@@ -16,13 +16,14 @@ from mallku_contracts.arguments import Document
 from mallku_contracts.errors import InvalidArguments, ResultTooLarge
 from mallku_contracts.policy import DocumentRules
 from mallku_contracts.results import CollectionDescription, Page
+from mallku_workers.stores.documents import check_revision, is_key, locate
 from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.collections import count_documents, describe_collection
-from mallku_workers.stores.embedded.documents import check_revision, is_key, locate
 from mallku_workers.stores.embedded.matching import Plan, make_plan, search
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_document
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
-from mallku_workers.stores.embedded.values import inverted, lookup, order_key, parse_path
+from mallku_workers.stores.embedded.values import inverted, order_key
+from mallku_workers.stores.paths import lookup, parse_path
 from mallku_workers.stores.rules import sees
 
 _EMPTY: Page = {"documents": [], "more": False, "after": None}

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from mallku_contracts.arguments import Document
 from mallku_contracts.errors import StoreFailure
+from mallku_workers.stores.documents import to_text
 from mallku_workers.stores.embedded.catalog import ALONE_BYTES, Collection
-from mallku_workers.stores.embedded.documents import to_text
 
 CHUNK_DOCUMENTS: Final = 256
 """Documents that are read in one step, count."""

@@ -11,15 +11,15 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from mallku_contracts.durability import Durability
 from mallku_contracts.errors import ConfigurationError, MallkuError, Unavailable
 from mallku_contracts.limits import KIB
-from mallku_workers.stores.base import Durability
 from mallku_workers.stores.embedded.faults import translate
 from mallku_workers.stores.embedded.revisions import FIRST_TICK
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from mallku_workers.stores.embedded.turn import Turn
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The layout of the file, kept in `user_version`."""
 
 PAGE_BYTES: Final = 4_096
@@ -37,7 +37,8 @@ _GRAPHS: Final = """CREATE TABLE mallku_graphs (
 
 _TABLES: Final = (
     """CREATE TABLE mallku_state (
-        one INTEGER PRIMARY KEY CHECK (one = 1), tick INTEGER NOT NULL, catalog INTEGER NOT NULL
+        one INTEGER PRIMARY KEY CHECK (one = 1), tick INTEGER NOT NULL, catalog INTEGER NOT NULL,
+        forgotten_ms INTEGER NOT NULL
     )""",
     """CREATE TABLE mallku_collections (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, is_edge INTEGER NOT NULL,
@@ -51,7 +52,8 @@ _TABLES: Final = (
     _GRAPHS,
     """CREATE TABLE mallku_ledger (
         digest INTEGER NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL, id TEXT NOT NULL,
-        expires_ms INTEGER NOT NULL, result BLOB NOT NULL
+        expires_ms INTEGER NOT NULL, result BLOB NOT NULL, position INTEGER NOT NULL,
+        touched BLOB NOT NULL
     )""",
     "CREATE INDEX mallku_ledger_digest ON mallku_ledger(digest)",
     "CREATE INDEX mallku_ledger_id ON mallku_ledger(id)",
@@ -92,7 +94,7 @@ def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
     if version == 0:
         for statement in _TABLES:
             connection.execute(statement)
-        connection.execute("INSERT INTO mallku_state VALUES (1, ?, 1)", (FIRST_TICK,))
+        connection.execute("INSERT INTO mallku_state VALUES (1, ?, 1, 0)", (FIRST_TICK,))
     connection.execute("COMMIT")
 
 

@@ -23,8 +23,8 @@ from mallku_contracts.errors import (
 from mallku_contracts.limits import MAX_EFFECT_BYTES
 from mallku_contracts.policy import DocumentRules
 from mallku_workers.stores.base import Effect, Work
+from mallku_workers.stores.documents import is_key, to_text
 from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_catalog
-from mallku_workers.stores.embedded.documents import is_key, to_text
 from mallku_workers.stores.embedded.pending import Pending, PendingRows, Place
 from mallku_workers.stores.embedded.revisions import revision
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_document

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mallku_contracts.limits import KIB, MAX_EFFECT_BYTES, MIB
+from mallku_contracts.limits import KIB, MAX_CURSORS, MAX_EFFECT_BYTES, MIB
 
 
 class EmbeddedSettings(BaseModel):
@@ -38,7 +38,8 @@ class EmbeddedSettings(BaseModel):
     cache_bytes: int = Field(
         default=16 * MIB,
         ge=64 * KIB,
-        description="Page cache of each connection; there are three for a database, bytes.",
+        description="Page cache of one connection: three of a database, and each of its queries at"
+        " work, bytes.",
     )
     wal_pages: int = Field(
         default=4_000,
@@ -66,7 +67,10 @@ class EmbeddedSettings(BaseModel):
         default=2, ge=1, le=64, description="Reading queries at work at once, threads."
     )
     max_cursors: int = Field(
-        default=64, ge=1, le=4_096, description="Reading queries that are not at their end, count."
+        default=MAX_CURSORS,
+        ge=1,
+        le=4_096,
+        description="Reading queries that are not at their end, count.",
     )
     query_memory_bytes: int = Field(
         default=128 * MIB,
@@ -77,6 +81,13 @@ class EmbeddedSettings(BaseModel):
         default=64 * KIB,
         ge=0,
         description="A ledger entry's result above this is kept without document bodies, bytes.",
+    )
+    ledger_sweep_after_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        description="After its start a store removes no expired ledger entries for so long,"
+        " seconds: what became of commands is looked up in them after a crash.",
     )
     ledger_sweep_entries: int = Field(
         default=64,

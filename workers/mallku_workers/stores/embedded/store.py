@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mallku_broker.files import make_private_folder
+from mallku_contracts.durability import Durability
 from mallku_contracts.errors import (
     ConfigurationError,
     DatabaseNotFound,
@@ -22,10 +23,10 @@ from mallku_contracts.errors import (
 from mallku_contracts.subjects import check_name
 from mallku_workers.stores.base import (
     Done,
-    Durability,
     LedgerEntry,
     QueryCollections,
     RunnableQuery,
+    StoreClock,
     Work,
 )
 from mallku_workers.stores.embedded.document_writes import SEVERAL, SINGLE
@@ -39,6 +40,7 @@ from mallku_workers.stores.embedded.reader import (
     Reader,
     Recall,
     RecallTransmission,
+    Remembers,
 )
 from mallku_workers.stores.embedded.schema import (
     connect,
@@ -164,6 +166,11 @@ class EmbeddedStore:
         task: Any = SettledRecall(key) if settled else Recall(key=key)
         entry: LedgerEntry | None = await (lanes.writes if settled else lanes.points).submit(task)
         return entry
+
+    async def clock(self, database: str) -> StoreClock:
+        """The machine's clock, which is this store's, and what the ledger in the file remembers."""
+        now_ms = self._clock()
+        return StoreClock(now_ms, await self._database(database).points.submit(Remembers()))
 
     async def recall_transmission(
         self, database: str, transmission: str, owner: str

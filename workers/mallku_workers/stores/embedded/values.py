@@ -17,9 +17,7 @@ from typing import Any, Final
 from mallku_contracts.errors import ResourceLimit
 from mallku_contracts.limits import MIB
 from mallku_workers.stores.embedded.collation import collation_key
-
-Path = tuple[str, ...]
-"""Attribute names from the outside in."""
+from mallku_workers.stores.paths import Path, lookup
 
 _END, _NULL, _FALSE, _TRUE, _NUMBER, _STRING, _ARRAY, _OBJECT = range(8)
 _INVERSE: Final = bytes(255 - byte for byte in range(256))
@@ -32,20 +30,6 @@ MAX_KEY_BYTES: Final = 16 * MIB
 
 AFTER_PREFIX: Final = b"\xff"
 """Behind a joined prefix: greater than every key that continues it."""
-
-
-def parse_path(field: str) -> Path:
-    """Attribute names of a dotted path; a dot always separates, there is no escape."""
-    return tuple(field.split("."))
-
-
-def lookup(document: Any, path: Path) -> Any:
-    """The value at `path`, None where anything on the way is missing or not an object."""
-    for name in path:
-        if type(document) is not dict:
-            return None
-        document = document.get(name)
-    return document
 
 
 def order_key(value: Any) -> bytes:

@@ -49,6 +49,10 @@ _MS_PER_S: Final = 1_000
 _log = structlog.get_logger("mallku.store")
 
 
+EVER_MS: Final = 0
+"""Every entry expires later than this."""
+
+
 @dataclass(frozen=True, slots=True)
 class SettledRecall:
     """A look into the ledger under the write lock."""
@@ -72,6 +76,7 @@ class Writer:
         self._catalog = Catalog(0, {})
         self._turn = Turn(path)
         self._pause = threading.Event()
+        self._sweeps_from = time.monotonic() + settings.ledger_sweep_after_s
 
     def serve(self, jobs: list[Job]) -> list[Job]:
         """Carry out the first of them in one transaction; those that are left."""
@@ -130,7 +135,7 @@ class Writer:
                 left = jobs[place:]
                 break
             self._run(session, ledger, job)
-        ledger.flush(self._clock())
+        ledger.flush(self._clock(), sweep=time.monotonic() >= self._sweeps_from)
         changed = session.finish()
         self._commit(connection)
         self._catalog = Catalog(0, {}) if changed else session.catalog
@@ -179,7 +184,7 @@ class Writer:
         found = ledger.find(task.key)
         if found is not None:
             return found.opened()
-        return recall(session.connection, task.key, self._clock())
+        return recall(session.connection, task.key, EVER_MS)
 
     # The lock and the commit
 
@@ -246,6 +251,7 @@ def _carry_out_once(session: Session, ledger: Ledger, work: Work) -> Done:
         if entry is not None:
             return entry.opened().answer(claim)
     result: Any = carry_out(session, work)
+    effects, position = tuple(session.effects), session.next_tick()
     if claim is not None:
-        ledger.add(claim, result)
-    return Done(result, tuple(session.effects), session.next_tick())
+        ledger.add(claim, result, position, effects)
+    return Done(result, effects, position)

@@ -12,14 +12,14 @@ from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Document, Reference
 from mallku_contracts.errors import DocumentNotFound, UniqueViolation
 from mallku_contracts.results import DocumentMeta, WriteResult
-from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import (
+from mallku_workers.stores.documents import (
     check_revision,
     locate,
     own_key,
     patched,
     whole,
 )
+from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.session import Session
 
 _LEAST_PATCH: Final = 2

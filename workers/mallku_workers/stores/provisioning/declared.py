@@ -15,8 +15,7 @@ from mallku_contracts.errors import ConfigurationError, MallkuError
 from mallku_contracts.limits import MIB
 from mallku_contracts.policy.closed import Closed, Name, is_reserved
 from mallku_contracts.yaml_text import Kind, YamlError, read_yaml
-from mallku_workers.stores.embedded.collections import check_new_name
-from mallku_workers.stores.embedded.indexes import check_definition
+from mallku_workers.stores.names import check_definition, check_new_name
 
 MAX_DECLARATION_CHARS: Final = MIB
 """A declaration, characters."""

@@ -15,6 +15,7 @@ from mallku_contracts.errors import CollectionNotFound, ConfigurationError, NotS
 from mallku_contracts.subjects import is_name
 from mallku_workers.stores.arango import ArangoSettings, ArangoStore
 from mallku_workers.stores.arango.administration import SYSTEM, ArangoAdministration
+from mallku_workers.stores.arango.preparation import ONE_SHARD
 from mallku_workers.stores.arango.texts import LEDGER
 from mallku_workers.stores.asking import Executes, ask
 from mallku_workers.stores.base import Store
@@ -37,7 +38,7 @@ FILE_ENDING: Final = ".sqlite"
 """What the file of an embedded database ends with."""
 
 # In a cluster, effect and ledger entry are one commit only where one server leads all collections.
-_ONE_SHARD: Final = {"options": {"sharding": "single"}}
+_ONE_SHARD: Final = {"options": {"sharding": ONE_SHARD}}
 
 
 class Hands(Protocol):

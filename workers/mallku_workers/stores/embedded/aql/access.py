@@ -14,7 +14,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from mallku_workers.stores.embedded.catalog import Collection, Index
 from mallku_workers.stores.embedded.matching import Plan, make_plan
-from mallku_workers.stores.embedded.values import AFTER_PREFIX, Path, order_key
+from mallku_workers.stores.embedded.values import AFTER_PREFIX, order_key
+from mallku_workers.stores.paths import Path
 
 MAX_INDEX_LOOKUPS: Final = 1_000
 """Values of one `IN` that an index is asked for, one after the other; more are a search."""

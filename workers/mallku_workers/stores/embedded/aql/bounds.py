@@ -14,7 +14,7 @@ from mallku_contracts.aql import tree as t
 from mallku_contracts.aql.visitor import walk
 from mallku_workers.stores.embedded.aql.access import Bound, Comparison, Order
 from mallku_workers.stores.embedded.aql.run import Evaluate, Row
-from mallku_workers.stores.embedded.values import Path
+from mallku_workers.stores.paths import Path
 
 _MIRRORED: Final[dict[str, Comparison]] = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _COMPARISONS: Final = frozenset({*_MIRRORED, "IN"})

@@ -19,6 +19,7 @@ from mallku_contracts.errors import (
     RequestError,
     UniqueViolation,
 )
+from mallku_workers.stores.documents import SYSTEM, own_key, patched, whole
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.access import Bound, choose
 from mallku_workers.stores.embedded.aql.run import (
@@ -33,9 +34,8 @@ from mallku_workers.stores.embedded.aql.run import (
 )
 from mallku_workers.stores.embedded.aql.source import SessionSource, Source
 from mallku_workers.stores.embedded.catalog import Collection
-from mallku_workers.stores.embedded.documents import SYSTEM, own_key, patched, whole
 from mallku_workers.stores.embedded.session import Session
-from mallku_workers.stores.embedded.values import Path, lookup
+from mallku_workers.stores.paths import Path, lookup
 
 if TYPE_CHECKING:
     from mallku_workers.stores.embedded.aql.expressions import Expressions

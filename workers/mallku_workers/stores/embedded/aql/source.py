@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mallku_contracts.arguments import Document
+from mallku_workers.stores.documents import is_key
 from mallku_workers.stores.embedded.aql.access import Access
 from mallku_workers.stores.embedded.catalog import Catalog, Collection
 from mallku_workers.stores.embedded.collections import count_documents
-from mallku_workers.stores.embedded.documents import is_key
 from mallku_workers.stores.embedded.matching import Plan, search
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, gather_keys, parse, read_document
 from mallku_workers.stores.embedded.session import Session

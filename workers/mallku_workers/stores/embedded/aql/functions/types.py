@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from mallku_workers.stores.documents import is_key
 from mallku_workers.stores.embedded.aql.call import Call
 from mallku_workers.stores.embedded.aql.functions.base import Function
 from mallku_workers.stores.embedded.aql.values import (
@@ -17,7 +18,6 @@ from mallku_workers.stores.embedded.aql.values import (
     to_number,
     type_name,
 )
-from mallku_workers.stores.embedded.documents import is_key
 
 _BYTE: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")

@@ -1,16 +1,18 @@
 """Documents before they are stored: keys, references, edges, and ArangoDB's way to merge.
 
-Pure functions over plain maps; nothing that is passed in is changed.
+Pure functions over plain maps, the same for every store; nothing that is passed in is changed.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
 
 from mallku_contracts.arguments import Document, Reference
 from mallku_contracts.errors import (
+    DocumentError,
     InvalidArguments,
     InvalidDocument,
     InvalidEdge,
@@ -18,18 +20,37 @@ from mallku_contracts.errors import (
     RevisionMismatch,
 )
 from mallku_contracts.limits import MAX_KEY_BYTES
-from mallku_workers.stores.embedded.catalog import Collection
 
 _KEY: Final = re.compile(rf"[A-Za-z0-9_\-:.@()+,=;$!*'%]{{1,{MAX_KEY_BYTES}}}")
 _HANDLE: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,255}}/{_KEY.pattern}")
 SYSTEM: Final = frozenset({"_id", "_key", "_rev"})
 """Attributes that are the store's to set."""
 
+_BODIES: Final = frozenset({"new", "old"})
 _HEAD: Final[Document] = {"_key": None, "_id": None, "_rev": None}
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
+
+
+class Collection(Protocol):
+    """What has to be known of a collection to make documents for it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """What ids of its documents begin with."""
+        ...
+
+    @property
+    def edge(self) -> bool:
+        """Whether its documents are edges."""
+        ...
 
 
 def to_text(value: Any) -> str:
@@ -77,6 +98,20 @@ def _key_of_id(collection: Collection, handle: object) -> str:
     if not isinstance(handle, str) or not handle.startswith(collection.prefix):
         raise InvalidArguments(f"{handle!r:.120} is not the id of a document in {collection.name}")
     return handle[len(collection.prefix) :]
+
+
+def named_keys(collection: Collection, references: Iterable[Reference]) -> list[str]:
+    """The keys that documents or references name, as far as they can be read."""
+    keys: list[str] = []
+    for reference in references:
+        try:
+            if isinstance(reference, str):
+                keys.append(locate(collection, reference)[0])
+            elif (key := own_key(collection, reference)) is not None:
+                keys.append(key)
+        except (DocumentError, InvalidArguments):
+            continue  # the write itself will say what is wrong with it
+    return keys
 
 
 def own_key(collection: Collection, document: Document) -> str | None:
@@ -163,3 +198,12 @@ def check_revision(document: Document, expected: str | None) -> None:
             f"{document['_id']} has another revision than the one expected",
             details={name: document[name] for name in ("_id", "_key", "_rev")},
         )
+
+
+def without_bodies(result: Any) -> Any:
+    """A result without the documents in it, which can be read again."""
+    if isinstance(result, list):
+        return [without_bodies(entry) for entry in result]
+    if isinstance(result, dict):
+        return {name: value for name, value in result.items() if name not in _BODIES}
+    return result
