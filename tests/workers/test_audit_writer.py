@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from mallku_contracts.errors import InvalidSubject, MallkuError
 from mallku_contracts.governed import Kind, adopted, refused
 from mallku_contracts.subjects import CommandSubject
-from mallku_workers.audit import AuditLimits, AuditWriter, writer
+from mallku_workers.audit import AuditLimits, AuditWriter, Numbers, writer
 from mallku_workers.audit import floods as floods_module
 from mallku_workers.audit.floods import OTHERS, RefusalFloods
 from mallku_workers.message import Case, Message, unix_ms
@@ -36,7 +36,7 @@ async def trail() -> SimulatedTrail:
 @pytest.fixture
 async def audit(trail: SimulatedTrail) -> AuditWriter:
     """A writer on it."""
-    return AuditWriter(trail, "w1", SHORT, unix_ms)
+    return AuditWriter(trail, "w1", SHORT, unix_ms, Numbers())
 
 
 async def test_a_flood_is_summed_up_by_the_minute(
@@ -91,7 +91,7 @@ async def test_a_flood_of_forged_documents_is_summed_up(
 async def test_refusals_do_not_pile_up(trail: SimulatedTrail) -> None:
     """While the trail is silent, refusals are counted once the limit is reached; nothing grows."""
     limits = AuditLimits(wait_s=0.05, retry_s=0.01, max_pending=20, refusals_per_minute=1_000)
-    audit = AuditWriter(trail, "w1", limits, unix_ms)
+    audit = AuditWriter(trail, "w1", limits, unix_ms, Numbers())
     trail.fate = lambda _record: Fate.UNSENT
     for _ in range(500):
         audit.denied(_case(), ERROR)

@@ -16,12 +16,10 @@ from mallku_contracts.errors import (
     InvalidArguments,
     Unavailable,
 )
-from mallku_contracts.subjects import CommandSubject
-from mallku_workers.queries.cursors import MAX_ENDED, MAX_HELD, Cursors
+from mallku_workers.queries.cursors import MAX_ENDED, MAX_HELD, Cursors, Owner
 from mallku_workers.stores.base import Done, QueryPage
 
-SUBJECT = CommandSubject.build("mallku", "mallku", None, "aql")
-VERSION = 7
+OWNER = Owner("mallku", "mallku", frozenset({"service"}), 7)
 IDLE_S, LIFE_S = 30.0, 100.0
 
 
@@ -67,11 +65,9 @@ class World:
     def __post_init__(self) -> None:
         self.cursors = Cursors("w1", idle_s=IDLE_S, life_s=LIFE_S, clock=lambda: self.now)
 
-    async def keep(self, rows: Rows, subject: CommandSubject = SUBJECT) -> str:
+    async def keep(self, rows: Rows, owner: Owner = OWNER) -> str:
         """Keep the rest of a query whose first page was `[0]`; the cursor's name."""
-        done = await self.cursors.keep(
-            Done({"result": [0], "more": True}, cursor=rows), subject, VERSION
-        )
+        done = await self.cursors.keep(Done({"result": [0], "more": True}, cursor=rows), owner)
         assert done.cursor is None
         assert done.result["cursor"]["worker"] == "w1"
         return str(done.result["cursor"]["id"])
@@ -82,12 +78,11 @@ class World:
         page: int = 2,
         *,
         close: bool = False,
-        subject: CommandSubject = SUBJECT,
-        version: int = VERSION,
+        owner: Owner = OWNER,
     ) -> Any:
         """What is answered to `next`."""
         arguments = Next(cursor=name, page=page, close=close)
-        return (await self.cursors.next(subject, arguments, version, 5_000)).result
+        return (await self.cursors.next(owner, arguments, 5_000)).result
 
 
 @pytest.fixture
@@ -112,7 +107,7 @@ async def test_pages_come_in_their_order(world: World) -> None:
 async def test_a_query_that_is_at_its_end_has_no_cursor(world: World) -> None:
     """Its answer stays as it is."""
     done = Done({"result": [0], "more": False})
-    assert await world.cursors.keep(done, SUBJECT, VERSION) is done
+    assert await world.cursors.keep(done, OWNER) is done
     assert len(world.cursors) == 0
 
 
@@ -147,21 +142,24 @@ async def test_there_is_nothing_behind_the_end(world: World) -> None:
 @pytest.mark.parametrize(
     "foreign",
     [
-        {"subject": replace(SUBJECT, principal="mallory")},
-        {"subject": replace(SUBJECT, database="other")},
-        {"version": VERSION + 1},
-        {"version": VERSION - 1},
+        {"principal": "mallory"},
+        {"database": "other"},
+        {"roles": frozenset()},
+        {"roles": frozenset({"service", "admin"})},
+        {"roles": frozenset({"admin"})},
+        {"policy_version": OWNER.policy_version + 1},
+        {"policy_version": OWNER.policy_version - 1},
     ],
 )
 @pytest.mark.parametrize("close", [False, True])
-async def test_a_cursor_belongs_to_who_asked_under_which_policy(
+async def test_a_cursor_belongs_to_who_asked_in_which_roles_under_which_policy(
     world: World, foreign: dict[str, Any], close: bool
 ) -> None:
     """Others are told what they are told of a name that never was, and cannot close it."""
     rows = Rows([[1]])
     name = await world.keep(rows)
     with pytest.raises(CursorLost) as refused:
-        await world.next(name, 2, close=close, **foreign)
+        await world.next(name, 2, close=close, owner=OWNER._replace(**foreign))
     with pytest.raises(CursorLost) as unknown:
         await world.next("0" * 32)
     assert str(refused.value) == str(unknown.value)
@@ -273,7 +271,7 @@ async def test_nobody_holds_more_than_are_free(world: World) -> None:
         await world.keep(refused)
     assert busy.value.retry_after
     assert (refused.closed, len(world.cursors)) == (1, MAX_HELD // 2)
-    await world.keep(Rows([[1]]), replace(SUBJECT, principal="other"))
+    await world.keep(Rows([[1]]), OWNER._replace(principal="other"))
 
 
 async def test_last_pages_are_bounded(world: World) -> None:

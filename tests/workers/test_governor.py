@@ -18,6 +18,7 @@ from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import EventKind
 from mallku_broker.streams import AUDIT
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
+from mallku_contracts.flags import Route
 from mallku_contracts.governed import CURRENT, Kind, adopted, sign_document
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.revocation import RevocationList
@@ -88,6 +89,12 @@ class Court:
         document = sign_document(Kind.KEYS, version, text.encode(), KEY, issued_at=0)
         await self.put(document.data, Kind.KEYS)
 
+    async def flags(self, version: int, text: str = "default: shadow\n", written: int = 0) -> None:
+        """Put signed flags."""
+        body = f"version: {written or version}\n{text}".encode()
+        document = sign_document(Kind.FLAGS, version, body, KEY, issued_at=0)
+        await self.put(document.data, Kind.FLAGS)
+
     async def was_adopted(self, kind: Kind, version: int) -> None:
         """Write an adoption on the real trail, as some worker did."""
         async with (
@@ -149,6 +156,7 @@ async def test_a_worker_that_starts_below_the_trail_does_not_serve(
     async with _court(tmp_path) as court:
         await court.policy(3)
         await court.revoke(3, "mallory")
+        await court.flags(3)
         await court.was_adopted(kind, 4)
         for emptied in (False, True):
             if emptied:
@@ -199,6 +207,32 @@ async def test_both_lists_revoke(tmp_path: Path) -> None:
             await until(lambda: not governed.is_revoked("mallory"))
             assert governed.is_revoked("carol")
     assert court.trail.versions(Kind.KEYS) == [1, 2]
+
+
+async def test_flags_are_followed_and_are_on_the_trail(tmp_path: Path) -> None:
+    """A worker serves without flags, takes signed ones, and keeps them when others are put there.
+
+    Refused are flags of no higher version, that do not validate, that say another version than
+    what was signed, and without a signature.
+    """
+    async with _court(tmp_path) as court:
+        await court.policy(1)
+        async with court.governed() as governed:
+            assert governed.flags is None
+            await court.flags(1, "collections: {a: legacy, 'a*': shadow}\n")
+            await until(lambda: governed.flags is not None)
+            await court.flags(1, "default: legacy\n")
+            await court.flags(2, "default: nowhere\n")
+            await court.flags(3, written=4)
+            await court.put(b"version: 9", Kind.FLAGS)
+            await court.flags(5)
+            await until(lambda: governed.flags is not None and governed.flags.version == 5)
+            assert governed.flags is not None
+            assert governed.flags.route("a") is Route.SHADOW
+    assert court.trail.versions(Kind.FLAGS) == [1, 5]
+    reasons = court.trail.reasons()
+    assert len(reasons) == 4
+    assert "legacy or shadow or gateway is expected" in reasons[1]
 
 
 async def test_a_lost_broker_un_revokes_nobody(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ async def test_every_command_leaves_an_intent_and_an_outcome(
         assert (record.policy, record.rule, record.roles) == (7, "service/documents", ("service",))
     assert [effect["new"]["_rev"] for effect in done.effects] == [answer.result["_rev"]]
     assert done.position == 1
-    before = ("admit", "open", "identify", "authorize", "throttle", "remember")
+    before = ("admit", "open", "identify", "replay", "authorize", "throttle", "remember")
     assert tuple(intent.steps) == before
 
 

@@ -13,7 +13,10 @@ from mallku_contracts.operations import OPERATIONS, Access
 from mallku_contracts.policy import Limits
 from mallku_workers.message import Case, Message
 from mallku_workers.throttle import Throttle
+from mallku_workers.throttle.exchange import IDLE_S, SETTLE_S
 from tests.support.simulated_caller import now_ms
+from tests.support.virtual_time import run_virtually
+from tests.workers.rates import several_workers
 from tests.workers.world import mallku
 
 NS = 1_000_000_000
@@ -166,6 +169,35 @@ def test_what_a_command_writes_is_charged_behind_it() -> None:
     refusal = _refusal(throttle, limits, "mallku", WRITE)
     assert refusal is not None
     assert refusal.retry_after == pytest.approx(4.0, abs=0.1)
+
+
+def test_what_a_long_command_writes_is_charged_to_an_account_that_was_forgotten() -> None:
+    """The counter is told of it all the same, and the next command waits."""
+
+    async def main() -> tuple[RateLimited | None, int]:
+        limits = Limits(bytes_per_s=16 * KIB)
+        async with several_workers(1, limits) as gateway:
+            (throttle,) = gateway.throttles
+            await throttle.take("mallku", WRITE, limits, 100)
+            await asyncio.sleep(IDLE_S + 5)
+            assert not throttle._exchange._tabs
+            case = _insert(passed=True)
+            case.outcome_bytes = 64 * KIB
+            throttle.charge(case, 16 * KIB)
+            counter = "mallku.v1.rate.mallku.bytes"
+            before = gateway.counters.values[counter]
+            await asyncio.sleep(SETTLE_S)
+            told = gateway.counters.values[counter] - before
+            try:
+                await throttle.take("mallku", WRITE, limits, 100)
+            except RateLimited as refusal:
+                return refusal, told
+            return None, told
+
+    refusal, told = run_virtually(main())
+    assert told >= 5 * NS
+    assert refusal is not None
+    assert refusal.retry_after == pytest.approx(3.0, abs=0.5)
 
 
 def test_what_was_refused_is_charged_nothing() -> None:

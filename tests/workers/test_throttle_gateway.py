@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from mallku_contracts.errors import RateLimited
 from mallku_contracts.policy import Limits
-from mallku_workers.throttle.account import CREDIT_NS, FRESH_NS, NS, SLACK_NS
+from mallku_workers.throttle.account import (
+    FRESH_NS,
+    NS,
+    SLACK_NS,
+    SLOW_CREDIT_NS,
+    command_terms,
+)
 from tests.support.virtual_time import run_virtually
 from tests.workers.rates import EPOCH_NS, Gateway, several_workers
 
@@ -78,7 +84,7 @@ def _choose(workers: int, favourite: int | None, chance: random.Random) -> int:
 
 def _unknown(limits: Limits) -> float:
     """What a worker lets pass that the others have not heard of, commands."""
-    return max(CREDIT_NS / NS * limits.rate_per_s, 1)
+    return max(command_terms(limits).credit / NS * limits.rate_per_s, 1)
 
 
 @settings(deadline=None, max_examples=40)
@@ -139,14 +145,15 @@ def test_the_advice_is_right_wherever_the_next_try_goes(
 ) -> None:
     """Who waits exactly `retry_after` passes at any worker, or waits again for a moment.
 
-    The moments together are no longer than what the other workers had not told anybody (50 ms of
-    the rate or one command for each of them) and how far the counter may lag.
+    The moments together are no longer than what the other workers had not told anybody (the credit
+    or one command for each of them) and how far the counter may lag.
     """
     chance = random.Random(seed)
 
     async def main() -> None:
         async with several_workers(workers, Limits(rate_per_s=rate, burst=burst)) as gateway:
-            others_s = (workers - 1) * max(CREDIT_NS / NS, 1 / rate) + SLACK_NS / NS
+            unknown_s = _unknown(gateway.limits) / rate
+            others_s = (workers - 1) * unknown_s + SLACK_NS / NS
             for _ in range(5):
                 refusal = None
                 while refusal is None:
@@ -212,6 +219,30 @@ def test_clocks_that_differ_a_little(skew_s: tuple[float, ...]) -> None:
             await _play(gateway, [Phase(20.0, 3.0, 1, None)], random.Random(1))
             assert gateway.most_in(10.0) <= 10 + 1.1 * 1_000
             assert gateway.most_in(10.0) >= 950
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("rate", [20, 100, 500])
+@pytest.mark.parametrize("chance", [1, 2, 3])
+def test_lumps_refuse_nobody_who_keeps_to_the_rate(rate: int, chance: int) -> None:
+    """The larger credit is given where the burst has room for what four workers tell at once.
+
+    With it a message to the counter is shared by six commands at the least, if there are so many.
+    """
+    burst = next(
+        number
+        for number in range(1, 10 * rate)
+        if command_terms(Limits(rate_per_s=rate, burst=number)).credit == SLOW_CREDIT_NS
+    )
+
+    async def main() -> None:
+        limits = Limits(rate_per_s=rate, burst=burst)
+        async with several_workers(4, limits) as gateway:
+            await _play(gateway, [Phase(30.0, 0.9, 1, None)], random.Random(chance))
+            assert gateway.refusals == []
+            commands = [tell for tell in gateway.counters.told if tell.endswith(".commands")]
+            assert len(commands) * min(6, SLOW_CREDIT_NS * rate // NS - 1) <= len(gateway.passed)
 
     run_virtually(main())
 

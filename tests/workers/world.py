@@ -13,7 +13,7 @@ from mallku_contracts.policy import CompiledPolicy, read_policy
 from mallku_contracts.tokens import REPLY_AUDIENCE
 from mallku_contracts.trust import Trust
 from mallku_workers.admission import Slots
-from mallku_workers.audit import AuditLimits, AuditWriter
+from mallku_workers.audit import AuditLimits, AuditWriter, Numbers
 from mallku_workers.authorization import Authorizer
 from mallku_workers.breaker import Breaker
 from mallku_workers.execution import Bulkheads, Executor
@@ -40,6 +40,7 @@ from tests.support.simulated_trail import SimulatedTrail
 SKEW_MS = 30_000
 WAIT_S = 0.05
 RETRY_S = 0.01
+MAX_NUMBERS = 100_000_000
 WORKER_KEY = SigningKey(b"w" * 32)
 TRUST = Trust.of(ISSUER, ISSUER_KEY.public)
 REPLY_TOKEN = make_token(WORKER_KEY, principal="worker-1", audience=REPLY_AUDIENCE)
@@ -98,7 +99,8 @@ class Worker:
     ) -> None:
         self.bus = SimulatedBus()
         self.trail, self.store = cluster.trail, cluster.store
-        self.audit = AuditWriter(self.trail, name, limits, unix_ms)
+        self.numbers = Numbers(MAX_NUMBERS)
+        self.audit = AuditWriter(self.trail, name, limits, unix_ms, self.numbers)
         self.slots = Slots(total, COMPILED.limits, 0.05)
         self.seen = SeenIds(1_000)
         self.breaker = Breaker(breaker_failures, 0.05, time.monotonic)

@@ -12,12 +12,20 @@ from typing import Any, Final
 
 from mallku_contracts import arguments as a
 from mallku_contracts.arguments import read_arguments
-from mallku_contracts.errors import InvalidArguments, InvalidSubject, MallkuError, ReservedName
+from mallku_contracts.errors import (
+    AuditUnavailable,
+    InvalidArguments,
+    InvalidSubject,
+    MallkuError,
+    ReservedName,
+)
 from mallku_contracts.operations import OPERATIONS, Access, Operation, Scope
 from mallku_contracts.policy import CompiledPolicy, Grant
 from mallku_contracts.policy.closed import is_reserved
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import Identity
+from mallku_contracts.trail.digests import Digests
+from mallku_workers.audit.detail import is_hidden
 from mallku_workers.message import Case
 from mallku_workers.queries.authorize import QueryAsker, QueryAuthorizer
 from mallku_workers.request import Request
@@ -36,9 +44,14 @@ _CREATE: Final = OPERATIONS["create-collection"]
 
 @dataclass(frozen=True, slots=True)
 class Authorizer:
-    """Decides by one version of the policy for each command."""
+    """Decides by one version of the policy for each command.
+
+    Attributes:
+        digests: Hashes what records must not hold; without it such commands are refused.
+    """
 
     queries: QueryAuthorizer
+    digests: Digests | None = None
 
     async def authorize(
         self,
@@ -53,6 +66,7 @@ class Authorizer:
         Raises:
             PermissionDenied, ReservedName: naming what was missing.
             InvalidArguments, InvalidQuery, ResultTooLarge
+            AuditUnavailable: records must not hold it, and there is no key to hash it with.
         """
         now_ms = case.message.received_ms
         asking = _Asking(policy, subject, identity, now_ms)
@@ -65,7 +79,18 @@ class Authorizer:
         )
         if operation.scope is Scope.DATABASE:
             case.request = request = await self._within(request, asking)
+        if is_hidden(request):
+            case.request = request = replace(request, digests=self._key_for_digests())
         return request
+
+    def _key_for_digests(self) -> Digests:
+        if self.digests is None:
+            raise AuditUnavailable(
+                "records of this collection may hold keyed hashes alone, and this worker has no key"
+                " for them (MALLKU_WORKER_AUDIT_DIGEST_KEY_FILE); nothing was done",
+                retryable=False,
+            )
+        return self.digests
 
     async def _within(self, request: Request, asking: _Asking) -> Request:
         """Decide about everything that an operation of the database as a whole is made of."""

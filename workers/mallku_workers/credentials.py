@@ -63,7 +63,7 @@ class ReplyToken:
         """Read the file again and again until cancelled; the last good token stays in use."""
         while True:
             await asyncio.sleep(self._reread_s)
-            self.reread()
+            await asyncio.to_thread(self.reread)  # a slow disk holds no command up
 
     def reread(self) -> None:
         """Take the token that is in the file now; keep the last one when that one is not good."""

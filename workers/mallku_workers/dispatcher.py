@@ -15,14 +15,21 @@ from typing import Any, Final, Protocol
 import structlog
 
 from mallku_broker.connection import Listener
+from mallku_broker.headers import decode_headers
 from mallku_broker.permissions import READ_QUEUE, WRITE_QUEUE
+from mallku_contracts.limits import KIB
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.subjects import NEXT, command_pattern, cursor_pattern
+from mallku_contracts.tracing import HEADER, trace_id
 from mallku_workers.message import Message, unix_ms
 
 CUT_OFF_S: Final = 1.0
 """What a command that is cut off may take to tell its caller so, seconds."""
 
+MAX_TRACED_HEADER_BYTES: Final = 8 * KIB
+"""A larger block of headers is not searched for a trace, bytes."""
+
+_TRACE: Final = HEADER.encode()
 _log = structlog.get_logger("mallku.dispatcher")
 
 
@@ -71,8 +78,9 @@ class Dispatcher:
                 )
             )
 
-    def _receive(self, subject: str, reply: str, body: bytes, _header: bytes | None) -> None:
-        message = Message(subject, reply, body, unix_ms(), time.monotonic())
+    def _receive(self, subject: str, reply: str, body: bytes, header: bytes | None) -> None:
+        trace = _trace(header) if header else ""
+        message = Message(subject, reply, body, unix_ms(), time.monotonic(), trace)
         task = asyncio.ensure_future(self._handle(message))
         self._under_way.add(task)
         task.add_done_callback(self._finished)
@@ -103,3 +111,9 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - whatever the bus says, what came is finished
             _log.warning("queue_groups_not_left", reason=str(error) or type(error).__name__)
         self._subscriptions.clear()
+
+
+def _trace(header: bytes) -> str:
+    if len(header) > MAX_TRACED_HEADER_BYTES or _TRACE not in header:
+        return ""
+    return trace_id(decode_headers(header).get(HEADER, ""))

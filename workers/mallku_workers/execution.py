@@ -20,7 +20,7 @@ from mallku_contracts.operations import UNSUPPORTED, Operation
 from mallku_workers.breaker import Breaker
 from mallku_workers.ledger import outcome, remember
 from mallku_workers.message import Deadline
-from mallku_workers.queries.cursors import Cursors
+from mallku_workers.queries.cursors import Cursors, Owner
 from mallku_workers.request import Request
 from mallku_workers.stores.base import Done, LedgerClaim, Store, Work
 
@@ -130,11 +130,13 @@ class Executor:
         return await self._ask(self._reads, deadline, carry_out, silent=_silent_read)
 
     async def _carry_out(self, request: Request, claim: LedgerClaim | None, ends_ms: int) -> Done:
-        subject, arguments, version = request.subject, request.arguments, request.policy.version
+        subject, arguments = request.subject, request.arguments
+        roles, version = request.identity.roles, request.policy.version
+        owner = Owner(subject.principal, subject.database, roles, version)
         if isinstance(arguments, Outcome):
             return await outcome(self._store, subject, arguments)
         if isinstance(arguments, Next):
-            return await self._cursors.next(subject, arguments, version, ends_ms)
+            return await self._cursors.next(owner, arguments, ends_ms)
         work = Work(
             request.operation,
             subject.database,
@@ -146,7 +148,7 @@ class Executor:
             request.query,
             request.steps,
         )
-        return await self._cursors.keep(await self._store.execute(work), subject, version)
+        return await self._cursors.keep(await self._store.execute(work), owner)
 
     async def _ask(
         self,

@@ -37,17 +37,21 @@ def _owner(principal: str) -> str:
     return hashlib.sha256(principal.encode()).hexdigest()[:_HALF]
 
 
+def entry_life_ms(idempotency_key: str) -> int:
+    """How long the entry under a key is kept from the receipt of its command, milliseconds."""
+    return MADE_KEY_LIFE_MS if is_uuid7(idempotency_key) else NAMED_KEY_LIFE_MS
+
+
 def make_claim(request: Request, header: CommandHeader, body: bytes) -> LedgerClaim | None:
     """The claim of a mutation; reads claim nothing."""
     if not request.mutates:
         return None
     subject = request.subject
-    life = MADE_KEY_LIFE_MS if is_uuid7(header.idem) else NAMED_KEY_LIFE_MS
     return LedgerClaim(
         key=ledger_key(subject.principal, header.idem),
         fingerprint=fingerprint(subject, body),
         id=header.id,
-        expires_ms=request.now_ms + life,
+        expires_ms=request.now_ms + entry_life_ms(header.idem),
     )
 
 

@@ -7,8 +7,10 @@ import gc
 import secrets
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,19 +20,33 @@ import uvloop
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, Watcher, connect
 from mallku_broker.counters import Counters
+from mallku_broker.durability import StreamState, read_stream
 from mallku_broker.events import ConnectionEvent, EventKind
-from mallku_broker.files import load_signing_key
+from mallku_broker.files import load_digests, load_signing_key
+from mallku_broker.group_commit import GroupCommit
 from mallku_broker.permissions import WORKER_INBOX_PREFIX
 from mallku_broker.requests import RequestMultiplexer
 from mallku_broker.streams import AUDIT
 from mallku_broker.trust import TrustFile
+from mallku_contracts.keys import SigningKey
+from mallku_contracts.trail.digests import Digests
 from mallku_workers import logs
 from mallku_workers.admission import Slots
-from mallku_workers.audit import AuditLimits, AuditWriter
+from mallku_workers.audit import (
+    Acknowledgements,
+    AuditLimits,
+    CheckpointLimits,
+    Trail,
+    TrailLimits,
+    Witnessing,
+    open_trail,
+    witness_at,
+)
 from mallku_workers.authorization import Authorizer
 from mallku_workers.breaker import Breaker
 from mallku_workers.credentials import ReplyToken, keep_trust, trust_complaint
 from mallku_workers.dispatcher import Dispatcher
+from mallku_workers.durability import DeclaredDurability, StreamWatch
 from mallku_workers.execution import Bulkheads, Executor
 from mallku_workers.governance import Governor
 from mallku_workers.heartbeat import Heartbeat
@@ -39,10 +55,18 @@ from mallku_workers.message import unix_ms
 from mallku_workers.pipeline import Pipeline
 from mallku_workers.queries.authorize import QueryAuthorizer
 from mallku_workers.queries.cursors import Cursors
+from mallku_workers.reconciling import (
+    DecisionLimits,
+    Looking,
+    Reconciler,
+    ReconcilerLimits,
+    Schedule,
+    keep_reconciled,
+)
 from mallku_workers.replies import Replies, WorkerIdentity
 from mallku_workers.settings import WorkerSettings
 from mallku_workers.stores.base import Store
-from mallku_workers.stores.embedded import EmbeddedStore
+from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore
 from mallku_workers.throttle import Refusals, Throttle
 
 PARTING_S: Final = 2.0
@@ -123,15 +147,33 @@ async def _assemble(
     store = _store(settings)
     await store.start()
     stack.push_async_callback(store.stop)
+    read_trail = partial(read_stream, records, asking, AUDIT)
+    declared = await _declare(settings, read_trail, store)
     _in_background(stack, token.keep_fresh(), stopping)
     _in_background(stack, keep_trust(trust, settings.trust_reread_s), stopping)
 
-    audit = AuditWriter(acknowledgements, instance, _audit_limits(settings), unix_ms)
-    stack.push_async_callback(_flush, audit, settings.drain_s)
+    identity = WorkerIdentity(instance, key, lambda: token.current)
+    trail = await open_trail(
+        records,
+        await _publisher(acknowledgements, declared, stack),
+        identity,
+        trust,
+        _trail_limits(settings),
+        clock=unix_ms,
+        witnessing=_witnessing(settings, instance),
+        stack=stack,
+    )
+    _in_background(stack, trail.bear_witness(), stopping)
+    stack.push_async_callback(trail.stop, settings.drain_s)
     governor = await stack.enter_async_context(
-        Governor(records, audit, instance, settings.trust_file)
+        Governor(records, trail.audit, instance, settings.trust_file)
     )
     _in_background(stack, governor.govern(), stopping)
+    facts = _facts(store, declared, governor, key)
+    await trail.start(facts, settings.audit_wait_ms / _MS_PER_S)
+    _in_background(stack, trail.keep(), stopping)
+    watch = StreamWatch(read_trail, trail.audit, AUDIT, declared, settings.required)
+    _in_background(stack, watch.keep_looking(settings.trail_look_s), stopping)
     cursors = Cursors(
         instance,
         idle_s=settings.cursor_idle_s,
@@ -150,33 +192,118 @@ async def _assemble(
         ),
         seen=SeenIds(settings.max_seen_ids),
         policy=lambda: governor.policy,
-        authorizer=Authorizer(QueryAuthorizer(store.collections_of)),
+        authorizer=Authorizer(QueryAuthorizer(store.collections_of), _digests(settings)),
         refusals=Refusals(settings.refusals_per_s, time.monotonic_ns),
         throttle=throttle,
-        audit=audit,
+        audit=trail.audit,
         executor=_executor(settings, store, cursors),
         replies=Replies(
             bus,
-            WorkerIdentity(instance, key, lambda: token.current),
+            identity,
             unix_ms,
             sign_reads=settings.sign_read_replies,
         ),
         skew_ms=settings.clock_skew_ms,
     )
     dispatcher = Dispatcher(bus, pipeline.handle, instance)
-    stack.push_async_callback(_drain, dispatcher, settings.drain_s)
+    stack.push_async_callback(_drain, dispatcher, trail, settings.drain_s)
     await dispatcher.start()
     await bus.flush()
+    reconciler = _reconciler(settings, records, instance, store, trail, trust)
+    schedule = Schedule(settings.reconcile_every_s)
+    reconciling = keep_reconciled(reconciler, records, instance, schedule, clock=unix_ms)
+    _in_background(stack, reconciling, stopping)
     return dispatcher
 
 
-def _audit_limits(settings: WorkerSettings) -> AuditLimits:
-    return AuditLimits(
-        wait_s=settings.audit_wait_ms / _MS_PER_S,
+def _reconciler(  # noqa: PLR0913 - what it is made of
+    settings: WorkerSettings,
+    records: GatewayConnection,
+    instance: str,
+    store: Store,
+    trail: Trail,
+    trust: TrustFile,
+) -> Reconciler:
+    decision = DecisionLimits(settings.clock_skew_ms, settings.reconcile_runtime_ms)
+    limits = ReconcilerLimits(
+        untouched_ms=int(settings.reconcile_untouched_s * _MS_PER_S),
+        silent_ms=int(settings.reconcile_silent_s * _MS_PER_S),
+    )
+    return Reconciler(
+        records,
+        instance,
+        Looking(store, decision, unix_ms, _digests(settings)),
+        trail.audit,
+        limits,
+        trust=lambda: trust.trust,
+        clock=unix_ms,
+        vouching=trail.checkpoints,
+    )
+
+
+async def _declare(
+    settings: WorkerSettings, read_trail: Callable[[], Awaitable[StreamState]], store: Store
+) -> DeclaredDurability:
+    """What an acknowledged mutation survives; too little is a `ConfigurationError`."""
+    declared = DeclaredDurability((await read_trail()).durability, store.durability)
+    declared.require(settings.required)
+    _log.info(
+        "durability",
+        declared=str(declared.level),
+        stream=str(declared.stream.level),
+        reason=declared.stream.reason,
+        store=str(declared.store),
+    )
+    return declared
+
+
+async def _publisher(
+    acknowledgements: AcknowledgementMultiplexer,
+    declared: DeclaredDurability,
+    stack: AsyncExitStack,
+) -> Acknowledgements:
+    """Records one by one, or in groups where each acknowledgement waits for a disk."""
+    if not declared.in_groups:
+        return acknowledgements
+    return await stack.enter_async_context(GroupCommit(acknowledgements))
+
+
+def _trail_limits(settings: WorkerSettings) -> TrailLimits:
+    wait_s = settings.audit_wait_ms / _MS_PER_S
+    records = AuditLimits(
+        wait_s=wait_s,
         retry_s=settings.audit_retry_ms / _MS_PER_S,
         max_pending=settings.max_pending_outcomes,
         refusals_per_minute=settings.refusals_recorded_per_minute,
     )
+    checkpoints = CheckpointLimits(settings.checkpoint_every_ms / _MS_PER_S, wait_s)
+    return TrailLimits(records, checkpoints, settings.max_uncovered_records)
+
+
+def _witnessing(settings: WorkerSettings, instance: str) -> Witnessing | None:
+    if settings.checkpoint_witness is None:
+        return None
+    credentials = settings.checkpoint_witness_credentials
+    witness = witness_at(settings.checkpoint_witness, credentials, instance)
+    return Witnessing(witness, retry_s=settings.checkpoint_every_ms / _MS_PER_S)
+
+
+def _facts(
+    store: Store, declared: DeclaredDurability, governor: Governor, key: SigningKey
+) -> dict[str, Any]:
+    """What the trail says of a worker that begins (`START_FACTS`)."""
+    return {
+        "store": store.name,
+        "durability": str(declared.level),
+        "version": version("mallku-gateway"),
+        "policy": governor.policy.version,
+        "kid": key.kid,
+    }
+
+
+def _digests(settings: WorkerSettings) -> Digests | None:
+    path = settings.audit_digest_key_file
+    return None if path is None else load_digests(path)
 
 
 def _executor(settings: WorkerSettings, store: Store, cursors: Cursors) -> Executor:
@@ -192,7 +319,8 @@ def _store(settings: WorkerSettings) -> Store:
         from mallku_workers.stores.arango import ArangoSettings, ArangoStore
 
         return ArangoStore(ArangoSettings(), databases=names)
-    return EmbeddedStore(settings.store_directory, databases=names)
+    own = EmbeddedSettings(synchronous=settings.store_synchronous)
+    return EmbeddedStore(settings.store_directory, settings=own, databases=names)
 
 
 async def _connect(
@@ -265,13 +393,7 @@ def _in_background(
     stack.callback(task.cancel)
 
 
-async def _drain(dispatcher: Dispatcher, timeout_s: float) -> None:
-    cut_off = await dispatcher.drain(timeout_s)
-    if cut_off:
-        _log.error("cut_off", commands=cut_off)
-
-
-async def _flush(audit: AuditWriter, timeout_s: float) -> None:
-    left = await audit.flush(timeout_s)
-    if left:
-        _log.error("outcomes_not_acknowledged", records=left)
+async def _drain(dispatcher: Dispatcher, trail: Trail, timeout_s: float) -> None:
+    trail.cut_off = await dispatcher.drain(timeout_s)
+    if trail.cut_off:
+        _log.error("cut_off", commands=trail.cut_off)

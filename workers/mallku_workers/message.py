@@ -27,7 +27,8 @@ def unix_ms() -> int:
 class Message:
     """One message as the bus delivered it.
 
-    `received_ms` is Unix milliseconds, `received_s` the monotonic clock's seconds.
+    `received_ms` is Unix milliseconds, `received_s` the monotonic clock's seconds. `trace` is the
+    W3C trace id that the caller says it belongs to; empty without one.
     """
 
     subject: str
@@ -35,6 +36,7 @@ class Message:
     data: bytes = field(repr=False)  # there is a token in it
     received_ms: int
     received_s: float
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class Pipeline:
 
                 # 4. replay: this worker has not seen this transmission
                 self.seen.refuse_replay(subject.principal, header, message.received_ms)
+                case.passed("replay")
 
                 # 5. authorize: policy, arguments, document rules, everything it is made of
                 request = await self.authorizer.authorize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mallku_contracts.arguments import Arguments
 from mallku_contracts.operations import Operation
 from mallku_contracts.policy import CompiledPolicy, DocumentRules, Grant
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import Identity
+from mallku_contracts.trail.digests import Digests
 from mallku_workers.stores.base import RunnableQuery, Step
 
 
@@ -22,6 +23,8 @@ class Request:
         rules: What holds for every document that it touches; None restricts nothing.
         steps: Of a transaction, each with its own rules.
         query: Of `aql`, with all of its bind values.
+        digests: Makes the hashes that records of it hold in the place of values; None lets records
+            hold all of it.
     """
 
     subject: CommandSubject
@@ -34,6 +37,7 @@ class Request:
     rules: DocumentRules | None = None
     steps: Sequence[Step] = ()
     query: RunnableQuery | None = None
+    digests: Digests | None = field(default=None, repr=False)
 
     @property
     def mutates(self) -> bool:

@@ -11,7 +11,9 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
+from mallku_contracts.durability import Durability
+from mallku_contracts.limits import MAX_CLOCK_SKEW_MS, MAX_COMMAND_LIFE_MS
+from mallku_workers.audit.numbers import MAX_UNCOVERED
 
 
 class WorkerSettings(BaseSettings):
@@ -44,6 +46,21 @@ class WorkerSettings(BaseSettings):
     store_directory: Path = Field(
         default=Path("store"), description="Where the embedded store keeps its files"
     )
+    store_synchronous: Literal["NORMAL", "FULL"] = Field(
+        default="NORMAL",
+        description="Commits of the embedded store survive a killed process, or with FULL a loss of"
+        " power as well",
+    )
+    require_durability: Literal["memory", "flush", "fsync", "quorum"] = Field(
+        default="memory",
+        description="Refuse to serve where audit stream or store keep less than this",
+    )
+    trail_look_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3_600,
+        description="Between two looks at how full the trail is, and what it promises, seconds",
+    )
     databases: str = Field(default="mallku", description="Databases served, commas between")
 
     max_in_flight: int = Field(
@@ -73,8 +90,55 @@ class WorkerSettings(BaseSettings):
     audit_wait_ms: int = Field(
         default=2_000, ge=10, le=60_000, description="Wait for the trail's answer, milliseconds"
     )
+    checkpoint_every_ms: int = Field(
+        default=1_000, ge=50, le=60_000, description="Between two checkpoints, milliseconds"
+    )
+    max_uncovered_records: int = Field(
+        default=MAX_UNCOVERED,
+        ge=1_000,
+        le=1_000_000,
+        description="Records that no checkpoint covers yet, from which on nothing is executed",
+    )
+    audit_digest_key_file: Path | None = Field(
+        default=None,
+        description="Key of the hashes in records of collections whose rules say `audit: digest`",
+    )
+    checkpoint_witness: str | None = Field(
+        default=None,
+        description="Who else keeps checkpoints: file:/PATH or nats://HOST:PORT/SUBJECT",
+    )
+    checkpoint_witness_credentials: Path | None = Field(
+        default=None, description="NATS credentials for the witness's broker"
+    )
     audit_retry_ms: int = Field(
         default=200, ge=10, le=60_000, description="Between two tries of an outcome, milliseconds"
+    )
+    reconcile_every_s: float = Field(
+        default=60.0,
+        ge=0.1,
+        le=3_600,
+        description="Between two searches for intents without outcome, in the whole gateway,"
+        " seconds",
+    )
+    reconcile_untouched_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=3_600,
+        description="An intent is left to its own worker for so long, seconds",
+    )
+    reconcile_silent_s: float = Field(
+        default=90.0,
+        ge=1,
+        le=86_400,
+        description="A worker that is silent for so long, with records that no checkpoint covers,"
+        " is taken for dead, seconds",
+    )
+    reconcile_runtime_ms: int = Field(
+        default=MAX_COMMAND_LIFE_MS,
+        ge=0,
+        le=MAX_COMMAND_LIFE_MS,
+        description="The longest that any store works on a command, milliseconds; before that is"
+        " over nobody says that it was not applied",
     )
     refusals_recorded_per_minute: int = Field(
         default=60,
@@ -125,6 +189,11 @@ class WorkerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severe line that is written"
     )
+
+    @property
+    def required(self) -> Durability:
+        """The least durability to serve with."""
+        return Durability[self.require_durability.upper()]
 
     @property
     def database_names(self) -> tuple[str, ...]:

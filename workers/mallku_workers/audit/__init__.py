@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+from mallku_workers.audit.checkpoints import CheckpointLimits, Checkpoints
+from mallku_workers.audit.numbers import Numbers
+from mallku_workers.audit.trail import Trail, TrailLimits, open_trail
+from mallku_workers.audit.witness import Witnessing, witness_at
 from mallku_workers.audit.writer import Acknowledgements, AuditLimits, AuditWriter
 
-__all__ = ["Acknowledgements", "AuditLimits", "AuditWriter"]
+__all__ = [
+    "Acknowledgements",
+    "AuditLimits",
+    "AuditWriter",
+    "CheckpointLimits",
+    "Checkpoints",
+    "Numbers",
+    "Trail",
+    "TrailLimits",
+    "Witnessing",
+    "open_trail",
+    "witness_at",
+]

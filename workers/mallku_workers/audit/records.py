@@ -9,10 +9,13 @@ from typing import Any, Final
 from mallku_contracts.audit import Record
 from mallku_contracts.errors import MallkuError
 from mallku_contracts.limits import MAX_RECORD_BYTES
+from mallku_contracts.operations import Access
 from mallku_contracts.policy import DocumentRules
 from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
+from mallku_contracts.trail.digests import MARK, Digests, TooManyError
 from mallku_workers.message import Case
-from mallku_workers.stores.base import Done, Effect
+from mallku_workers.request import Request
+from mallku_workers.stores.base import Done, Effect, RunnableQuery
 
 UNREADABLE: Final = CommandSubject("unknown", "unknown", NO_COLLECTION, "unknown")
 """Stands in the audit subject of a refusal whose own subject could not be read."""
@@ -31,6 +34,7 @@ def known(case: Case) -> dict[str, Any]:
         "principal": subject_of(case).principal,
         "subject": case.message.subject,
         "steps": dict(case.steps),
+        "trace": case.message.trace,
     }
     if header:
         fields["attempt"] = header.attempt
@@ -46,18 +50,40 @@ def asked(case: Case) -> dict[str, Any]:
     """The signed bytes themselves and the key that verifies them; never the token.
 
     For a mutation also what it is held to: with both, what it becomes can be worked out again.
+    Where records may hold hashes alone, neither body nor signature is there.
     """
     envelope, identity = case.envelope, case.identity
     if envelope is None or identity is None:
         return {}
     parts = (envelope.protected, envelope.body, envelope.signature, identity.key.raw)
     request = case.request
+    if request is not None and request.digests is not None:
+        hidden = (envelope.protected, b"", b"", identity.key.raw)
+        return {"command": hidden, "bound": _hashed(request, request.digests, envelope.body)}
     if request is None or not request.mutates:
         return {"command": parts}
     held_to = bound(request.rules)
     if any(step.rules is not None for step in request.steps):
         held_to["steps"] = [bound(step.rules) for step in request.steps]
+    if request.query is not None and (binds := _set_binds(request.query)):
+        held_to["binds"] = binds
     return {"command": parts, "bound": held_to}
+
+
+def _hashed(request: Request, digests: Digests, body: bytes) -> dict[str, Any]:
+    """What stands in the place of a body that must not be recorded."""
+    values = request.arguments.model_dump(exclude_unset=True)
+    try:
+        asked_for: dict[str, Any] = {"asked": digests.hide(values)}
+    except TooManyError:
+        asked_for = {"omitted": True}
+    return {**MARK, "body": digests.of_bytes(body), "mutates": request.mutates, **asked_for}
+
+
+def _set_binds(query: RunnableQuery) -> dict[str, Any]:
+    """The bind values that the policy put into an approved query."""
+    given = query.arguments.bind_vars
+    return {name: value for name, value in query.binds.items() if name not in given}
 
 
 def bound(rules: DocumentRules | None) -> dict[str, Any]:
@@ -77,13 +103,19 @@ def bound(rules: DocumentRules | None) -> dict[str, Any]:
     return {name: value for name, value in described.items() if value}
 
 
-def came_of(done: Done) -> dict[str, Any]:
-    """What a finished command did."""
-    return {
-        "effects": tuple(_effects(done.effects)),
+def came_of(case: Case, done: Done) -> dict[str, Any]:
+    """What a finished command did; of an operation on the catalog also what it answered."""
+    effects = tuple(_effects(done.effects))
+    if case.request is not None and case.request.digests is not None:
+        effects = case.request.digests.effects(effects)
+    fields: dict[str, Any] = {
+        "effects": effects,
         "position": done.position,
         "replayed_of": done.replayed,
     }
+    if case.operation is not None and case.operation.access is Access.ADMIN:
+        fields["facts"] = {"result": done.result}
+    return fields
 
 
 def went_wrong(error: MallkuError) -> dict[str, Any]:

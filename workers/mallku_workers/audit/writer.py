@@ -1,25 +1,28 @@
 """Steps 8 and 10: no execution before the intent is acknowledged, no answer before the outcome.
 
 Nobody waits for the record of a refusal. The trail is a stream; its acknowledgements come back over
-one multiplexed inbox.
+one multiplexed inbox. Every record number that is given out is settled: its record is acknowledged,
+tried again until it is, or the number is void.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
 from mallku_broker.acknowledgements import Ack, NotAcknowledged, PublishFailed
-from mallku_contracts.audit import Record, message_id, record_hash
+from mallku_contracts.audit import Record, Resolution, message_id, record_hash
 from mallku_contracts.errors import AuditUnavailable, MallkuError, OutcomePending, Replayed
 from mallku_contracts.results import Receipt
 from mallku_contracts.subjects import CommandSubject, audit_subject
+from mallku_contracts.trail import Verb, about_gateway
 from mallku_workers.audit.floods import RefusalFloods
+from mallku_workers.audit.numbers import Numbers
 from mallku_workers.audit.records import (
     UNREADABLE,
     asked,
@@ -69,21 +72,40 @@ class AuditLimits:
     refusals_per_minute: int
 
 
-class AuditWriter:
-    """Writes this worker's records, numbered from 1 without gaps; `clock` is Unix milliseconds."""
+class _Entry(NamedTuple):
+    """A record on its way: where to, its bytes, and their hash."""
 
-    def __init__(
+    subject: CommandSubject
+    record: Record
+    data: bytes
+    hash: bytes
+
+
+class AuditWriter:
+    """Writes this worker's records, numbered from 1 without gaps; `clock` is Unix milliseconds.
+
+    Args:
+        numbers: Told what became of each record number; checkpoints are made of it.
+        read_back: The bytes at a sequence of the trail. Asked when a resolution is a duplicate and
+            may be this worker's own; without it, it counts as somebody else's.
+    """
+
+    def __init__(  # noqa: PLR0913 - everything that a record needs of the outside
         self,
         acknowledgements: Acknowledgements,
         worker: str,
         limits: AuditLimits,
         clock: Callable[[], int],
+        numbers: Numbers,
+        *,
+        read_back: Callable[[int], Awaitable[bytes]] | None = None,
     ) -> None:
         self._acknowledgements = acknowledgements
         self._worker = worker
         self._limits = limits
         self._clock = clock
-        self._number = 0
+        self._numbers = numbers
+        self._read_back = read_back
         self._pending: set[int] = set()
         self._drained: asyncio.Future[None] | None = None
         self._floods = RefusalFloods(limits.refusals_per_minute)
@@ -102,12 +124,12 @@ class AuditWriter:
             AuditUnavailable: there was none in time; nothing may be executed.
             Replayed: some worker wrote this transmission's intent before.
         """
-        if not self._has_room:
-            raise AuditUnavailable("too many records wait for the trail", retry_after=ROOM_RETRY_S)
-        record = self._record("intent", **known(case), **asked(case))
+        self._refuse_crowd()
+        entry = self._entry(subject_of(case), "intent", known(case) | asked(case))
         case.announced = True
+        stands: Ack | None = None
         try:
-            acknowledged = await self._publish(subject_of(case), record, record.pack())
+            stands = acknowledged = await self._publish(entry)
         except PublishFailed as error:
             case.announced = isinstance(error, NotAcknowledged)
             self._heard(error)
@@ -115,6 +137,8 @@ class AuditWriter:
                 "the trail did not acknowledge the intent; nothing was executed",
                 retry_after=self._limits.wait_s,
             ) from None
+        finally:
+            self._settle_number(entry, None if stands is None or stands.duplicate else stands)
         self._heard(None)
         if acknowledged.duplicate:
             case.announced = False
@@ -128,14 +152,12 @@ class AuditWriter:
             OutcomePending: the effect stands, its record is not acknowledged yet.
         """
         case.concluded = True
-        return await self._outcome(case, self._record("done", **known(case), **came_of(done)))
+        return await self._outcome(case, "done", known(case) | came_of(case, done))
 
     async def failed(self, case: Case, error: MallkuError) -> Receipt | None:
         """Step 10 for an intent whose execution failed without effect."""
         case.concluded = True
-        return await self._outcome(
-            case, self._record("failed", **(known(case) | went_wrong(error)))
-        )
+        return await self._outcome(case, "failed", known(case) | went_wrong(error))
 
     def denied(self, case: Case, error: MallkuError) -> None:
         """Put a refusal on the trail; nobody waits for it, and floods are summed up by the minute.
@@ -144,8 +166,8 @@ class AuditWriter:
         says that nothing was executed.
         """
         if self._passes(subject_of(case).principal, announced=case.announced):
-            record = self._record("denied", **(known(case) | went_wrong(error)))
-            self._write_until_acknowledged(subject_of(case), record, record.pack())
+            fields = known(case) | went_wrong(error)
+            self._write_until_acknowledged(self._entry(subject_of(case), "denied", fields))
 
     def administrative(self, subject: CommandSubject, kind: str, **fields: Any) -> None:
         """Put a record about the gateway itself on the trail; nobody waits for it.
@@ -153,9 +175,73 @@ class AuditWriter:
         Refusals are summed up by the minute when they come in floods.
         """
         if kind != "denied" or self._passes(subject.principal, announced=False):
-            names = {"id": "", "principal": subject.principal, "subject": ""}
-            record = self._record(kind, **(names | fields))
-            self._write_until_acknowledged(subject, record, record.pack())
+            self._write_until_acknowledged(self._entry(subject, kind, _about(subject) | fields))
+
+    async def resolved(
+        self,
+        subject: CommandSubject,
+        resolution: Resolution,
+        resolves: dict[str, Any],
+        **fields: Any,
+    ) -> Ack | None:
+        """Close an intent that has no outcome, and wait until that stands in the trail.
+
+        Args:
+            subject: The command's, under which its intent stands.
+            resolves: The intent's `worker`, `number` and stream `sequence`.
+            fields: Of the record; `id` and `principal` are the command's.
+
+        Returns:
+            Where the record stands; None when another worker wrote the same before.
+
+        Raises:
+            AuditUnavailable: too much waits for the trail already.
+        """
+        self._refuse_crowd()
+        about = {"subject": str(subject), "resolves": resolves, "resolution": str(resolution)}
+        entry = self._entry(subject, "resolved", _about(subject) | about | fields, pack_fitting)
+        stands: Ack | None = None
+        try:
+            stands = await self._publish_resolution(entry)
+        finally:
+            self._settle_number(entry, stands)
+        return stands
+
+    async def _publish_resolution(self, entry: _Entry) -> Ack | None:
+        """Publish until it is acknowledged; None when what stands there is somebody else's."""
+        sent_before = False
+        while True:
+            try:
+                stands = await self._publish(entry)
+                self._heard(None)
+                if not stands.duplicate:
+                    return stands
+                return stands if sent_before and await self._is_own(entry, stands) else None
+            except (PublishFailed, MallkuError) as error:
+                self._heard(error)
+                sent_before = sent_before or isinstance(error, NotAcknowledged)
+            await asyncio.sleep(self._limits.retry_s)
+
+    async def _is_own(self, entry: _Entry, stands: Ack) -> bool:
+        read_back = self._read_back
+        return read_back is not None and await read_back(stands.sequence) == entry.data
+
+    def started(self, facts: dict[str, Any]) -> asyncio.Future[Ack]:
+        """Say that this worker is about to serve (`trail.START_FACTS`); the first try's end."""
+        subject = about_gateway(Verb.START)
+        entry = self._entry(subject, "done", _about(subject) | {"facts": facts})
+        return self._write_until_acknowledged(entry)
+
+    async def stop(self, timeout_s: float, *, cut_off: int) -> int:
+        """Say that this worker ends, and `flush`; nothing is to be written any more.
+
+        Args:
+            cut_off: Commands that were not finished.
+        """
+        self._end_counting()
+        facts = {"records": self._numbers.given, "cut_off": cut_off}
+        self.administrative(about_gateway(Verb.STOP), "done", facts=facts)
+        return await self.flush(timeout_s)
 
     def _passes(self, principal: str, *, announced: bool) -> bool:
         """Whether a refusal gets a record of its own; begins the minute that it counts in."""
@@ -173,24 +259,27 @@ class AuditWriter:
     def _sum_up(self) -> None:
         for principal, count in self._floods.summaries():
             subject = replace(UNREADABLE, principal=principal)
-            record = self._record("denied", id="", principal=principal, subject="", count=count)
-            self._write_until_acknowledged(subject, record, record.pack())
+            entry = self._entry(subject, "denied", _about(subject) | {"count": count})
+            self._write_until_acknowledged(entry)
 
-    async def flush(self, timeout_s: float) -> int:
-        """Wait for what is pending; return how many records were still not acknowledged."""
+    def _end_counting(self) -> None:
         if self._minute is not None:
             self._minute.cancel()
             self._minute = None
         self._sum_up()
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait for what is pending; return how many records were still not acknowledged."""
+        self._end_counting()
         if self._pending:
             self._drained = asyncio.get_running_loop().create_future()
             await asyncio.wait((self._drained,), timeout=timeout_s)
         return len(self._pending)
 
-    async def _outcome(self, case: Case, record: Record) -> Receipt | None:
-        data = pack_fitting(record)
-        case.outcome_bytes = len(data)
-        first_try = self._write_until_acknowledged(subject_of(case), record, data)
+    async def _outcome(self, case: Case, kind: str, fields: dict[str, Any]) -> Receipt | None:
+        entry = self._entry(subject_of(case), kind, fields, pack_fitting)
+        case.outcome_bytes = len(entry.data)
+        first_try = self._write_until_acknowledged(entry)
         if not case.mutates:
             return None
         try:
@@ -198,44 +287,50 @@ class AuditWriter:
         except PublishFailed:
             raise OutcomePending(
                 "the command was carried out; its record is not acknowledged yet",
-                details={"id": record.id},
+                details={"id": entry.record.id},
             ) from None
-        return {"stream": stands.stream, "sequence": stands.sequence, "hash": record_hash(data)}
+        return {"stream": stands.stream, "sequence": stands.sequence, "hash": entry.hash}
 
-    def _write_until_acknowledged(
-        self, subject: CommandSubject, record: Record, data: bytes
-    ) -> asyncio.Future[Ack]:
+    def _write_until_acknowledged(self, entry: _Entry) -> asyncio.Future[Ack]:
         """Publish, and again after each failure, until the stream has it; the first try's end.
 
         Whoever waits for the first try may be cancelled, and the try with it; the record is not.
         """
-        self._pending.add(record.number)
-        return self._try(subject, record, data)
+        self._pending.add(entry.record.number)
+        return self._try(entry)
 
-    def _try(self, subject: CommandSubject, record: Record, data: bytes) -> asyncio.Future[Ack]:
-        published = self._publish(subject, record, data)
-        published.add_done_callback(partial(self._settle, subject, record, data))
+    def _try(self, entry: _Entry) -> asyncio.Future[Ack]:
+        published = self._publish(entry)
+        published.add_done_callback(partial(self._settle, entry))
         return published
 
-    def _settle(
-        self, subject: CommandSubject, record: Record, data: bytes, published: asyncio.Future[Ack]
-    ) -> None:
+    def _settle(self, entry: _Entry, published: asyncio.Future[Ack]) -> None:
         error = None if published.cancelled() else published.exception()
         self._heard(error)
         if published.cancelled() or error is not None:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._limits.retry_s, self._try, subject, record, data)
+            asyncio.get_running_loop().call_later(self._limits.retry_s, self._try, entry)
         else:
-            self._written(record.number)
+            self._settle_number(entry, published.result())
+            self._written(entry.record.number)
+
+    def _settle_number(self, entry: _Entry, stands: Ack | None) -> None:
+        if stands is None:
+            self._numbers.void(entry.record.number)
+        else:
+            self._numbers.acknowledged(entry.record.number, stands.sequence, entry.hash)
 
     def _written(self, number: int) -> None:
         self._pending.discard(number)
         if self._drained is not None and not self._pending and not self._drained.done():
             self._drained.set_result(None)
 
+    def _refuse_crowd(self) -> None:
+        if not self._has_room:
+            raise AuditUnavailable("too many records wait for the trail", retry_after=ROOM_RETRY_S)
+
     @property
     def _has_room(self) -> bool:
-        return len(self._pending) < self._limits.max_pending
+        return len(self._pending) < self._limits.max_pending and self._numbers.has_room
 
     def _heard(self, error: BaseException | None) -> None:
         """Say when the trail falls silent and when it answers again, not once for each record."""
@@ -245,15 +340,33 @@ class AuditWriter:
             _log.info("trail_answers", pending=len(self._pending))
         self._answers = error is None
 
-    def _publish(self, subject: CommandSubject, record: Record, data: bytes) -> asyncio.Future[Ack]:
+    def _publish(self, entry: _Entry) -> asyncio.Future[Ack]:
         return self._acknowledgements.publish(
-            audit_subject(subject, record.kind),
-            data,
-            message_id=message_id(record),
+            audit_subject(entry.subject, entry.record.kind),
+            entry.data,
+            message_id=message_id(entry.record),
             timeout=self._limits.wait_s,
         )
 
-    def _record(self, kind: str, **fields: Any) -> Record:
-        self._number += 1
-        now = self._clock()
-        return Record(kind=kind, worker=self._worker, number=self._number, time=now, **fields)
+    def _entry(
+        self,
+        subject: CommandSubject,
+        kind: str,
+        fields: dict[str, Any],
+        pack: Callable[[Record], bytes] = Record.pack,
+    ) -> _Entry:
+        """Number a record; one that cannot be packed leaves its number void."""
+        number = self._numbers.give()
+        try:
+            now = self._clock()
+            record = Record(kind=kind, worker=self._worker, number=number, time=now, **fields)
+            data = pack(record)
+        except BaseException:
+            self._numbers.void(number)
+            raise
+        return _Entry(subject, record, data, record_hash(data))
+
+
+def _about(subject: CommandSubject) -> dict[str, Any]:
+    """The fields that every record has, where no command is known that it is about."""
+    return {"id": "", "principal": subject.principal, "subject": ""}

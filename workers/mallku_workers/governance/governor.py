@@ -1,4 +1,4 @@
-"""Keeps the policy and the revocations of a worker the ones that administrators signed last.
+"""Keeps policy, revocations and flags of a worker the ones that administrators signed last.
 
 What is in force stays in force until something that may follow it is there: a lost connection, an
 emptied bucket or a forged document change nothing.
@@ -13,8 +13,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from mallku_broker.connection import GatewayConnection
-from mallku_contracts.documents import read_policy_document, read_revocations
+from mallku_contracts.documents import (
+    read_flags_document,
+    read_policy_document,
+    read_revocations,
+)
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
+from mallku_contracts.flags import Flags
 from mallku_contracts.governed import Document, Kind
 from mallku_contracts.policy import CompiledPolicy, Limits
 from mallku_workers.governance.office import Office, Surroundings, Trail
@@ -37,6 +42,7 @@ class Governor:
         around = Surroundings(connection, trail, instance, trust_file)
         self._policy = Office(Kind.POLICY, _read_policy, around)
         self._keys = Office(Kind.KEYS, read_revocations, around)
+        self._flags = Office(Kind.FLAGS, read_flags_document, around)
         self._stack = AsyncExitStack()
 
     @property
@@ -53,6 +59,11 @@ class Governor:
             self._keys.value is not None and name in self._keys.value
         )
 
+    @property
+    def flags(self) -> Flags | None:
+        """The flags in force; None before the first document of them."""
+        return self._flags.value
+
     def limits(self, principal: str) -> Limits | None:
         """The principal's limits in the policy in force; None when it is unknown."""
         return self.policy.limits(principal)
@@ -66,12 +77,12 @@ class Governor:
         """
         try:
             async with asyncio.timeout(START_S):
-                await self._stack.enter_async_context(self._policy)
-                await self._stack.enter_async_context(self._keys)
+                for office in (self._policy, self._keys, self._flags):
+                    await self._stack.enter_async_context(office)
         except TimeoutError:
             await self._stack.aclose()
             raise GatewayUnreachable(
-                f"the buckets {Kind.POLICY.bucket} and {Kind.KEYS.bucket}, and the trail, did not"
+                f"the buckets {', '.join(kind.bucket for kind in Kind)}, and the trail, did not"
                 f" answer within {START_S} s"
             ) from None
         except BaseException:
@@ -98,6 +109,7 @@ class Governor:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._policy.keep())
             group.create_task(self._keys.keep())
+            group.create_task(self._flags.keep())
 
 
 def _read_policy(document: Document) -> CompiledPolicy:

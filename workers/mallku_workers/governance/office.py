@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ class Office(Generic[_T]):
                 _log.error("document_not_considered", kind=self._kind.value, exc_info=error)
 
     async def _consider(self, batch: Batch) -> None:
-        administrators = self._load_administrators()
+        administrators = await asyncio.to_thread(self._load_administrators)
         verdict = await self._succession.consider(batch, administrators, self._read)
         if verdict.document is not None:
             self.value = verdict.value

@@ -19,6 +19,7 @@ from mallku_contracts.aql.binding import check_run
 from mallku_contracts.arguments import Aql
 from mallku_contracts.errors import (
     AuthorizationError,
+    NotSupported,
     PermissionDenied,
     ReservedName,
     Unavailable,
@@ -107,10 +108,13 @@ class QueryAuthorizer:
 
         Raises:
             InvalidQuery, InvalidArguments: the text or the bind values are wrong.
+            NotSupported: it changes documents, and would not come to the same again.
             PermissionDenied, ReservedName: naming what the asker may not use.
             Unavailable: the store does not say, in time, which collections a query uses.
         """
         known = self._book.look_up(arguments.query)
+        if not arguments.explain:
+            _refuse_undetermined(known)
         approved = asker.approved(known.digest)
         if approved is not None:
             return self._approved(approved, known, arguments, asker, grant)
@@ -180,6 +184,13 @@ class QueryAuthorizer:
                     "policy_version": version,
                 },
             )
+
+
+def _refuse_undetermined(known: KnownQuery) -> None:
+    """Refuse a change that the trail could not have made again."""
+    if known.undetermined:
+        listed = "; ".join(str(one) for one in known.undetermined[:MAX_NAMED])
+        raise NotSupported(f"a query that changes documents may not use {listed}")
 
 
 def _named(known: KnownQuery, binds: dict[str, Any]) -> QueryCollections:

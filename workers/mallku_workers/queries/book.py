@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from mallku_contracts.aql.allow import Refused, undetermined
 from mallku_contracts.aql.analysis import Analysis, analyse
 from mallku_contracts.aql.parsing import parse
 from mallku_contracts.aql.tree import Query
@@ -28,6 +29,11 @@ class KnownQuery:
     def analysis(self) -> Analysis:
         """What the query names."""
         return analyse(self.tree)
+
+    @cached_property
+    def undetermined(self) -> tuple[Refused, ...]:
+        """What would keep it, where it changes documents, from coming to the same again."""
+        return undetermined(self.tree)
 
     @cached_property
     def digest(self) -> str:

@@ -1,7 +1,8 @@
 """Cursors between their pages: held by one worker, for one principal, for a while.
 
-A cursor is named by a random id. It belongs to the principal and the database that asked, and to
-the policy of that time: under another policy it is lost, and the query has to be asked again. Pages
+A cursor is named by a random id. It belongs to the principal and the database that asked, in the
+roles of that time, and to the policy of that time: in other roles or under another policy it is
+lost, and the query has to be asked again. Pages
 are numbered; asking for the last one again gives it again, so that a reply that was lost on the way
 costs no row and repeats none.
 """
@@ -12,18 +13,18 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from mallku_contracts.arguments import Next
 from mallku_contracts.errors import Busy, CursorLost, InvalidArguments
-from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.limits import MAX_CURSORS
 from mallku_workers.stores.base import Done, QueryPage, StoreCursor
 
 FIRST_PAGE: Final = 1
 
-MAX_HELD: Final = 64
+MAX_HELD: Final = MAX_CURSORS
 """Cursors with rows left in one worker, cursors; nobody holds more of them than are free."""
 
 MAX_ENDED: Final = 32
@@ -37,11 +38,20 @@ _ID_BYTES: Final = 16
 _log = structlog.get_logger("mallku.cursors")
 
 
+class Owner(NamedTuple):
+    """Whose a cursor is: all of it has to be the same for each page."""
+
+    principal: str
+    database: str
+    roles: frozenset[str]
+    policy_version: int
+
+
 @dataclass(slots=True)
 class HeldCursor:
     """A cursor, whose it is, and the page that was given last."""
 
-    owner: tuple[str, str, int]
+    owner: Owner
     rows: StoreCursor
     last: QueryPage
     idle_until: float
@@ -73,7 +83,7 @@ class Cursors:
     def __len__(self) -> int:
         return len(self._held)
 
-    async def keep(self, done: Done, subject: CommandSubject, policy_version: int) -> Done:
+    async def keep(self, done: Done, owner: Owner) -> Done:
         """The outcome of a query with the name of its cursor, where rows are left.
 
         Raises:
@@ -81,7 +91,7 @@ class Cursors:
         """
         if done.cursor is None:
             return done
-        if not self._has_room(subject.principal):
+        if not self._has_room(owner.principal):
             await done.cursor.close()
             raise Busy(
                 "you hold too many cursors in this worker: read them to their end, or close them",
@@ -90,7 +100,6 @@ class Cursors:
         name = secrets.token_hex(_ID_BYTES)
         now = self._clock()
         first = QueryPage(done.result["result"], more=True)
-        owner = (subject.principal, subject.database, policy_version)
         self._held[name] = HeldCursor(
             owner, done.cursor, first, now + self._idle_s, now + self._life_s
         )
@@ -98,20 +107,18 @@ class Cursors:
         return replace(done, result=result, cursor=None)
 
     def _has_room(self, principal: str) -> bool:
-        live = [held.owner[0] for name, held in self._held.items() if name not in self._ended]
+        live = [held.owner.principal for name, held in self._held.items() if name not in self._ended]
         return live.count(principal) < MAX_HELD - len(live)
 
-    async def next(
-        self, subject: CommandSubject, arguments: Next, policy_version: int, deadline_ms: int
-    ) -> Done:
+    async def next(self, owner: Owner, arguments: Next, deadline_ms: int) -> Done:
         """A page of a cursor: the one after the last, or the last one again.
 
         Raises:
-            CursorLost: there is none of that name for this principal, database and policy.
+            CursorLost: there is none of that name for this owner.
             InvalidArguments: another page is asked for.
         """
         held = self._held.get(arguments.cursor)
-        if held is None or held.owner != (subject.principal, subject.database, policy_version):
+        if held is None or held.owner != owner:
             raise _lost()
         async with held.turn:
             if arguments.close:

@@ -19,6 +19,15 @@ NS: Final = 1_000_000_000
 CREDIT_NS: Final = 50_000_000
 """What a worker may let pass without having heard of the others, nanoseconds of the rate."""
 
+SLOW_CREDIT_NS: Final = 100_000_000
+"""The same where commands come slowly, so that a message to the counter is shared by as many."""
+
+SLOW_COST_NS: Final = 2_000_000
+"""Commands come slowly where one costs this or more, nanoseconds: at 500 a second or fewer."""
+
+LUMPS: Final = 4
+"""How many credits the counter may be told of at the same moment, before anybody notices."""
+
 SMALLEST_CREDIT_NS: Final = 100_000_000
 """A command that costs more than this is never let pass on credit, nanoseconds."""
 
@@ -70,12 +79,15 @@ def command_cost(limits: Limits) -> int:
 def command_terms(limits: Limits) -> Terms:
     """The terms for a rate of commands.
 
-    The credit is 50 ms of the rate, or one command, whichever is more; below 10 commands a second
-    there is none.
+    The credit is 50 ms of the rate, or one command, whichever is more. It is 100 ms of a rate of at
+    most 500 commands a second, where the burst is so large that nobody is refused for what workers
+    tell the counter of in lumps. Below 10 a second there is none.
     """
     cost = command_cost(limits)
-    credit = max(CREDIT_NS, cost) if cost <= SMALLEST_CREDIT_NS else 0
     burst = (limits.burst - 1) * cost
+    slow = cost >= SLOW_COST_NS and burst >= LUMPS * SLOW_CREDIT_NS
+    usual = SLOW_CREDIT_NS if slow else max(CREDIT_NS, cost)
+    credit = usual if cost <= SMALLEST_CREDIT_NS else 0
     return Terms(burst, credit, AHEAD_NS + AHEAD_BURSTS * (burst + cost))
 
 

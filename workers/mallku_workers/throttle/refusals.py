@@ -22,10 +22,9 @@ class Refusals:
     Counted is what steps 1 to 6 refuse, but for `busy` and rates, which say when to come back
     themselves. The principal is the one that the message's subject names. The broker lets nobody
     publish there but connections with that principal's own credentials, so that no outsider can
-    lock it out; whoever holds its credentials shares one count with it. The one exception is the
-    server's own answer to a job, which goes wherever the job's sender wants it: it asks for no
-    reply, and what asks for none at the principal's own inbox is not counted. Each worker counts
-    alone.
+    lock it out; whoever holds its credentials shares one count with it. What asks for no reply at
+    the principal's own inbox is not counted: the server's own answers would be like that, if a
+    broker that is set up otherwise let them come here. Each worker counts alone.
 
     Args:
         per_s: Refusals of one principal in a second, sustained.

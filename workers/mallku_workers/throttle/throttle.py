@@ -44,8 +44,8 @@ class _Held:
 class Throttle:
     """Holds every principal to its rates (GCRA, ITU-T I.371), over all workers together.
 
-    In any `t` seconds at most `burst + rate * t` commands pass, and with several workers 50 ms of
-    the rate (or one command) more for each of them, and 100 ms once. Classes of operations that
+    In any `t` seconds at most `burst + rate * t` commands pass, and with several workers the credit
+    of each more (`command_terms`: 50 to 100 ms of the rate, or one command), and 100 ms once. Classes of operations that
     have a rate of their own have an account of their own; the others share the principal's. Bytes
     are counted when a command has passed: a second's worth at once, then the debt is waited for.
 
@@ -101,6 +101,9 @@ class Throttle:
             return
         held = self._held.get((case.subject.principal, case.operation.access))
         if held is not None:
+            if not self._is_kept(held):
+                # The command took so long that its account was forgotten: a new one pays.
+                held = self._hold(held.principal, case.operation.access, held.given)
             cost = held.byte_cost(case.outcome_bytes + reply_bytes)
             self._exchange.pay(held.bytes, self._clock(), cost)
 

@@ -1,0 +1,134 @@
+"""The last records of workers that died: what stands in the trail beyond their last checkpoint.
+
+A worker covers what it wrote within seconds. One that is silent for long and left records which no
+checkpoint of its own covers is taken for dead, and another vouches for what stands there. Should it
+have been cut off alone, it will say the same of these records again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from mallku_broker.connection import GatewayConnection
+from mallku_broker.ranges import Range
+from mallku_broker.single import newest_message
+from mallku_broker.streams import AUDIT, CHECKPOINTS
+from mallku_contracts.audit import Record, RecordError, record_hash
+from mallku_contracts.trail.checkpoint import (
+    CheckpointError,
+    Vouch,
+    checkpoint_subject,
+    open_checkpoint,
+    record_leaf,
+)
+from mallku_contracts.trail.merkle import root_of
+from mallku_contracts.trail.stored import TrailEntry
+from mallku_contracts.trust import Trust
+from mallku_workers.reconciling.intents import Written
+from mallku_workers.reconciling.trail import read_on
+
+LOOK_BACK_MS: Final = 600_000
+"""Records may stand before others with lower numbers, by no more than this, milliseconds."""
+
+MAX_TAIL: Final = 200_000
+"""Records of one tail; a worker stops long before it has so many that nothing covers."""
+
+_log = structlog.get_logger("mallku.reconciler")
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How far a worker's own checkpoints go.
+
+    Attributes:
+        last: The highest number that they cover; 0 for none.
+        sequence: The highest sequence that was seen among what they cover.
+        time_ms: When the newest was made; 0 where there is none.
+        final: The worker ended in order.
+    """
+
+    last: int = 0
+    sequence: int = 0
+    time_ms: int = 0
+    final: bool = False
+
+
+async def coverage_of(connection: GatewayConnection, worker: str, trust: Trust) -> Coverage | None:
+    """What a worker's newest checkpoint covers; None where that cannot be believed.
+
+    Raises:
+        GatewayUnreachable, ConfigurationError: the checkpoints cannot be read.
+    """
+    entry = await newest_message(connection, CHECKPOINTS, checkpoint_subject(worker))
+    if entry is None:
+        return Coverage()
+    try:
+        checkpoint = open_checkpoint(entry.data, trust)
+    except CheckpointError as error:
+        _log.warning("checkpoint_not_believed", of=worker, reason=str(error))
+        return None
+    said = checkpoint.statement
+    return Coverage(said.last, said.sequence, checkpoint.header.time, said.final)
+
+
+class Tail:
+    """Takes the records of a trail, and keeps the leaves of one worker's that nothing covers."""
+
+    def __init__(self, worker: str, covered: Coverage) -> None:
+        self._worker = worker
+        self._covered = covered
+        self._leaves: dict[int, tuple[int, bytes]] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether there are more than any worker can leave behind."""
+        return len(self._leaves) > MAX_TAIL
+
+    def take(self, entry: TrailEntry) -> None:
+        """One more message; of a number that stands there twice the first counts."""
+        try:
+            record = Record.read(entry.data)
+        except RecordError:
+            return
+        if record.worker == self._worker and record.number > self._covered.last:
+            leaf = record_leaf(record.number, entry.sequence, record_hash(entry.data))
+            self._leaves.setdefault(record.number, (entry.sequence, leaf))
+
+    def vouch(self) -> Vouch | None:
+        """What can be said of the tail; None where there is none."""
+        numbers = sorted(self._leaves)
+        if not numbers or self.full:
+            return None
+        return Vouch(
+            self._worker,
+            self._covered.last + 1,
+            numbers[-1],
+            len(numbers),
+            root_of(self._leaves[number][1] for number in numbers),
+            max(sequence for sequence, _ in self._leaves.values()),
+        )
+
+
+async def vouch_for(
+    connection: GatewayConnection, worker: str, written: Written, covered: Coverage
+) -> Vouch | None:
+    """Read the tail of a worker that is dead.
+
+    Raises:
+        GatewayUnreachable, ConfigurationError: the trail cannot be read.
+    """
+    tail = Tail(worker, covered)
+    if covered.time_ms:
+        wanted = Range(AUDIT, since_ms=max(0, covered.time_ms - LOOK_BACK_MS))
+    else:
+        wanted = Range(AUDIT, first=written.first)
+    await read_on(connection, wanted, tail.take, enough=lambda: tail.full)
+    return tail.vouch()
+
+
+Believing = Callable[[], Trust]
+"""Whose checkpoints are believed now."""
