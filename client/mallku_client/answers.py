@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mallku_contracts import codec
@@ -23,6 +23,7 @@ class Answer:
         receipt: Where the audit trail holds the outcome; mutations always have one.
         replayed: The effect is an earlier attempt's, and this its remembered answer.
         attempts: How often the command was sent.
+        reply: The worker's signed reply, where there is a receipt in it: what proves the receipt.
     """
 
     result: Any
@@ -31,6 +32,24 @@ class Answer:
     receipt: Receipt | None = None
     replayed: bool = False
     attempts: int = 1
+    reply: bytes = field(default=b"", repr=False)
+
+    @property
+    def receipt_bundle(self) -> str:
+        """The receipt as JSON to be kept: it proves itself to everybody who trusts the issuer.
+
+        `mallku-gateway audit prove` adds the proof that the record stands in the trail, and
+        `audit verify --receipt` checks it without any gateway. The whole reply stands in it, the
+        result included.
+
+        Raises:
+            UnverifiedReply: this answer has no receipt; only answers to mutations have one.
+        """
+        from mallku_contracts.trail.proof import ReceiptBundle  # for those who keep receipts
+
+        if not self.reply:
+            raise UnverifiedReply("the answer has no receipt: only answers to mutations have one")
+        return ReceiptBundle(self.reply).to_json()
 
 
 def read_body(body: bytes) -> dict[str, Any] | MallkuError:

@@ -122,6 +122,7 @@ class Caller:
             content.get("receipt"),
             content.get("replayed", False),
             attempts.number,
+            data if content.get("receipt") else b"",
         )
 
     def _headers(self, command_id: str, command: Command) -> dict[str, str] | None:

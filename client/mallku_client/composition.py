@@ -18,6 +18,7 @@ from mallku_client.transport import Transport
 from mallku_client.verifier import Verifier
 
 if TYPE_CHECKING:  # imported when it is used
+    from mallku_broker.connection_settings import ConnectionSettings
     from mallku_client.dev_mode import DevGateway
 
 _LOG = logging.getLogger(__name__)
@@ -98,19 +99,22 @@ def load_identity(settings: ClientSettings, clock: Clock) -> ClientIdentity:
     )
 
 
+def broker_settings(settings: ClientSettings) -> ConnectionSettings:
+    """Where and how to connect to the broker; `ConfigurationError` when no URL is set."""
+    from mallku_broker.connection_settings import ConnectionSettings
+
+    return ConnectionSettings(
+        url=settings.require("url", "where the gateway is"),
+        credentials=settings.nats_credentials,
+        tls_ca=settings.tls_ca_file,
+        tls_cert=settings.tls_cert_file,
+        tls_key=settings.tls_key_file,
+        connect_timeout_s=settings.connect_timeout_s,
+    )
+
+
 async def _open_nats(settings: ClientSettings, principal: str) -> Transport:
-    url: str = settings.require("url", "where the gateway is")
-    from mallku_broker.connection import ConnectionSettings
+    where = broker_settings(settings)
     from mallku_client.nats_transport import NatsTransport
 
-    return await NatsTransport.open(
-        ConnectionSettings(
-            url=url,
-            credentials=settings.nats_credentials,
-            tls_ca=settings.tls_ca_file,
-            tls_cert=settings.tls_cert_file,
-            tls_key=settings.tls_key_file,
-            connect_timeout_s=settings.connect_timeout_s,
-        ),
-        principal,
-    )
+    return await NatsTransport.open(where, principal)

@@ -143,7 +143,7 @@ async def test_steps_may_be_given_as_they_are(world: World, db: SecuredDatabaseI
 def test_every_write_can_be_a_step() -> None:
     """The writes of a collection, and no reads, are there with their own arguments."""
     writes = {
-        operation.method
+        operation.name.replace("-", "_")
         for operation in OPERATIONS.values()
         if operation.access == "write" and operation.scope == "collection"
     }
