@@ -14,15 +14,18 @@ from typer.core import TyperGroup
 from mallku_contracts.errors import MallkuError
 from mallku_deploy.commands import (
     aql,
+    audit,
     bench,
     call,
     decode,
     demo,
     doctor,
+    flags,
     keys,
     policy,
     sign,
     store,
+    tail,
     token,
     up,
     worker,
@@ -78,6 +81,7 @@ def gateway(
 
 _GATEWAY, _CALLER, _ADMIN = "Run a gateway", "Speak to a gateway", "Keys, tokens, policy"
 _STORES = "Stores, offline"
+_TRAIL = "The trail"
 add_command(app, "up", up.up, panel=_GATEWAY)
 add_command(app, "demo", demo.demo, panel=_GATEWAY)
 add_command(app, "worker", worker.worker, panel=_GATEWAY)
@@ -90,7 +94,10 @@ add_command(app, "decode", decode.decode, panel=_CALLER)
 app.add_typer(keys.app, name="keys", rich_help_panel=_ADMIN)
 app.add_typer(token.app, name="token", rich_help_panel=_ADMIN)
 app.add_typer(policy.app, name="policy", rich_help_panel=_ADMIN)
+app.add_typer(flags.app, name="flags", rich_help_panel=_ADMIN)
 app.add_typer(store.app, name="store", rich_help_panel=_STORES)
+add_command(app, "tail", tail.tail, panel=_TRAIL)
+app.add_typer(audit.app, name="audit", rich_help_panel=_TRAIL)
 
 
 def main() -> int:

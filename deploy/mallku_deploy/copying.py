@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -175,7 +175,7 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def begin(self, phase: Literal["copy", "verify"], collection: str, total: int) -> None:
+    def begin(self, phase: str, collection: str, total: int) -> None:
         """Another bar."""
         self._task = self._progress.add_task(f"{phase} {escape(collection)}", total=total)
 

@@ -36,6 +36,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         """mallku-gateway call get memory_anchors '{"document": "k1"}'""",
         """mallku-gateway call find memory_anchors '{"filters": {"kind": "khipu"}}' --json""",
         "mallku-gateway call truncate memory_anchors --as operator",
+        """mallku-gateway call insert khipu '{"document": {}}' --receipt-file receipt.json""",
     ),
     "aql": (
         """mallku-gateway aql 'FOR a IN memory_anchors LIMIT 5 RETURN a'""",
@@ -70,9 +71,57 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "mallku-gateway policy diff candidate.yaml --since 7d --data ./gateway",
         "mallku-gateway policy diff candidate.yaml --last 100000 --json",
     ),
+    "flags check": ("mallku-gateway flags check flags.yaml",),
+    "flags push": ("mallku-gateway flags push flags.yaml --data ./gateway",),
+    "flags show": (
+        "mallku-gateway flags show --data ./gateway",
+        "mallku-gateway flags show --json",
+    ),
     "policy permissions": (
         "mallku-gateway policy permissions --data ./gateway",
         "mallku-gateway policy permissions policy.yaml --format nsc > accounts.sh",
+    ),
+    "tail": (
+        "mallku-gateway tail",
+        "mallku-gateway tail --outcome denied --outcome failed --since 1h",
+        "mallku-gateway tail --principal mallku --collection memory_anchors --all",
+    ),
+    "audit replay": (
+        "mallku-gateway audit replay --since 10m",
+        "mallku-gateway audit replay --outcome denied --principal mallory --follow",
+        "mallku-gateway audit replay --since 2026-01-31T12:00:00Z --speed 10 --table",
+        "mallku-gateway audit replay --from 1000 --to 2000 --json",
+    ),
+    "audit history": (
+        "mallku-gateway audit history memory_anchors/k1",
+        "mallku-gateway audit history memory_anchors/k1 --at 2h",
+    ),
+    "audit export": (
+        "mallku-gateway audit export --to ./trail",
+        "mallku-gateway audit export --to ./trail-parquet --format parquet",
+    ),
+    "audit verify": (
+        "mallku-gateway audit verify --data ./gateway",
+        "mallku-gateway audit verify --state trail.state --witness checkpoints.jsonl --json",
+        "mallku-gateway audit verify --receipt receipt.json --trust-file trust.json",
+    ),
+    "audit reconcile": (
+        "mallku-gateway audit reconcile",
+        "mallku-gateway audit reconcile --data ./gateway --json",
+    ),
+    "audit rebuild": (
+        "mallku-gateway audit rebuild --into embedded:./again",
+        "mallku-gateway audit rebuild --into embedded:./again --compare-with embedded:./data/store",
+        "mallku-gateway audit rebuild --into arango:http://localhost:8529#again --until 2h",
+        "mallku-gateway audit rebuild --into embedded:./again --export ./trail --resume",
+    ),
+    "audit hash": (
+        "mallku-gateway audit hash alice@example.org",
+        "mallku-gateway audit hash 42 --key-file digest.key",
+    ),
+    "audit prove": (
+        "mallku-gateway audit prove receipt.json --data ./gateway",
+        "mallku-gateway audit prove receipt.json --with-record -o proof.json",
     ),
     "store plan": (
         "mallku-gateway store plan mallku.yaml --directory ./gateway/store",

@@ -23,6 +23,7 @@ from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.keys import SEED_BYTES, PublicKey, SigningKey
 from mallku_contracts.policy import Policy, Principal
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
+from mallku_contracts.trail.digests import new_key_text
 from mallku_deploy.house import ISSUER, House, WorkerFiles
 from mallku_deploy.issuer import Issuer, TokenOrder
 from mallku_deploy.reading import parse_policy
@@ -59,6 +60,7 @@ def furnish(house: House, workers: int) -> Furnished:
     issuer = Issuer(ISSUER, _signing_key(house.issuer))
     administrator = _signing_key(house.administrator)
     _furnish_trust(house, issuer, administrator.public)
+    _once(house.digest_key, new_key_text)
     text, written = choose_policy(house)
     policy, callers = _furnish_principals(house, written)
     slots = tuple(house.worker(f"worker-{number}") for number in range(1, workers + 1))

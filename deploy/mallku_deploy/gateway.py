@@ -22,7 +22,7 @@ from mallku_deploy.government import Government
 from mallku_deploy.house import DATABASE, WorkerFiles
 from mallku_deploy.issuer import RENEWAL_LOOK_S, renew
 from mallku_deploy.life import WorkerSpec
-from mallku_deploy.options import StoreKind
+from mallku_deploy.options import DurabilityKind, StoreKind
 from mallku_deploy.server import (
     administrator,
     connect_as,
@@ -42,6 +42,9 @@ WORKER_DRAIN_S: Final = 1.25
 """What a worker may take for each part of its drain, seconds."""
 
 
+_SYNCHRONOUS: Final[dict[DurabilityKind, str]] = {"flush": "NORMAL", "fsync": "FULL"}
+
+
 class LocalGateway:
     """A gateway in a furnished house; `async with` starts it, and stops it in order.
 
@@ -51,6 +54,7 @@ class LocalGateway:
         streams: How much may be kept.
         tls: Everybody has to show a certificate, the server too.
         store: Which store the workers use; the environment tells them where ArangoDB is.
+        durability: What server and embedded store are told to keep, and workers insist on.
     """
 
     def __init__(
@@ -62,13 +66,16 @@ class LocalGateway:
         streams: StreamSettings | None = None,
         tls: bool = False,
         store: StoreKind = "embedded",
+        durability: DurabilityKind = "flush",
     ) -> None:
         self._store: StoreKind = store
+        self._durability: DurabilityKind = durability
         self._furnished = furnished
         self._streams = streams or StreamSettings()
         self._announce = announce
         self._tls = tls
-        configuration = server_configuration(furnished, port, tls=tls)
+        synced = durability == "fsync"
+        configuration = server_configuration(furnished, port, tls=tls, sync_every_write=synced)
         self.server = EmbeddedServer(configuration, furnished.house.server)
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -203,8 +210,11 @@ class LocalGateway:
                     "MALLKU_WORKER_KEY_FILE": str(files.key),
                     "MALLKU_WORKER_TOKEN_FILE": str(files.token),
                     "MALLKU_WORKER_TRUST_FILE": str(house.trust),
+                    "MALLKU_WORKER_AUDIT_DIGEST_KEY_FILE": str(house.digest_key),
                     "MALLKU_WORKER_STORE": self._store,
                     "MALLKU_WORKER_STORE_DIRECTORY": str(house.store),
+                    "MALLKU_WORKER_STORE_SYNCHRONOUS": _SYNCHRONOUS[self._durability],
+                    "MALLKU_WORKER_REQUIRE_DURABILITY": self._durability,
                     "MALLKU_WORKER_DATABASES": DATABASE,
                     "MALLKU_WORKER_EXPECTED_WORKERS": str(len(self._furnished.workers)),
                     "MALLKU_WORKER_DRAIN_S": str(WORKER_DRAIN_S),

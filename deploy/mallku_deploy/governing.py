@@ -14,19 +14,24 @@ from mallku_broker.configuration import User, accounts_text
 from mallku_broker.files import read_text
 from mallku_broker.permissions import compile_policy
 from mallku_client.settings import ClientSettings
-from mallku_contracts.documents import read_policy_document, read_revocations
+from mallku_contracts.documents import (
+    read_flags_document,
+    read_policy_document,
+    read_revocations,
+)
 from mallku_contracts.errors import ConfigurationError
+from mallku_contracts.flags import Flags
 from mallku_contracts.governed import DocumentError, Kind
 from mallku_contracts.keys import KeyFormatError, PublicKey
 from mallku_contracts.policy import CompiledPolicy
-from mallku_contracts.policy.closed import did_you_mean
 from mallku_contracts.revocation import RevocationError, RevocationList
+from mallku_contracts.wording import did_you_mean
 from mallku_deploy.administration import Administration, administer
 from mallku_deploy.differences import Comparison, compare
 from mallku_deploy.house import House, default_house
 from mallku_deploy.locks import Lock, house_policy, house_users, locks
 from mallku_deploy.pushing import Outcome, push, standing
-from mallku_deploy.reading import parse_policy, read_policy_file
+from mallku_deploy.reading import check_flags_file, parse_policy, read_policy_file
 from mallku_deploy.stretch import Stretch, read_since, read_stretch
 
 TRIES: Final = 3
@@ -65,15 +70,41 @@ async def push_policy(file: Path, settings: ClientSettings) -> Outcome:
     text = read_text(file, "policy file")
     policy = parse_policy(text, file)
     version = policy.version
-    accounts_text(compile_policy(policy).users)  # what no broker could take is refused here
+    accounts_text(compile_policy(policy))  # what no broker could take is refused here
+    return await _push_file(Kind.POLICY, file, text, version, settings)
+
+
+async def push_flags(file: Path, settings: ClientSettings) -> Outcome:
+    """Check a document of flags, sign it, and wait until all workers run by it.
+
+    Raises: as `push_policy`.
+    """
+    text = read_text(file, "file of flags")
+    flags, _ = check_flags_file(file, text)
+    return await _push_file(Kind.FLAGS, file, text, flags.version, settings)
+
+
+async def flags_in_force(settings: ClientSettings) -> tuple[str, Flags] | None:
+    """The text and the values of the flags that workers run by; None before the first.
+
+    Raises: as `push_policy`.
+    """
     async with administer(settings) as administration:
-        now = await standing(administration, Kind.POLICY)
+        document = (await standing(administration, Kind.FLAGS)).document
+    return None if document is None else (document.text, read_flags_document(document))
+
+
+async def _push_file(
+    kind: Kind, file: Path, text: str, version: int, settings: ClientSettings
+) -> Outcome:
+    async with administer(settings) as administration:
+        now = await standing(administration, kind)
         if version < now.lowest:
             raise ConfigurationError(
                 f"{file}: version {version} was in force already or is below one that was; write"
                 f" `version: {now.lowest}` or higher into it"
             )
-        return await _push(administration, Kind.POLICY, text, version, now.revision)
+        return await _push(administration, kind, text, version, now.revision)
 
 
 async def revoke_names(
@@ -114,7 +145,7 @@ async def compare_policy(file: Path, stretch: Stretch, settings: ClientSettings)
         async for record in read_stretch(
             administration.connection, stretch, kinds=("intent", "denied")
         ):
-            compare(found, record, now, then)
+            await compare(found, record, now, then)
     return Compared(now.version, then.version, found)
 
 
@@ -133,7 +164,7 @@ def find_locks(file: Path | None, data: Path | None) -> Locks:
     """
     if file is not None:
         policy = read_policy_file(file)
-        return Locks(policy.version, locks(policy), compile_policy(policy).users)
+        return Locks(policy.version, locks(policy), compile_policy(policy))
     house = House(data.absolute()) if data else default_house()
     policy = house_policy(house)
     return Locks(policy.version, locks(policy), house_users(house, policy))

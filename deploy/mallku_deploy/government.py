@@ -1,4 +1,4 @@
-"""What `up` does about policy and revocations: seeds the buckets and has the broker follow them.
+"""What `up` does about policy, revocations, flags: seeds buckets, and has the broker follow them.
 
 The bucket is where workers read; `policy.yaml` is where people write. What somebody puts into a
 bucket without an administrator's signature, `up` replaces by what is in force.
@@ -16,8 +16,13 @@ from mallku_broker.buckets import Batch, Conflict, Watch, kept, place, put
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.files import write_private_text
 from mallku_broker.succession import Succession, Verdict
-from mallku_contracts.documents import read_policy_document, read_revocations
+from mallku_contracts.documents import (
+    read_flags_document,
+    read_policy_document,
+    read_revocations,
+)
 from mallku_contracts.errors import ConfigurationError, MallkuError
+from mallku_contracts.flags import Flags
 from mallku_contracts.governed import CURRENT, Document, DocumentError, Kind, sign_document
 from mallku_contracts.policy import Policy
 from mallku_contracts.revocation import RevocationList
@@ -56,6 +61,7 @@ class Government:
         self._administrators = {furnished.administrator.kid: furnished.administrator.public}
         self._policy = Succession(Kind.POLICY, 0)
         self._keys = Succession(Kind.KEYS, 0)
+        self._flags = Succession(Kind.FLAGS, 0)
         self._revoked: frozenset[str] = frozenset()
         self._wanted: tuple[str, Policy] | None = None
         self._changed = asyncio.Event()
@@ -69,10 +75,11 @@ class Government:
                 version below what the trail has seen.
             GatewayUnreachable: the buckets do not answer.
         """
-        for succession in (self._policy, self._keys):
+        for succession in (self._policy, self._keys, self._flags):
             succession.floor = await highest_adopted(self._connection, succession.kind)
         _, revocations = await self._first(self._keys, read_revocations)
         self._revoked = _names(revocations)
+        await self._first(self._flags, read_flags_document)
         batch, policy = await self._first(self._policy, read_policy_document)
         found, mine = self._policy.current, self.furnished.policy.version
         if found is None or policy is None or found.version < mine:
@@ -90,6 +97,7 @@ class Government:
             group.create_task(self._keep_enforcing())
             group.create_task(self._follow(self._policy, read_policy_document, self._take_policy))
             group.create_task(self._follow(self._keys, read_revocations, self._take_revocations))
+            group.create_task(self._follow(self._flags, read_flags_document, self._take_flags))
 
     async def _first(
         self, succession: Succession, read: Callable[[Document], _T]
@@ -157,6 +165,9 @@ class Government:
     def _take_revocations(self, _document: Document, revocations: RevocationList) -> None:
         self._revoked = _names(revocations)
 
+    def _take_flags(self, _document: Document, _flags: Flags) -> None:
+        """The broker has no part in them."""
+
     async def _keep_enforcing(self) -> None:
         """Enforce what changed as soon as it can be; the server may be about to start again."""
         failures = 0
@@ -203,7 +214,7 @@ class Government:
             self._say(OlderFile(written, self.furnished.policy.version))
 
     def _trouble(self, error: MallkuError) -> None:
-        self._say(NotYet("following policy and revocations", error.message, RESTORE_PAUSE_S))
+        self._say(NotYet("following policy, revocations and flags", error.message, RESTORE_PAUSE_S))
 
 
 def _names(revocations: RevocationList | None) -> frozenset[str]:

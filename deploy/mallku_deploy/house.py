@@ -105,6 +105,11 @@ class House:
         return self.root / "administrator.pem"
 
     @property
+    def digest_key(self) -> Path:
+        """Hashes what records must not hold: read by workers, and by who looks for a value."""
+        return self.root / "digest.key"
+
+    @property
     def trust(self) -> Path:
         """Whose tokens are believed, and who may sign policies and revocations."""
         return self.root / "trust.json"

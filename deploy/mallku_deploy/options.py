@@ -13,6 +13,9 @@ MAX_WORKERS: Final = 64
 StoreKind = Literal["embedded", "arango"]
 """The stores that workers can use."""
 
+DurabilityKind = Literal["flush", "fsync"]
+"""What acknowledged mutations can survive on one machine: a crash, or a loss of power too."""
+
 Operation = Annotated[str, typer.Argument(help="The verb, such as insert, get, find, count.")]
 Collection = Annotated[str, typer.Argument(help="The collection; @ where a verb has none.")]
 Arguments = Annotated[

@@ -18,7 +18,7 @@ from mallku_deploy.locks import Lock, shortened
 from mallku_deploy.pushing import ADOPT_WITHIN_S, Outcome
 from mallku_deploy.terminal import REFUSED, err, out, show_json
 
-_WHAT: Final = {Kind.POLICY: "policy", Kind.KEYS: "revocation list"}
+_WHAT: Final = {Kind.POLICY: "policy", Kind.KEYS: "revocation list", Kind.FLAGS: "flags"}
 _TITLES: Final = {
     "allowed": "newly allowed",
     "refused": "newly refused",
@@ -71,21 +71,20 @@ def show_comparison(found: Compared, *, compact: bool) -> None:
         ]
         counts = {"decided": comparison.decided, "undecided": comparison.undecided}
         counts |= {
-            "composed": comparison.composed,
+            "partly": comparison.partly,
             "others": comparison.others,
             "now": found.now,
             "then": found.then,
         }
         show_json(counts | {"changes": changes}, compact=True)
         return
-    mark = "[yellow]![/]" if comparison.composed else "[green]✓[/]"
-    mark = "[yellow]≠[/]" if comparison else mark
+    mark = "[yellow]≠[/]" if comparison else "[green]✓[/]"
     out.print(
         f"{mark} {comparison.decided} commands decided under version {found.now}, in force,"
         f" and under version {found.then}"
     )
     if not comparison.changes:
-        out.print("  every one the same, by who asks for which operation")
+        out.print("  every one the same")
     for direction, title in _TITLES.items():
         group = [
             (each, number)
@@ -96,10 +95,10 @@ def show_comparison(found: Compared, *, compact: bool) -> None:
             out.print(_changes(title, group))
     if comparison.others:
         out.print(f"  and {comparison.others} commands in still other ways")
-    if comparison.composed:
+    if comparison.partly:
         out.print(
-            f"  {comparison.composed} of them are queries or transactions: whether they may be"
-            " asked was decided, not what stands in them"
+            f"[dim]{comparison.partly} of them by who asks for which operation alone: their records"
+            " hold no arguments[/]"
         )
     if comparison.undecided:
         out.print(f"[dim]{comparison.undecided} records do not say enough to decide again[/]")

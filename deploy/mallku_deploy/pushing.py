@@ -15,14 +15,22 @@ from mallku_broker.connection import GatewayConnection
 from mallku_broker.streams import AUDIT
 from mallku_broker.succession import Succession
 from mallku_contracts.audit import Record
-from mallku_contracts.documents import read_policy_document, read_revocations
+from mallku_contracts.documents import (
+    read_flags_document,
+    read_policy_document,
+    read_revocations,
+)
 from mallku_contracts.governed import CURRENT, Document, Kind, sign_document
 from mallku_deploy.administration import Administration
 
 ADOPT_WITHIN_S: Final = 5.0
 """How long workers may take until all of them have adopted a document, seconds."""
 
-_READ = {Kind.POLICY: read_policy_document, Kind.KEYS: read_revocations}
+_READ = {
+    Kind.POLICY: read_policy_document,
+    Kind.KEYS: read_revocations,
+    Kind.FLAGS: read_flags_document,
+}
 _MS_PER_S: Final = 1_000
 
 

@@ -12,6 +12,7 @@ from mallku_contracts.keys import KeyFormatError, PublicKey
 from mallku_contracts.trust import Trust
 
 if TYPE_CHECKING:  # pydantic and YAML are loaded by those who read a policy, `decode` does not
+    from mallku_contracts.flags import Flags
     from mallku_contracts.policy import Policy
 
 
@@ -44,6 +45,20 @@ def parse_policy(text: str, path: Path) -> Policy:
     try:
         return read_policy(text, str(path))
     except PolicyError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def check_flags_file(path: Path, text: str | None = None) -> tuple[Flags, list[str]]:
+    """Validated flags with the lines that have no effect; raises as `read_policy_file`.
+
+    Args:
+        text: What stands in the file, where it was read already.
+    """
+    from mallku_contracts.flags import FlagsError, check_flags
+
+    try:
+        return check_flags(read_text(path, "file of flags") if text is None else text, str(path))
+    except FlagsError as error:
         raise ConfigurationError(str(error)) from None
 
 

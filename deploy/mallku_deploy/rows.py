@@ -48,7 +48,7 @@ def show_fitting(rows: Sequence[Any]) -> None:
         show_table(rows)
         return
     for row in rows:
-        text = _escaped(json.dumps(row, ensure_ascii=False, indent=2))
+        text = escaped(json.dumps(row, ensure_ascii=False, indent=2))
         out.print(JSONHighlighter()(text), soft_wrap=True)
 
 
@@ -93,9 +93,9 @@ def _cell(value: Any) -> Text:
     text = json.dumps(value, ensure_ascii=False)
     if value is None:
         return Text(text, style="dim")
-    return Text(_escaped(text[1:-1] if isinstance(value, str) else text))
+    return Text(escaped(text[1:-1] if isinstance(value, str) else text))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text of documents that a terminal takes for text, whatever is in it."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

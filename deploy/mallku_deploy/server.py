@@ -9,7 +9,7 @@ from mallku_broker.connection import ConnectionSettings, GatewayConnection, conn
 from mallku_broker.files import read_private_text
 from mallku_broker.nkeys import public_nkey
 from mallku_broker.permissions import compile_policy, worker_bus, worker_records
-from mallku_broker.streams import StreamSettings, definitions, ensure
+from mallku_broker.streams import StreamSettings, bring_about, definitions
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.policy import Policy
 from mallku_contracts.subjects import inbox_prefix
@@ -20,7 +20,7 @@ from mallku_deploy.house import WorkerFiles
 
 
 def server_configuration(
-    furnished: Furnished, port: int, *, tls: bool = False
+    furnished: Furnished, port: int, *, tls: bool = False, sync_every_write: bool = False
 ) -> ServerConfiguration:
     """What the server is told: the policy's principals and the workers may connect, nobody else."""
     house = furnished.house
@@ -29,6 +29,7 @@ def server_configuration(
         users=users(furnished),
         port=port,
         tls=server_tls(house) if tls else None,
+        sync_every_write=sync_every_write,
         encryption=store_encryption(house),
     )
 
@@ -49,7 +50,7 @@ def listed(
     workers = (user for files in worker_files for user in _worker_users(files))
     allowed = (
         user
-        for user in compile_policy(policy).users
+        for user in compile_policy(policy)
         if policy.principals[user.name].kind == "caller"
         or (user.name not in revoked and user.name not in policy.revoked)
     )
@@ -57,10 +58,10 @@ def listed(
 
 
 async def ensure_streams(furnished: Furnished, url: str, settings: StreamSettings) -> list[str]:
-    """Create the streams and buckets that are missing, as the house's administrator.
+    """Create and improve streams and buckets, as the house's administrator; nothing is lost by it.
 
     Returns:
-        Where what is there differs from what should be, in words.
+        Where what is there still differs from what should be, in words.
 
     Raises:
         ConfigurationError: the policy has no administrator whose key lies in the house.
@@ -68,7 +69,7 @@ async def ensure_streams(furnished: Furnished, url: str, settings: StreamSetting
     """
     connection = await connect_as(furnished, administrator(furnished), url)
     try:
-        drifts = await ensure(connection, definitions(settings))
+        drifts = await bring_about(connection, definitions(settings))
     finally:
         await connection.close()
     return [str(drift) for drift in drifts]

@@ -18,7 +18,7 @@ from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
 from mallku_deploy.interruption import ASKING
-from mallku_deploy.options import StoreKind
+from mallku_deploy.options import DurabilityKind, StoreKind
 from mallku_deploy.panel import announce, show_attached, show_leaving, show_ready
 from mallku_deploy.speaker import CALLER
 from mallku_deploy.tenancy import HouseTaken, Running, meet, tell, tenancy
@@ -39,6 +39,7 @@ class Wanted:
     tls: bool = False
     encrypted: bool = False
     store: StoreKind = "embedded"
+    durability: DurabilityKind = "flush"
 
     def fits(self, running: Running, house: House) -> bool:
         """Whether a gateway that runs is what was asked for."""
@@ -49,6 +50,7 @@ class Wanted:
             and self.port in {None, 0, port}
             and (scheme == "tls" or not self.tls)
             and (house.streams_key.exists() or not self.encrypted)
+            and (running.durability == "fsync" or self.durability == "flush")
         )
 
 
@@ -76,13 +78,18 @@ async def _live(house: House, wanted: Wanted, env_file: Path | None) -> None:
     if wanted.encrypted:
         make_streams_key(house)
     gateway = LocalGateway(
-        furnish(house, workers), port=port, announce=announce, tls=wanted.tls, store=wanted.store
+        furnish(house, workers),
+        port=port,
+        announce=announce,
+        tls=wanted.tls,
+        store=wanted.store,
+        durability=wanted.durability,
     )
     starting = asyncio.create_task(gateway.__aenter__())
     try:
         if not await _first(starting, leave):
             return
-        tell(house, Running(os.getpid(), gateway.url, workers))
+        tell(house, Running(os.getpid(), gateway.url, workers, wanted.durability))
         _write_environment(house, gateway.url, env_file)
         show_ready(house, gateway.url, workers, env_file, time.monotonic() - started)
         await _first(asyncio.create_task(gateway.failed()), leave)

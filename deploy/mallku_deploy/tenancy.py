@@ -28,6 +28,7 @@ class Running:
     pid: int
     url: str
     workers: int
+    durability: str = "flush"
 
 
 class HouseTaken(Exception):

@@ -28,6 +28,11 @@ def show_error(error: MallkuError) -> None:
     err.print("\n".join(lines), soft_wrap=True)
 
 
+def say_aside(what: str) -> None:
+    """One dim line beside the results: nothing failed, but somebody may wonder."""
+    err.print(f"[dim]{escape(what)}[/]", soft_wrap=True)
+
+
 def show_json(value: Any, *, compact: bool) -> None:
     """The value as JSON: one line for machines, or indented and coloured on a terminal."""
     text = json.dumps(value, ensure_ascii=False, indent=None if compact else 2, default=_plain)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from mallku_contracts.errors import ConfigurationError, MallkuError
 from mallku_deploy.extras import require_workers
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 
 def main() -> int:
@@ -26,20 +22,13 @@ def main() -> int:
 def _run() -> None:
     from pydantic import ValidationError
 
+    from mallku_contracts.wording import settings_complaints
     from mallku_workers.main import main as run
     from mallku_workers.settings import WorkerSettings
 
     try:
         settings = WorkerSettings()  # pyright: ignore[reportCallIssue] - out of the environment
     except ValidationError as error:
-        raise ConfigurationError(_variables(error)) from None
+        wrong = settings_complaints(error, WorkerSettings, "MALLKU_WORKER_")
+        raise ConfigurationError(wrong) from None
     run(settings)
-
-
-def _variables(error: ValidationError) -> str:
-    """Each variable that is missing or wrong, by its name."""
-    problems = (
-        f"MALLKU_WORKER_{'_'.join(str(step) for step in problem['loc']).upper()}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False)
-    )
-    return "; ".join(problems)

@@ -11,11 +11,10 @@ import pytest
 
 from mallku_broker.configuration import AUDITOR_PREFIX
 from mallku_broker.connection import GatewayConnection
+from mallku_broker.headers import encode_headers
 from mallku_broker.streams import AUDIT, JOBS
-from mallku_contracts.errors import UnverifiedReply
 from tests.attacks.arena import Arena, Attacker, eventually
 from tests.attacks.cast import SCRATCH, VICTIM
-from tests.attacks.interfering import Interfered, ask_through
 from tests.integration.world import EVENT_S, exchange
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -74,28 +73,39 @@ async def _stored(arena: Arena, at_least: int) -> int:
     return last
 
 
-@pytest.mark.parametrize(
-    "place",
-    [place for place in PLACES if place and "cmd" not in place and place != VICTIMS_INBOX],
-)
+@pytest.mark.parametrize("place", [place for place in PLACES if place])
+@pytest.mark.parametrize("refused", [False, True], ids=["kept", "refused"])
 async def test_a_jobs_acknowledgement_is_diverted(
-    arena: Arena, attacker: Attacker, place: str
+    arena: Arena, attacker: Attacker, victim: Attacker, place: str, refused: bool
 ) -> None:
-    """The server's acknowledgement goes past all permissions, but not past the callers' account.
+    """The server would answer past all permissions; it answers nobody, be the job kept or not.
 
-    No stream, bucket, API or worker's inbox is there: nothing is written and nothing is deleted.
+    It says which jobs it keeps where their own subject leads: to the attacker. Nothing is written,
+    nothing deleted, no worker takes it for a command, and a victim hears nothing.
     """
+    heard: list[str] = []
+    for subject in (VICTIMS_INBOX, f"mallku.v1.stored.{VICTIM}.>"):
+        await victim.connection.listen(subject, lambda s, _r, _b, _h: heard.append(s))
+    await victim.connection.flush()
     _, before = await arena.stream(JOBS)
-    attacker.connection.post(attacker.job("insert"), b"job", reply=place)
+    impossible = encode_headers({"Nats-Expected-Stream": "MALLKU_NONE"})
+    header = impossible if refused else b""
+    attacker.connection.post(attacker.job("insert"), b"job", reply=place, header=header)
+    # The stream takes one job after the other: once this one is kept, the first one is dealt with.
+    attacker.connection.post(attacker.job("insert"), b"job", reply=attacker.inbox())
     await attacker.connection.flush()
-    assert await _stored(arena, before + 1) == before + 1
-    assert await arena.told(attacker.principal, Counter()) == []
+    last = before + (1 if refused else 2)
+    assert await _stored(arena, last) == last
+    await victim.connection.flush()
+    assert heard == []
+    for principal in (attacker.principal, victim.principal):
+        assert await arena.told(principal, Counter()) == []
 
 
 async def test_a_jobs_acknowledgement_becomes_a_job_in_a_victims_name(
     arena: Arena, attacker: Attacker
 ) -> None:
-    """The import that takes callers' jobs to their stream does not take the server's answers."""
+    """The import that takes callers' jobs to their stream takes nothing else there."""
     _, before = await arena.stream(JOBS)
     place = f"mallku.v1.job.{VICTIM}.mallku.vault.truncate"
     attacker.connection.post(attacker.job("insert"), b"job", reply=place)
@@ -110,38 +120,18 @@ async def test_a_jobs_acknowledgement_becomes_a_job_in_a_victims_name(
 
 
 async def test_jobs_acknowledgements_come_as_commands_in_a_victims_name(
-    arena: Arena, attacker: Attacker, flooder: Attacker
+    arena: Arena, attacker: Attacker, victim: Attacker
 ) -> None:
-    """Thousands of them on a victim's subject: each is refused, and the victim is not held back."""
-    victim, subject = flooder, flooder.subject("count")
+    """Thousands of jobs that want their answer on a victim's subject put nothing in its name."""
+    subject = victim.subject("count")
     _, before = await arena.stream(JOBS)
     for _ in range(3_000):
         attacker.connection.post(attacker.job("insert"), b"job", reply=subject)
     await attacker.connection.flush()
     await _stored(arena, before + 3_000)
-    await arena.tells(victim.principal, "foreign_reply_inbox", subject)
-    for _ in range(10):
-        sent = victim.caller.seal("count", {}, SCRATCH)
-        assert isinstance((await exchange(victim.connection, sent)).result, int)
-
-
-async def test_a_jobs_acknowledgement_comes_in_the_place_of_a_reply(
-    arena: Arena, attacker: Attacker
-) -> None:
-    """In the very inbox where a victim's client waits: it is no answer that a client believes.
-
-    The inbox has 96 random bits, which the attacker is told here.
-    """
-
-    async def divert(_subject: str, _payload: bytes, inbox: str) -> None:
-        attacker.connection.post(attacker.job("insert"), b"job", reply=inbox)
-        await attacker.connection.flush()
-
-    async with arena.victim() as victim:
-        transport = Interfered(victim.connection, divert)
-        with pytest.raises(UnverifiedReply):
-            await ask_through(arena, transport, lambda vault: vault.count())
-    assert b'"stream":"MALLKU_JOBS"' in transport.first
+    sent = victim.caller.seal("count", {}, SCRATCH)
+    assert isinstance((await exchange(victim.connection, sent)).result, int)
+    await arena.told(victim.principal, Counter(intent=1, done=1))
 
 
 PULL = f"{AUDITOR_PREFIX}.CONSUMER.MSG.NEXT.{AUDIT}"

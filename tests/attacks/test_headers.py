@@ -115,16 +115,18 @@ async def test_headers_of_a_job_change_the_jobs_of_others(
     """Roll-ups, lives, counters, batches, schedules: the stream of jobs knows none of them."""
     stream = f"$JS.API.STREAM.INFO.{JOBS}"
     before = json.loads((await arena.administrator.request(stream, b"", timeout=5)).data)["state"]
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
-    await attacker.connection.listen(attacker.inbox(), lambda _s, _r, b, _h: heard.put_nowait(b))
+    kept: asyncio.Queue[bytes | None] = asyncio.Queue()
+    stored = f"mallku.v1.stored.{attacker.principal}.>"
+    await attacker.connection.listen(stored, lambda _s, _r, _b, h: kept.put_nowait(h))
     await attacker.connection.flush()
-    attacker.connection.post(
-        attacker.job("insert"), b"job", reply=attacker.inbox(), header=_block(*lines)
-    )
-    answer = json.loads(await asyncio.wait_for(heard.get(), EVENT_S))
-    assert "error" in answer
+    for header in (_block(*lines), _block("Mallku-Id: plain")):
+        attacker.connection.post(attacker.job("insert"), b"job", header=header)
+    # One after the other: when the plain one is kept, the other one was refused.
+    said = await asyncio.wait_for(kept.get(), EVENT_S)
+    assert said is not None
+    assert b"Mallku-Id: plain" in said
     after = json.loads((await arena.administrator.request(stream, b"", timeout=5)).data)["state"]
-    assert (after["first_seq"], after["messages"]) == (before["first_seq"], before["messages"])
+    assert (after["first_seq"], after["messages"]) == (before["first_seq"], before["messages"] + 1)
 
 
 async def test_a_job_is_stored_under_the_id_of_a_record(arena: Arena, attacker: Attacker) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from mallku_contracts import codec
 from mallku_contracts.audit import Record
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.policy import CompiledPolicy, read_policy
@@ -38,11 +40,20 @@ def _policy(text: str) -> CompiledPolicy:
     return CompiledPolicy(read_policy(text))
 
 
-def _compare(candidate: str, *records: Record) -> Comparison:
-    found = Comparison()
-    for record in records:
-        compare(found, record, _policy(NOW), _policy(candidate))
-    return found
+def _compare(candidate: str, *records: Record, now: str = NOW) -> Comparison:
+    async def every_one() -> Comparison:
+        found = Comparison()
+        for record in records:
+            await compare(found, record, _policy(now), _policy(candidate))
+        return found
+
+    return asyncio.run(every_one())
+
+
+def _asking(operation: str, body: dict[str, Any], collection: str = "anchors") -> Record:
+    """An intent that holds its arguments."""
+    subject = f"mallku.v1.cmd.mallku.db.{collection}.{operation}"
+    return _changed(subject=subject, command=(b"", codec.pack(body), b"", bytes(32)))
 
 
 def _changed(**changes: Any) -> Record:
@@ -90,6 +101,87 @@ def test_other_document_rules_are_said_and_are_no_difference() -> None:
     assert not found
     rule = "service/documents"
     assert _listed(found) == {("restricted", "mallku", "insert", "db/anchors", rule, rule): 1}
+
+
+LEAST = """
+version: 2
+roles:
+  service:
+    rules:
+      - {id: notes, collections: [notes], operations: [read, write, aql]}
+      - {id: documents, collections: ["*"], operations: [read, aql]}
+principals:
+  mallku: {roles: [service]}
+"""
+WIDE = NOW.replace("[read, write]", "[read, write, aql, transaction]")
+APPROVED = """
+queries:
+  counted: {text: "FOR d IN vault COLLECT WITH COUNT INTO n RETURN n", roles: [service]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "refused"),
+    [
+        ("FOR d IN anchors RETURN d", ""),
+        ("FOR d IN anchors INSERT {a: 1} INTO notes", ""),
+        ("FOR d IN anchors INSERT {a: 1} INTO anchors", "db/anchors"),
+        ("FOR d IN anchors RETURN DOCUMENT('notes/1')", ""),
+    ],
+)
+def test_a_query_is_decided_by_its_text(query: str, refused: str) -> None:
+    """What it reads and changes is held to the candidate's rules, as a worker would."""
+    found = _compare(LEAST, _asking("aql", {"query": query}, "@"), now=WIDE)
+    assert (found.decided, found.partly) == (1, 0)
+    said = [change.then for change in found.changes]
+    assert bool(found) is bool(refused), said
+    assert all(refused in each for each in said)
+
+
+def test_an_approval_that_is_taken_back_is_found() -> None:
+    """The text was approved for the role, and is a query of one's own under the candidate."""
+    now = WIDE.replace(
+        'collections: ["*"], operations: [read', "collections: [a], operations: [read"
+    )
+    asked = _asking("aql", {"query": "FOR d IN vault COLLECT WITH COUNT INTO n RETURN n"}, "@")
+    found = _compare(now, asked, now=now + APPROVED)
+    (change,) = found.changes
+    assert (change.direction, change.operation) == ("refused", "aql")
+    assert "vault" in change.then
+    assert not _compare(now + APPROVED, asked, now=now + APPROVED)
+
+
+def test_a_transaction_is_decided_step_by_step() -> None:
+    """One step that the candidate does not allow is enough, and it is named."""
+    steps = [
+        {"operation": "insert", "collection": name, "arguments": {"document": {}}}
+        for name in ("notes", "anchors")
+    ]
+    asked = _asking("transaction", {"steps": steps}, "@")
+    candidate = LEAST.replace("[read, write, aql]", "[read, write, aql, transaction]")
+    (change,) = _compare(candidate, asked, now=WIDE).changes
+    assert change.direction == "refused"
+    assert "anchors" in change.then
+    assert not _compare(candidate, _asking("transaction", {"steps": steps[:1]}, "@"), now=WIDE)
+
+
+def test_arguments_that_the_candidates_rules_refuse_are_found() -> None:
+    """A filter by a field that would be hidden is newly refused; another filter is not."""
+    candidate = NOW.replace("[read, write]}", "[read, write], hide: [secret]}")
+    (change,) = _compare(candidate, _asking("find", {"filters": {"secret": 1}})).changes
+    assert (change.direction, change.now) == ("refused", "service/documents")
+    assert "secret" in change.then
+    (change,) = _compare(candidate, _asking("find", {"filters": {"open": 1}})).changes
+    assert change.direction == "restricted"
+
+
+def test_what_is_not_on_the_trail_is_said_and_not_guessed() -> None:
+    """A record without its body, or with one that cannot be read, is decided by its subject."""
+    hidden = _changed(command=(b"p", b"", b"", bytes(32)))
+    broken = _changed(command=(b"p", b"\xc1", b"s", bytes(32)))
+    found = _compare(NOW.replace("[read, write]", "[read]"), hidden, broken, ASKED)
+    assert (found.decided, found.partly) == (3, 3)
+    assert sum(found.changes.values()) == 3
 
 
 def test_principals_and_issuers_count() -> None:

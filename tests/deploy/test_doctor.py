@@ -214,6 +214,32 @@ def test_the_table_fits_a_narrow_terminal(
     assert "because" in shown
 
 
+def test_a_healthy_gateway_is_told_in_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a role with its tries, how many places are wider, and the sum; no row of a table."""
+    rows = (replace(FINDING, title=f"row {number}") for number in range(40))
+    show_report(_report(*rows, replace(FINDING, name="mallory")))
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) < 10
+    assert "row 7" not in shown
+    assert "because" not in shown
+    assert "40 ok" in shown
+    assert "in 1 places" in shown
+    assert "--verbose" in shown
+
+
+@pytest.mark.parametrize("verdict", [Verdict.HOLE, Verdict.WIDER, Verdict.UNTRIED])
+def test_what_is_not_as_it_should_be_is_told_in_full(
+    verdict: Verdict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose row it is, its title and why, without being asked for; names that were made up as ?."""
+    odd = replace(FINDING, verdict=verdict, title="the odd one", why=f"through: {MARK}")
+    show_report(_report(FINDING, odd))
+    shown = capsys.readouterr().out
+    assert "the odd one: through: ?" in shown
+    assert f"mallku  {verdict.value}" in shown
+    assert MARK not in shown
+
+
 def test_json_holds_everything(capsys: pytest.CaptureFixture[str]) -> None:
     """One line, with the real names."""
     show_report(_report(FINDING), subjects=False, compact=True)

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from mallku_broker.configuration import Account, Permissions, User
-from mallku_broker.streams import AUDIT
+from mallku_broker.streams import AUDIT, JOBS
 from mallku_contracts.errors import GatewayUnreachable
 from mallku_deploy.doctor.attempts import Finding, Kind, Stored, Verdict
 from mallku_deploy.doctor.lists import STREAMS
@@ -222,8 +222,29 @@ async def test_leave_to_respond_is_a_hole(house: NatsHouse) -> None:
     assert report.exit_code == 1
 
 
+async def _acknowledge_jobs(house: NatsHouse) -> None:
+    """Let the stream of jobs answer, as streams do."""
+    async with house.connection(ADMINISTRATOR) as connection:
+        asked = await connection.request(f"$JS.API.STREAM.INFO.{JOBS}", b"", timeout=5)
+        body = json.dumps(json.loads(asked.data)["config"] | {"no_ack": False}).encode()
+        answer = await connection.request(f"$JS.API.STREAM.UPDATE.{JOBS}", body, timeout=5)
+    assert "error" not in json.loads(answer.data)
+
+
+async def test_a_stream_of_jobs_that_answers_is_a_hole(house: NatsHouse) -> None:
+    """Its answers come to inboxes and command subjects of others, and that is all that is open."""
+    await _acknowledge_jobs(house)
+    report = await _doctor(house)
+    titles = {"job answer to another's inbox", "job answer as a command"}
+    assert set(_open(report)) == {
+        (name, title) for name in ("mallku", "mallory") for title in titles
+    }
+    assert report.exit_code == 1
+
+
 async def test_one_account_for_all_is_a_hole(house: NatsHouse) -> None:
     """Callers beside the streams: acknowledgements reach buckets; the trail is then left alone."""
+    await _acknowledge_jobs(house)
     await _publish_record(house)
     before = await _streams(house)
     await _break(house, lambda user: replace(user, account=Account.RECORDS))
@@ -309,6 +330,7 @@ async def _lines(house: NatsHouse) -> AsyncGenerator[FindLine]:
 
 async def test_what_was_diverted_into_a_bucket_is_purged(house: NatsHouse) -> None:
     """A key that came about by a try is gone after it."""
+    await _acknowledge_jobs(house)
     await _break(house, lambda user: replace(user, account=Account.RECORDS))
     report = await _doctor(house)
     assert ("mallku", "job answer into a bucket") in _open(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -128,11 +129,10 @@ def test_the_lock_is_shown_in_every_form(up: Up) -> None:
         assert word in shown.stdout
     assert all(len(line) <= WIDTH for line in shown.stdout.splitlines())
     conf = run("policy", "permissions", "--data", str(up.house), "--format", "conf")
-    accounts = json.loads(conf.stdout)["accounts"]
-    running = json.loads((up.house / "nats" / "nats-server.conf").read_text())["accounts"]
-    assert {_key(user) for user in accounts["MALLKU"]["users"]} == {
-        _key(user) for user in running["MALLKU"]["users"]
-    }
+    assert conf.stdout.startswith('system_account: "SYS"\naccounts {\n  MALLKU {\n')
+    accounts = json.loads((up.house / "nats" / "nats-server.conf").read_text())["accounts"]
+    keys = {_key(user) for account in accounts.values() for user in account["users"]}
+    assert set(re.findall(r'nkey: "(U[A-Z2-7]{55})"', conf.stdout)) == keys
     script = run("policy", "permissions", "--data", str(up.house), "--format", "nsc").stdout
     checked = subprocess.run(["/bin/bash", "-n"], input=script, text=True, timeout=10, check=False)
     assert checked.returncode == 0

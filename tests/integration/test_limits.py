@@ -19,8 +19,9 @@ from mallku_broker.connection import GatewayConnection
 from mallku_broker.streams import RATES
 from mallku_contracts.errors import MallkuError
 from mallku_contracts.limits import KIB
+from mallku_contracts.policy import Limits
 from mallku_deploy.server import connect_as
-from mallku_workers.throttle.account import CREDIT_NS, NS, SLACK_NS
+from mallku_workers.throttle.account import CREDIT_NS, NS, SLACK_NS, command_terms
 from tests.integration.world import EVENT_S, LOOK_S, World, exchange, running_world, until
 from tests.support.simulated_caller import Answer, SimulatedCaller
 
@@ -123,7 +124,8 @@ async def test_who_waits_as_told_passes(limited: World) -> None:
     Or it waits again, in all no longer than what three other workers had not told anybody yet, and
     how far a counter may lag.
     """
-    others_s = ((WORKERS - 1) * CREDIT_NS + SLACK_NS) / NS
+    credit = command_terms(Limits(rate_per_s=RATE, burst=BURST)).credit
+    others_s = ((WORKERS - 1) * credit + SLACK_NS) / NS
     async with limited.connection("patient") as raw:
         caller, waits = limited.caller("patient"), 0
         while waits < 8:
@@ -281,5 +283,6 @@ async def test_the_rate_holds_after_the_broker_died(limited: World) -> None:
         await _flood(raw, caller, seconds=2.0, lanes=6)
         before = await _counted(limited)
         passed, _ = await _flood(raw, caller, seconds=3.0, lanes=6)
+        credit = command_terms(Limits(rate_per_s=RATE, burst=BURST)).credit
         assert await _counted(limited) - before > 10
-    assert 1.5 * RATE <= len(passed) <= BURST + 3.3 * RATE + WORKERS * RATE * CREDIT_NS / NS
+    assert 1.5 * RATE <= len(passed) <= BURST + 3.3 * RATE + WORKERS * credit * RATE / NS

@@ -21,6 +21,7 @@ from mallku_broker.files import (
     make_private_folder,
     write_private_text,
 )
+from mallku_broker.streams import StreamSettings
 from mallku_client import ClientSettings, SecuredDatabaseInterface
 from mallku_contracts.subjects import inbox_prefix
 from mallku_deploy.demo.trail import Trail, read_settled_trail
@@ -28,7 +29,7 @@ from mallku_deploy.events import WorkerLost, WorkerReady
 from mallku_deploy.furnish import Furnished, furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
-from mallku_deploy.options import StoreKind
+from mallku_deploy.options import DurabilityKind, StoreKind
 from mallku_deploy.server import connect_as
 from tests.support.simulated_caller import Answer, Sent, SimulatedCaller, read_answer
 
@@ -186,12 +187,22 @@ async def running_world(
     tls: bool = False,
     policy: str = POLICY,
     store: StoreKind = "embedded",
+    durability: DurabilityKind = "flush",
+    streams: StreamSettings | None = None,
 ) -> AsyncGenerator[World]:
     """Start a gateway in `folder` with this policy or the one above, and stop it at the end."""
     make_private_folder(folder)
     write_private_text(folder / "policy.yaml", policy)
     furnished = furnish(House(folder), workers)
     events: list[object] = []
-    gateway = LocalGateway(furnished, port=0, announce=events.append, tls=tls, store=store)
+    gateway = LocalGateway(
+        furnished,
+        port=0,
+        announce=events.append,
+        streams=streams,
+        tls=tls,
+        store=store,
+        durability=durability,
+    )
     async with gateway:
         yield World(furnished, gateway, events)

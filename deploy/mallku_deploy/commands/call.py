@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +27,14 @@ def call(
     receipt: Annotated[
         bool, typer.Option("--receipt", help="Show the receipt of the audit trail too.")
     ] = False,
+    receipt_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--receipt-file",
+            metavar="FILE",
+            help="Keep the receipt in a new file, for audit prove and audit verify --receipt.",
+        ),
+    ] = None,
     compact: Compact = False,
 ) -> None:
     """Send one signed command, print the verified answer. JSON holds the verb's arguments.
@@ -33,11 +42,14 @@ def call(
     Who speaks comes from the environment, from `--env-file`, or from the gateway that runs
     here (`--as`). A refusal is one line with its code, and exit code 1.
     """
+    from mallku_broker.files import write_private_text
     from mallku_deploy.asking import read_asked
     from mallku_deploy.speaker import find_speaker
     from mallku_deploy.terminal import show_json
 
     asked = read_asked(operation, collection, arguments)
+    if receipt_file is not None:
+        _check_keepable(asked, receipt_file)
     answer = asyncio.run(_send(find_speaker(env_file, principal, data), asked))
     shown: Any = answer.result
     if receipt:
@@ -48,6 +60,8 @@ def call(
             "id": answer.id,
         }
     show_json(shown, compact=compact)
+    if receipt_file is not None:
+        write_private_text(receipt_file, answer.receipt_bundle)
 
 
 async def _send(speaker: ClientSettings, asked: Asked) -> Answer:
@@ -55,3 +69,13 @@ async def _send(speaker: ClientSettings, asked: Asked) -> Answer:
 
     async with await SecuredDatabaseInterface.connect(settings=speaker) as db:
         return await db.command(asked.operation.name, asked.collection, asked.arguments)
+
+
+def _check_keepable(asked: Asked, path: Path) -> None:
+    """Refuse before anything is sent what could not be kept afterwards."""
+    from mallku_contracts.errors import ConfigurationError, InvalidArguments
+
+    if not asked.operation.may_mutate:
+        raise InvalidArguments(f"{asked.operation.name} has no receipt: it changes nothing")
+    if path.exists() or not path.parent.is_dir():
+        raise ConfigurationError(f"{path}: there is a file already, or no such folder")

@@ -33,8 +33,11 @@ def doctor(
     tls_ca: Annotated[Path | None, typer.Option(help="With --url: who is believed, PEM.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="With --url: what we show, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="With --url: the key of it.")] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show every row, and all that is wider.")
+    ] = False,
     subjects: Annotated[
-        bool, typer.Option("--subjects", help="Show every subject that was tried.")
+        bool, typer.Option("--subjects", help="The same with every subject that was tried.")
     ] = False,
     compact: Compact = False,
 ) -> None:
@@ -43,7 +46,8 @@ def doctor(
     Commands, jobs and replies of others, the workers' queues, the JetStream API, records and
     settings, the end of a stream: the broker has to refuse each. Answers of the server that are
     asked for elsewhere must arrive nowhere. Nothing that is tried does harm where it is let
-    through, and a running gateway goes on with its work.
+    through, and a running gateway goes on with its work. Shown are a line for each role, and
+    whatever is not as it should be.
 
     Exit code 0: everything was proven; 1: there is a hole; 2: there is none, but something could
     not be tried, and the table says what. `wider` is let through and known: another lock holds.
@@ -65,7 +69,7 @@ def doctor(
     except MallkuError as error:
         show_error(error)
         raise typer.Exit(UNTRIED) from None
-    show_report(report, subjects=subjects, compact=compact)
+    show_report(report, subjects=subjects, verbose=verbose, compact=compact)
     raise typer.Exit(report.exit_code)
 
 

@@ -92,7 +92,8 @@ def diff(
     """List what another policy would decide otherwise, of the commands on the audit trail.
 
     Every command in the stretch (the whole trail by default) is decided again, under the policy in
-    force and under the candidate: subject, roles and issuer, not what its arguments hold. What the
+    force and under the candidate, as workers decide: subject, roles and issuer, and where the
+    record holds them the arguments, the steps of a transaction, the text of a query. What the
     broker refused never came to the trail. Exit code 0: no command would newly be allowed or
     refused; 3: some would.
     """

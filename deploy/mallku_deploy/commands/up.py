@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mallku_deploy.options import MAX_WORKERS, Data, StoreKind
+from mallku_deploy.options import MAX_WORKERS, Data, DurabilityKind, StoreKind
 
 
 def up(
@@ -37,6 +37,13 @@ def up(
             " neighbours say where it is."
         ),
     ] = "embedded",
+    durability: Annotated[
+        DurabilityKind,
+        typer.Option(
+            help="What acknowledged changes survive. flush: a crash of any process;"
+            " fsync: a loss of power as well, at some cost."
+        ),
+    ] = "flush",
     tls: Annotated[
         bool,
         typer.Option(
@@ -66,4 +73,4 @@ def up(
 
     require_gateway()
     house = House(data.absolute()) if data else default_house()
-    asyncio.run(stay(house, Wanted(workers, port, tls, encrypt_store, store), env_file))
+    asyncio.run(stay(house, Wanted(workers, port, tls, encrypt_store, store, durability), env_file))

@@ -89,6 +89,8 @@ def _prove_record(record: audit.Record) -> dict[str, Any]:
     """An intent holds the caller's signature; other records are vouched for by checkpoints."""
     if record.command is None:
         return {"verified": False, "reason": "only an intent carries a signature of its own"}
+    if record.bound.get("audit") == "digest":
+        return {"verified": False, "reason": "of this command hashes alone are recorded"}
     protected, body, signature, raw = record.command
     try:
         key = PublicKey(raw)

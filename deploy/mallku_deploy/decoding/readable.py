@@ -34,7 +34,7 @@ def read_message(data: bytes) -> Readable:
     """Describe a command, a reply, an audit record, a text, or say what else was seen."""
     if not data:
         return Readable({"kind": "empty", "bytes": 0})
-    for reader in (_read_envelope, _read_record, _read_text):
+    for reader in (_read_envelope, read_record, _read_text):
         found = reader(data)
         if found is not None:
             return found
@@ -72,7 +72,8 @@ def _header(
         return None, f"{error.number} {error.code}: {error.message}"
 
 
-def _read_record(data: bytes) -> Readable | None:
+def read_record(data: bytes) -> Readable | None:
+    """Describe an audit record, or a map that might have become one; None for anything else."""
     try:
         record = audit.Record.read(data)
     except audit.RecordError as error:

@@ -7,6 +7,7 @@ A lock is proven by trying the handle, so everything here has to be harmless beh
   object: the server (2.15.1) takes any other text as no body at all, and purges.
 * every message asks for a stream that does not exist (`IMPOSSIBLE`), so that no stream keeps it; a
   stream's refusal (10060) is an answer of the server like any other, and can be diverted as well.
+  The stream of jobs gives none; whether it does is what is tried.
 * no worker does anything for a message that is not signed.
 * names are random (`mark`): queue groups are joined for subjects on which nobody sends.
 """
@@ -72,11 +73,12 @@ class Probe:
 
 
 class Call(NamedTuple):
-    """A request that the server itself answers."""
+    """A request that the server itself answers, or has to leave unanswered (`silent`)."""
 
     subject: str
     body: bytes = b""
     header: bytes = b""
+    silent: bool = False
 
 
 class Stored(NamedTuple):

@@ -28,12 +28,21 @@ from mallku_deploy.doctor.attempts import (
 from mallku_deploy.doctor.diversions import diversions, own_call
 from mallku_deploy.doctor.lists import Grounds, forbidden_replies, probes, questions
 from mallku_deploy.doctor.roles import Examined, Role
-from mallku_deploy.doctor.tries import CannotTell, Line, ask, open_line, try_probe, try_responses
+from mallku_deploy.doctor.tries import (
+    CannotTell,
+    Line,
+    ask,
+    ask_in_vain,
+    open_line,
+    try_probe,
+    try_responses,
+)
 from mallku_deploy.doctor.watches import FindLine, ListenerWatch, Watch, watch
 
 REFUSED: Final = "refused"
 NOWHERE: Final = "nowhere"
 ANSWERED: Final = "answered"
+TAKEN: Final = "taken"
 SHUT_OUT: Final = "shut out"
 
 REFUSES_US: Final = "the broker refuses us"
@@ -154,6 +163,9 @@ async def _work(line: Line, grounds: Grounds, find: FindLine) -> Finding:
     call = own_call(role.kind, role.name, grounds)
     tried = (call.subject,) if call else ()
     try:
+        if call is not None and call.silent:
+            await ask_in_vain(line, call)
+            return _finding(role, _WORK, tried, _proven(TAKEN))
         if call is not None:
             await ask(line, call)
         elif role.kind is Kind.BUS:
@@ -263,13 +275,13 @@ async def _reached(line: Line, diversion: Diversion, find: FindLine) -> list[str
 
 
 async def _send(line: Line, call: Call, targets: tuple[Target, ...]) -> None:
-    """Ask once for each target, and then for oneself: that answer comes after the others."""
+    """Ask once for each target, and then for oneself: that answer would come after the others."""
     try:
         for target in targets:
             line.connection.post(call.subject, call.body, reply=target.subject, header=call.header)
     except ConnectionLost as error:
         raise CannotTell(error.message) from None
-    await ask(line, call)
+    await (ask_in_vain if call.silent else ask)(line, call)
 
 
 async def _quietly(end: Awaitable[None]) -> None:

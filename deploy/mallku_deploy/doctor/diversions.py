@@ -14,7 +14,7 @@ from typing import Any, Final
 from mallku_broker.configuration import AUDITOR_PREFIX
 from mallku_broker.permissions import SERVICE, WORKER_INBOX_PREFIX
 from mallku_broker.streams import AUDIT, CHECKPOINTS, DEAD
-from mallku_contracts.subjects import inbox_prefix
+from mallku_contracts.subjects import JOB, inbox_prefix
 from mallku_deploy.doctor.attempts import (
     IMPOSSIBLE,
     Call,
@@ -39,7 +39,6 @@ _INBOXES: Final = (
     "an answer of the server's own, to an inbox whose random part nobody can guess;"
     " what was not asked for is dropped"
 )
-_COMMANDS: Final = "an answer of the server's own; workers refuse what is not signed"
 
 
 def diversions(
@@ -67,7 +66,8 @@ def own_call(kind: Kind, name: str, grounds: Grounds) -> Call | None:
     """
     if kind is Kind.CALLER:
         samples = grounds.samples(name)
-        return Call(samples[0].on("job", name), b"", IMPOSSIBLE) if samples else None
+        subject = samples[0].on(JOB, name) if samples else ""
+        return Call(subject, b"", IMPOSSIBLE, silent=True) if samples else None
     if kind is Kind.INSPECTOR:
         return Call(f"$SRV.PING.{SERVICE}")
     return own_question(kind)
@@ -80,17 +80,15 @@ def own_question(kind: Kind) -> Call | None:
 
 
 def _of_jobs(name: str, grounds: Grounds, present: Collection[str]) -> Iterator[Diversion]:
-    """The acknowledgement of a job, which here is a refusal: nothing is stored."""
+    """The answer to a job, which here would be a refusal: nothing is stored, and nobody is told."""
     call = own_call(Kind.CALLER, name, grounds)
     if call is None:
         return
     what = "job answer"
     yield Diversion(f"{what} into a bucket", call, _buckets(grounds))
     yield Diversion(f"{what} to a worker", call, _worker(grounds))
-    yield Diversion(
-        f"{what} to another's inbox", call, _others(name, grounds, present), None, _INBOXES
-    )
-    yield Diversion(f"{what} as a command", call, _command(name, grounds, present), None, _COMMANDS)
+    yield Diversion(f"{what} to another's inbox", call, _others(name, grounds, present))
+    yield Diversion(f"{what} as a command", call, _command(name, grounds, present))
     yield Diversion(f"{what} into the trail", call, _trail(name, grounds), grave=True)
 
 

@@ -28,7 +28,7 @@ from mallku_broker.streams import (
 )
 from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.policy import Policy
-from mallku_contracts.subjects import INBOX_ROOT, NO_COLLECTION, PREFIX, inbox_prefix
+from mallku_contracts.subjects import INBOX_ROOT, NO_COLLECTION, PREFIX, STORED, inbox_prefix
 from mallku_deploy.doctor.attempts import Attempt, Kind, Probe, Publish, Subscribe
 
 MAX_SAMPLES: Final = 12
@@ -139,6 +139,8 @@ def _commands(kind: Kind, name: str, grounds: Grounds) -> Iterator[Probe]:
     others = grounds.others(name)
     yield Probe("command as another", _as_others("cmd", name, others, grounds))
     yield Probe("submit a job as another", _as_others("job", name, others, grounds))
+    kept = _as_others(STORED, name, others, grounds)
+    yield Probe("say that a job is kept", kept)
     cursors = (f"{PREFIX}.cur.{other}.{grounds.mark}.{grounds.mark}.next" for other in others)
     yield Probe("fetch pages as another", _publishes(cursors))
     if kind is Kind.CALLER:
@@ -259,8 +261,11 @@ def _inboxes(kind: Kind, name: str, grounds: Grounds) -> Iterator[Probe]:
     everything = [Subscribe("_INBOX.>"), Subscribe(f"_INBOX.{mark}"), Subscribe(">")]
     if kind is not Kind.INSPECTOR:  # whose work is to see them
         everything += [Subscribe(f"{INBOX_ROOT}.>"), Subscribe(f"{INBOX_ROOT}.*.>")]
-        others = (f"{inbox_prefix(other)}.{mark}.1" for other in grounds.others(name))
-        yield Probe("hear another's replies", tuple(map(Subscribe, others)))
+        others = grounds.others(name)
+        inboxes = (f"{inbox_prefix(other)}.{mark}.1" for other in others)
+        yield Probe("hear another's replies", tuple(map(Subscribe, inboxes)))
+        kept = (f"{PREFIX}.{STORED}.{who}.>" for who in ("*", *others))
+        yield Probe("hear which jobs of others are kept", tuple(map(Subscribe, kept)))
     if kind is not Kind.RECORDS:
         everything += [Subscribe(f"{WORKER_INBOX_PREFIX}.>"), Subscribe(_workers(grounds))]
     yield Probe("hear everybody's replies", tuple(everything))

@@ -57,11 +57,49 @@ class Report:
         return UNTRIED if self.counts[Verdict.UNTRIED] else 0
 
 
-def show_report(report: Report, *, subjects: bool, compact: bool) -> None:
-    """Print a table for each role, what is wider, and the sum; or one line of JSON."""
+def show_report(
+    report: Report, *, subjects: bool = False, verbose: bool = False, compact: bool = False
+) -> None:
+    """Print a line for each role, whatever is not as it should be, and the sum.
+
+    With `verbose` a table for each role and all that is wider; `subjects` adds what was tried.
+    `compact` is one line of JSON with everything.
+    """
     if compact:
         show_json(_plain(report), compact=True)
-        return
+    elif verbose or subjects:
+        _show_everything(report, subjects=subjects)
+    else:
+        _show_summary(report)
+
+
+def _show_summary(report: Report) -> None:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title, side in (("role", "left"), ("kind", "left"), ("tries", "right"), ("", "left")):
+        table.add_column(title, justify=side, overflow="fold")
+    roles = groupby(report.findings, key=lambda each: (each.kind, each.name))
+    for (kind, name), found in roles:
+        findings = list(found)
+        counts = Counter(finding.verdict for finding in findings)
+        tries = sum(len(finding.tried) for finding in findings)
+        table.add_row(escape(name), "" if kind == name else kind, str(tries), _counted(counts))
+    out.print(table)
+    out.print()
+    odd = [each for each in report.findings if each.verdict is not Verdict.PROVEN]
+    for name, group in groupby(odd, key=lambda each: each.name):
+        for line in _notes(group, report.mark, subjects=False):
+            out.print(Padding(f"{escape(name)}  {line}", (0, 0, 0, 1)))
+    if odd:
+        out.print()
+    if report.widenings:
+        out.print(
+            f"The broker's lock is wider than the worker's in {len(report.widenings)} places,"
+            " which NATS cannot say more narrowly: [bold]--verbose[/] lists them, and every row."
+        )
+    _show_sum(report)
+
+
+def _show_everything(report: Report, *, subjects: bool) -> None:
     for (kind, name), found in groupby(report.findings, key=lambda each: (each.kind, each.name)):
         findings = list(found)
         out.print(f"[bold]{escape(name)}[/]" + ("" if kind == name else f"  [dim]{kind}[/]"))
@@ -127,13 +165,16 @@ def _show_widenings(widenings: Iterable[Widening]) -> None:
 def _show_sum(report: Report) -> None:
     counts = report.counts
     tries = sum(len(finding.tried) for finding in report.findings)
-    said = ", ".join(
+    out.print(
+        f"{report.url}, policy version {report.version}: {tries} tries in"
+        f" {len(report.findings)} rows: {_counted(counts)}",
+        soft_wrap=True,
+    )
+
+
+def _counted(counts: Counter[Verdict]) -> str:
+    return ", ".join(
         f"[{_STYLES[verdict]}]{counts[verdict]} {verdict.value}[/]"
         for verdict in Verdict
         if counts[verdict]
-    )
-    out.print(
-        f"{report.url}, policy version {report.version}: {tries} tries in"
-        f" {len(report.findings)} rows: {said}",
-        soft_wrap=True,
     )

@@ -12,8 +12,8 @@ from mallku_broker.permissions import WORKER_INBOX_PREFIX
 from mallku_broker.tls import TlsFiles
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.policy import Policy
-from mallku_contracts.policy.closed import did_you_mean
 from mallku_contracts.subjects import INBOX_ROOT, inbox_prefix
+from mallku_contracts.wording import did_you_mean
 from mallku_deploy.doctor.attempts import Kind
 from mallku_deploy.house import House, WorkerFiles
 from mallku_deploy.locks import house_policy

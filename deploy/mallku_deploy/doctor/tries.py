@@ -25,6 +25,10 @@ from mallku_deploy.doctor.roles import Role
 ANSWER_S: Final = 3.0
 """How long the server may take for an answer or a round trip, seconds."""
 
+SILENCE_S: Final = 0.25
+"""How long an answer that must not come is waited for, seconds: the server hands its own messages
+over on another thread, and nothing says that there is none."""
+
 _VIOLATION = re.compile(
     r'violation for (publish|subscription) to "([^"]*)"(?: using queue "([^"]*)")?', re.IGNORECASE
 )
@@ -161,7 +165,7 @@ async def settle(line: Line) -> None:
         raise CannotTell(f"no round trip within {ANSWER_S:g} s") from None
 
 
-async def ask(line: Line, call: Call) -> Answer:
+async def ask(line: Line, call: Call, *, within_s: float = ANSWER_S) -> Answer:
     """A request with an inbox of its own; whatever comes there first is the answer.
 
     Records that are pulled keep their own subject, which a library's request would not recognise.
@@ -180,14 +184,31 @@ async def ask(line: Line, call: Call) -> Answer:
         subscription = await line.connection.listen(inbox, listener)
         line.connection.post(call.subject, call.body, reply=inbox, header=call.header)
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(within_s):
                 return await heard
         finally:
             await line.connection.unlisten(subscription)
     except TimeoutError:
-        raise CannotTell(f"{call.subject}: {_silence(line, call)}") from None
+        raise CannotTell(f"{call.subject}: {_silence(line, call, within_s)}") from None
     except ConnectionLost as error:
         raise CannotTell(error.message) from None
+
+
+async def ask_in_vain(line: Line, call: Call) -> None:
+    """Ask, and give the server `SILENCE_S` for an answer that should not come.
+
+    It deals with the messages of one connection in their order. Where it does answer, the answers
+    to all former messages came before this one; where it does not, they had as long as this one.
+
+    Raises:
+        CannotTell: the connection broke, or the server does not take the message.
+    """
+    try:
+        await ask(line, call, within_s=SILENCE_S)
+    except CannotTell:
+        await settle(line)
+        if line.refusals.seen[_refusal_of(Publish(call.subject))]:
+            raise
 
 
 def own_inbox(line: Line) -> str:
@@ -195,10 +216,10 @@ def own_inbox(line: Line) -> str:
     return f"{line.connection.inbox_prefix}.{secrets.token_hex(12)}.1"
 
 
-def _silence(line: Line, call: Call) -> str:
+def _silence(line: Line, call: Call, within_s: float) -> str:
     if line.refusals.seen[_refusal_of(Publish(call.subject))]:
         return "the server refuses it"
-    return f"no answer within {ANSWER_S:g} s"
+    return f"no answer within {within_s:g} s"
 
 
 def _publishes(subjects: Sequence[str]) -> tuple[Attempt, ...]:

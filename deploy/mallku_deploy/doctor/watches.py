@@ -28,11 +28,15 @@ from mallku_deploy.doctor.attempts import (
 )
 from mallku_deploy.doctor.diversions import own_question, pull, scratch_consumer
 from mallku_deploy.doctor.lists import API
-from mallku_deploy.doctor.tries import ANSWER_S, CannotTell, Line, ask, own_inbox, settle
-
-SETTLE_S: Final = 0.25
-"""How long a stream is looked at, seconds: the server hands its own messages over on another
-thread, and nothing says when it has."""
+from mallku_deploy.doctor.tries import (
+    ANSWER_S,
+    SILENCE_S,
+    CannotTell,
+    Line,
+    ask,
+    own_inbox,
+    settle,
+)
 
 LOOK_S: Final = 0.02
 """Between two looks, seconds."""
@@ -91,9 +95,9 @@ class StreamWatch:
             raise CannotTell(f"{self._target.subject} is taken")
 
     async def arrived(self) -> bool:
-        """Look until something is there, for `SETTLE_S` at most."""
+        """Look until something is there, for `SILENCE_S` at most."""
         line, clock = await self._find(self._target.by), asyncio.get_running_loop().time
-        end = clock() + SETTLE_S
+        end = clock() + SILENCE_S
         while not (self._found or clock() > end):
             self._found = await self._look(line)
             await asyncio.sleep(LOOK_S)

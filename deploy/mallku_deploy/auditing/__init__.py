@@ -1,0 +1,1 @@
+"""What an auditor asks of the trail: to verify it, to prove, to replay, and to rebuild from it."""

@@ -1,0 +1,80 @@
+"""Who reads the trail from the command line: an environment, a file, or a house."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mallku_client.settings import ClientSettings
+from mallku_contracts.errors import ConfigurationError
+from mallku_deploy.environment import read_env_file
+from mallku_deploy.house import House, default_house
+
+if TYPE_CHECKING:  # imported when the trail is read
+    from mallku_client.trail import AuditReader
+
+
+def find_auditor(
+    env_file: Path | None, data: Path | None, principal: str | None = None
+) -> ClientSettings:
+    """The auditor's settings: from a file, from a running `up` (`data`), or ours.
+
+    In a house it is `principal`, else the first of kind auditor whose credentials lie there.
+
+    Raises:
+        ConfigurationError: naming what is missing, and the ways to say it.
+    """
+    if env_file is not None:
+        return ClientSettings.from_environment(os.environ | read_env_file(env_file))
+    if data is None and principal is None and os.environ.get("MALLKU_PRINCIPAL"):
+        return ClientSettings.from_environment()
+    return _of_house(House(data.absolute()) if data else default_house(), principal)
+
+
+async def open_trail(settings: ClientSettings) -> AuditReader:
+    """Connect; what interrupts reading is said on standard error.
+
+    Raises:
+        ConfigurationError: a setting is missing, or who speaks may not read the trail.
+        GatewayUnreachable: the broker does not answer.
+    """
+    from mallku_client.trail import AuditReader
+    from mallku_contracts.errors import GatewayUnreachable
+    from mallku_deploy.terminal import say_aside
+
+    reader = await AuditReader.connect(settings=settings, troubled=say_aside)
+    try:
+        await reader.stream_info()
+    except GatewayUnreachable as error:
+        await reader.close()
+        raise ConfigurationError(
+            f"{settings.principal!r} gets no answer about the trail: only principals of kind"
+            " auditor do; name one with --env-file FILE, or a running `up` with --data DIR"
+        ) from error
+    except BaseException:
+        await reader.close()
+        raise
+    return reader
+
+
+def _of_house(house: House, principal: str | None) -> ClientSettings:
+    from mallku_deploy.tenancy import find
+
+    running = find(house)
+    if running is None:
+        raise ConfigurationError(
+            f"no gateway runs in {house.root}: start `mallku-gateway up`, or name another with"
+            " --data DIR or --env-file FILE"
+        )
+    environment = house.environment(principal or _auditor(house), running.url)
+    return ClientSettings.from_environment(environment)
+
+
+def _auditor(house: House) -> str:
+    from mallku_deploy.reading import read_policy_file
+
+    for name, principal in read_policy_file(house.adopted).principals.items():
+        if principal.kind == "auditor" and house.principal(name).credentials.exists():
+            return name
+    raise ConfigurationError(f"{house.adopted} has no auditor whose credentials lie here")
