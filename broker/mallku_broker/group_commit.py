@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
@@ -27,6 +28,12 @@ from mallku_broker.acknowledgements import (
 from mallku_broker.pending import TICK_S, Pending
 from mallku_contracts.limits import MIB
 
+MIN_BATCH_MESSAGES: Final = 8
+"""Records below which a group is quicker without a batch, which costs the server six syncs.
+
+Measured: a batch costs as much as 12 to 16 single records; where the disk alone counts it is six.
+"""
+
 MAX_BATCH_BYTES: Final = 4 * MIB
 """Bodies in one group, bytes; a record that is larger travels alone."""
 
@@ -35,6 +42,25 @@ MAX_WAITING: Final = 4_096
 
 MAX_WAITING_BYTES: Final = 64 * MIB
 """Bodies of records that wait, bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLimits:
+    """What bounds groups, and what waits for one.
+
+    Attributes:
+        min_messages: A smaller group is published one by one, all at once.
+        max_messages: Records in one group.
+        max_bytes: Bodies in one group, bytes.
+        max_waiting: Records that wait for their group; one more is `NotPublished`.
+        max_waiting_bytes: Their bodies, bytes.
+    """
+
+    min_messages: int = MIN_BATCH_MESSAGES
+    max_messages: int = MAX_BATCH_MESSAGES
+    max_bytes: int = MAX_BATCH_BYTES
+    max_waiting: int = MAX_WAITING
+    max_waiting_bytes: int = MAX_WAITING_BYTES
 
 
 class Publisher(Protocol):
@@ -63,31 +89,16 @@ class _Record(NamedTuple):
 class GroupCommit:
     """Publishes as `AcknowledgementMultiplexer.publish` does, in groups; safe for many tasks.
 
-    Records are stored in the order of the calls. A group that the server refuses is published one
-    by one, so that a duplicate, or a record that no longer fits, is told to the one whose it is.
+    Records are stored in the order of the calls. A group that the server refuses is published again
+    one by one, so that a duplicate, or a record that does not fit, is told to the one whose it is.
 
     Args:
         publisher: Under way with one group at a time; nobody else should publish through it.
-        max_messages: Records in one group.
-        max_bytes: Bodies in one group, bytes.
-        max_waiting: Records that wait for their group; one more is `NotPublished`.
-        max_waiting_bytes: Their bodies, bytes.
     """
 
-    def __init__(
-        self,
-        publisher: Publisher,
-        *,
-        max_messages: int = MAX_BATCH_MESSAGES,
-        max_bytes: int = MAX_BATCH_BYTES,
-        max_waiting: int = MAX_WAITING,
-        max_waiting_bytes: int = MAX_WAITING_BYTES,
-    ) -> None:
+    def __init__(self, publisher: Publisher, limits: GroupLimits | None = None) -> None:
         self._publisher = publisher
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
-        self._max_waiting = max_waiting
-        self._max_waiting_bytes = max_waiting_bytes
+        self._limits = limits or GroupLimits()
         self._loop = asyncio.get_running_loop()
         self._pending: Pending[Ack] = Pending(self._timed_out)
         self._queue: deque[_Record] = deque()
@@ -134,44 +145,35 @@ class GroupCommit:
             self._work.cancel()
             await asyncio.wait((self._work,))
         for record in self._queue:
-            self._fail([record], NotPublished("group commit was closed"))
+            self._fail(record, NotPublished("group commit was closed"))
         self._queue.clear()
         self._pending.fail(lambda: NotAcknowledged("group commit was closed"))
 
     def _refusal(self, size: int) -> str:
         if self._closed:
             return "group commit was closed"
-        if len(self._queue) >= self._max_waiting:
-            return f"{self._max_waiting} records wait for their group"
-        if self._queue and self._waiting_bytes + size > self._max_waiting_bytes:
+        if len(self._queue) >= self._limits.max_waiting:
+            return f"{self._limits.max_waiting} records wait for their group"
+        if self._queue and self._waiting_bytes + size > self._limits.max_waiting_bytes:
             return f"{self._waiting_bytes} bytes of records wait for their group"
         return ""
 
     async def _commit_groups(self) -> None:
         """One group after the other, until nothing waits."""
         while group := self._next_group():
-            try:
-                last = await self._publish(group)
-            except PublishRefused as error:
-                if len(group) == 1:
-                    self._fail(group, error)
-                else:
-                    await self._publish_singly(group)
-            except PublishFailed as error:
-                self._fail(group, error)
-            else:
-                self._acknowledge(group, last)
+            if len(group) < self._limits.min_messages or not await self._publish_together(group):
+                await self._publish_singly(group)
 
     def _next_group(self) -> list[_Record]:
         """What leaves together; the same id twice would refuse the group that holds it."""
         group: list[_Record] = []
         ids: set[str] = set()
         size = 0
-        while self._queue and len(group) < self._max_messages:
+        while self._queue and len(group) < self._limits.max_messages:
             record = self._queue[0]
             if not record.future.done():
                 size += len(record.message.body)
-                if group and (size > self._max_bytes or record.message.id in ids):
+                if group and (size > self._limits.max_bytes or record.message.id in ids):
                     break
                 group.append(record)
                 ids.add(record.message.id)
@@ -185,12 +187,32 @@ class GroupCommit:
         if record.future.done():
             self._pending.forget(record.token)
 
-    def _publish(self, group: Sequence[_Record]) -> asyncio.Future[Ack]:
-        if len(group) == 1:
-            return self._publish_one(group[0])
+    async def _publish_together(self, group: Sequence[_Record]) -> bool:
+        """One batch for all of them; False when it was refused, and nothing of it is stored."""
         longest = max(record.deadline for record in group)
         messages = [record.message for record in group]
-        return self._publisher.publish_batch(messages, timeout=self._time_left(longest))
+        try:
+            last = await self._publisher.publish_batch(messages, timeout=self._time_left(longest))
+        except PublishRefused:
+            return False
+        except PublishFailed as error:
+            for record in group:
+                self._fail(record, type(error)(str(error)))
+        else:
+            first = last.sequence - len(group) + 1
+            for sequence, record in enumerate(group, first):
+                self._acknowledge(record, last._replace(sequence=sequence))
+        return True
+
+    async def _publish_singly(self, group: Sequence[_Record]) -> None:
+        """Each by itself, in order, all at once; return when all of them were answered."""
+        left = [record for record in group if not record.future.done()]
+        answers = [self._publish_one(record) for record in left]
+        for record, answer in zip(left, answers, strict=True):
+            try:
+                self._acknowledge(record, await answer)
+            except PublishFailed as error:
+                self._fail(record, error)
 
     def _publish_one(self, record: _Record) -> asyncio.Future[Ack]:
         subject, body, message_id = record.message
@@ -198,32 +220,16 @@ class GroupCommit:
             subject, body, message_id=message_id, timeout=self._time_left(record.deadline)
         )
 
-    async def _publish_singly(self, group: Sequence[_Record]) -> None:
-        """Nothing of a refused group is stored: publish each by itself, in order, all at once."""
-        left = [record for record in group if not record.future.done()]
-        answers = [self._publish_one(record) for record in left]
-        for record, answer in zip(left, answers, strict=True):
-            try:
-                self._acknowledge([record], await answer)
-            except PublishFailed as error:
-                self._fail([record], error)
-
     def _time_left(self, deadline: float) -> float:
         return max(deadline - self._loop.time(), TICK_S)
 
-    def _acknowledge(self, group: Sequence[_Record], last: Ack) -> None:
-        """The records of a batch stand side by side; the last one's place is known."""
-        first = last.sequence - len(group) + 1
-        for sequence, record in enumerate(group, first):
-            waiting = self._pending.take(record.token)
-            if waiting is not None:
-                waiting.future.set_result(last._replace(sequence=sequence))
+    def _acknowledge(self, record: _Record, ack: Ack) -> None:
+        if (waiting := self._pending.take(record.token)) is not None:
+            waiting.future.set_result(ack)
 
-    def _fail(self, group: Sequence[_Record], error: PublishFailed) -> None:
-        for record in group:
-            waiting = self._pending.take(record.token)
-            if waiting is not None:
-                waiting.future.set_exception(_another(error))
+    def _fail(self, record: _Record, error: PublishFailed) -> None:
+        if (waiting := self._pending.take(record.token)) is not None:
+            waiting.future.set_exception(error)
 
     def _timed_out(self, number: str) -> PublishFailed:
         if int(number) > self._left:
@@ -240,10 +246,3 @@ class GroupCommit:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-def _another(error: PublishFailed) -> PublishFailed:
-    """The same again: an exception of one's own for each of those who raise it."""
-    if isinstance(error, PublishRefused):
-        return PublishRefused(error.err_code, error.description)
-    return type(error)(str(error))

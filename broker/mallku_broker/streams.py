@@ -89,7 +89,7 @@ class StreamSettings:
     """
 
     audit_bytes: int = 4_096 * MIB
-    checkpoint_bytes: int = 256 * MIB
+    checkpoint_bytes: int = 1_024 * MIB
     job_bytes: int = 512 * MIB
     dead_bytes: int = 256 * MIB
     result_bytes: int = 512 * MIB

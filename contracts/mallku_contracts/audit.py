@@ -69,7 +69,7 @@ class Record:
         trace: The W3C trace id of the caller's request, 32 hexadecimal digits; empty without one.
         resolves: In `resolved`, the intent it closes: its `worker`, `number` and stream `sequence`.
         resolution: In `resolved`, what was found out: a `Resolution`.
-        facts: In a record about the gateway itself, what there is to say, by name.
+        facts: About the gateway itself, what there is to say; of a catalog's change its `result`.
     """
 
     kind: str

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mallku_broker.administrators import load_administrators
-from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
+from mallku_broker.connection import GatewayConnection, connect
 from mallku_broker.files import load_signing_key
+from mallku_client.composition import broker_settings
 from mallku_client.settings import ClientSettings
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.keys import SigningKey
@@ -76,14 +77,8 @@ async def connect_by(settings: ClientSettings) -> GatewayConnection:
     Raises: as `administer`.
     """
     principal: str = settings.require("principal", _PURPOSE)
-    where = ConnectionSettings(
-        url=settings.require("url", _PURPOSE),
-        credentials=settings.nats_credentials,
-        tls_ca=settings.tls_ca_file,
-        tls_cert=settings.tls_cert_file,
-        tls_key=settings.tls_key_file,
-        connect_timeout_s=settings.connect_timeout_s,
-    )
+    settings.require("url", _PURPOSE)
+    where = broker_settings(settings)
     prefix = inbox_prefix(principal)
     return await connect(where, name=f"mallku-gateway.{principal}", inbox_prefix=prefix)
 

@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import typer
 
 from mallku_broker.files import read_text
-from mallku_contracts.errors import MallkuError
+from mallku_contracts.errors import ConfigurationError, MallkuError
 from mallku_deploy.extras import require_workers
 from mallku_deploy.provisioning_table import (
     show_left_to_name,
@@ -19,6 +20,7 @@ from mallku_deploy.provisioning_table import (
     show_summary,
 )
 from mallku_workers.stores.arango.administration import arango_settings
+from mallku_workers.stores.copying import read_spec
 from mallku_workers.stores.provisioning import (
     ArangoHands,
     Declaration,
@@ -29,6 +31,9 @@ from mallku_workers.stores.provisioning import (
     read_declaration,
     read_drop,
 )
+
+KINDS: Final = ("embedded", "arango")
+"""The stores by name."""
 
 
 def read_file(file: Path, drops: Sequence[str]) -> Declaration:
@@ -46,20 +51,45 @@ def read_file(file: Path, drops: Sequence[str]) -> Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """Which store: `embedded` with its directory, or `arango` as the environment says.
+    """Which store: `embedded` with its directory, or `arango` with its URL.
 
     Attributes:
+        url: None where the environment says it.
         folder: What password files are relative to.
     """
 
-    store: str
+    kind: str
     directory: Path
+    url: str | None
     folder: Path
+
+    @classmethod
+    def of(cls, store: str, directory: Path, folder: Path) -> Meant:
+        """Read `embedded`, `embedded:DIR`, `arango` or `arango:URL`, as `store copy` takes them.
+
+        Raises:
+            ConfigurationError: it is none of these, or names a database.
+        """
+        if store in KINDS:
+            return cls(store, directory, None, folder)
+        if store.partition(":")[0] not in KINDS:
+            raise ConfigurationError(
+                f"--store {store!r:.200}: write embedded, embedded:DIR, arango or arango:URL"
+            )
+        if "#" in store:
+            raise ConfigurationError(
+                f"--store {store!r:.200}: the declaration names the databases, write no #database"
+            )
+        spec = read_spec(store)
+        if spec.kind == "arango":
+            return cls(spec.kind, directory, spec.place, folder)
+        return cls(spec.kind, Path(spec.place), None, folder)
 
     def hands(self) -> Hands:
         """What looks at it and changes it; `ConfigurationError` names a setting that is wrong."""
-        if self.store == "arango":
-            return ArangoHands(arango_settings(), self.folder)
+        if self.kind == "arango":
+            given = {} if self.url is None else {"url": self.url}
+            return ArangoHands(arango_settings(**given), self.folder)
         return EmbeddedHands(self.directory.absolute())
 
 

@@ -140,7 +140,8 @@ def _attach(house: House, wanted: Wanted, env_file: Path | None) -> None:
     running = meet(house)
     if not wanted.fits(running, house):
         raise ConfigurationError(
-            f"a gateway with {running.workers} workers runs in {house.root} at {running.url}"
+            f"a gateway with {running.workers} workers and durability {running.durability} runs in"
+            f" {house.root} at {running.url}"
             f" (pid {running.pid}); stop it first, or name another --data"
         )
     _write_environment(house, running.url, env_file)

@@ -19,7 +19,8 @@ err: Final = Console(stderr=True, highlight=False)
 
 def show_error(error: MallkuError) -> None:
     """One clear line: code and number, what was wrong, whether and when to try again."""
-    lines = [f"[bold red]{error.code} {error.number}[/]  {escape(error.message)}"]
+    theirs = f" (ArangoDB {error.error_code})" if error.error_code is not None else ""
+    lines = [f"[bold red]{error.code} {error.number}{theirs}[/]  {escape(error.message)}"]
     if error.retryable:
         after = "" if error.retry_after is None else f" after {error.retry_after:g} s"
         lines.append(f"[dim]trying again{after} makes sense[/]")

@@ -10,10 +10,16 @@ import json
 import sys
 from typing import Any, Final
 
+from mallku_workers.stores.arango.preparation import LEDGER_INDEXES
 from tests.benchmarks.children import READY
 
 _END: Final = b"\r\n\r\n"
 _COLLECTION: Final = {"error": False, "code": 200, "name": "people", "type": 2, "id": "1"}
+_AT_START: Final[dict[str, Any]] = {
+    "/index": {"error": False, "code": 200, "indexes": LEDGER_INDEXES},
+    "/database/current": {"error": False, "code": 200, "result": {"name": "mallku", "id": "1"}},
+}
+"""What a store asks for before it serves."""
 
 
 class Stub(asyncio.Protocol):
@@ -64,6 +70,8 @@ def _answered(method: str, target: str, body: bytes) -> tuple[int, Any]:
         return 202, {"_id": "people/1", "_key": "1", "_rev": "_meiqyLy---"}
     if path == "/version":
         return 200, {"server": "arango", "version": "3.12.4"}
+    if path in _AT_START:
+        return 200, _AT_START[path]
     if path == "/collection" and method == "GET":
         return 200, {
             "error": False,

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from mallku_broker.acknowledgements import AcknowledgementMultiplexer
 from mallku_broker.configuration import SERVER_REPORT
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.durability import (
@@ -21,6 +26,7 @@ from mallku_broker.durability import (
     servers_of,
 )
 from mallku_broker.events import NoResponders, RefusedByBroker
+from mallku_broker.group_commit import GroupCommit
 from mallku_broker.requests import RequestMultiplexer
 from mallku_broker.streams import AUDIT
 from mallku_contracts.durability import Durability
@@ -28,14 +34,19 @@ from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MIB
 from tests.support.nats import (
     ADMINISTRATOR,
+    PATIENCE_S,
     WORKER_BUS,
     WORKER_RECORDS,
     NatsHouse,
     nats_house,
+    until,
 )
 
 FILE = {"storage": "file", "num_replicas": 1}
 THREE = {"storage": "file", "num_replicas": 3}
+_INBOX = "MSG _INBOX_mallku_worker"
+_STORED = re.compile(r"p?writev?(64)?\(\d+<[^>]*/MALLKU_AUDIT/msgs/")
+_SYNCED = re.compile(r"f(data)?sync\(\d+<[^>]*/MALLKU_AUDIT/msgs/")
 ALL = {"a": True, "b": True, "c": True}
 
 
@@ -178,3 +189,71 @@ async def test_no_other_report_is_lent(house: NatsHouse, call: str) -> None:
     ):
         with pytest.raises(RefusedByBroker):
             await requests.request(f"$SYS.REQ.SERVER.PING.{call}", b"", timeout=5)
+
+
+@asynccontextmanager
+async def _group(house: NatsHouse) -> AsyncGenerator[GroupCommit]:
+    async with (
+        house.connection(WORKER_RECORDS) as connection,
+        AcknowledgementMultiplexer(connection, expected_stream=AUDIT) as publisher,
+        GroupCommit(publisher) as group,
+    ):
+        yield group
+
+
+async def _publish(group: GroupCommit, records: int) -> None:
+    subject = "mallku.v1.audit.mallku.db.anchors.insert.intent"
+    await asyncio.gather(
+        *(
+            group.publish(subject, b"x", message_id=str(uuid4()), timeout=PATIENCE_S)
+            for _ in range(records)
+        )
+    )
+
+
+@asynccontextmanager
+async def _system_calls(house: NatsHouse, path: Path) -> AsyncGenerator[Callable[[], list[str]]]:
+    """What the server's threads ask the kernel for, one line each, without their ids."""
+    traced = "trace=fsync,fdatasync,write,writev,pwrite64,pwritev"
+    command = ["strace", "-f", "-y", "-e", traced, "-s", "64", "-o", str(path)]
+    tracer = await asyncio.create_subprocess_exec(
+        *command, "-p", str(house.server.pid), stderr=asyncio.subprocess.PIPE
+    )
+    assert tracer.stderr is not None
+    said = await tracer.stderr.readline()  # that it is attached, or why it cannot be
+    if b"attached" not in said:
+        await tracer.wait()
+        pytest.skip(f"the server cannot be watched here: {said.decode().strip()}")
+
+    def read() -> list[str]:
+        return [line.partition(" ")[2].strip() for line in path.read_text().splitlines()]
+
+    try:
+        yield read
+    finally:
+        tracer.terminate()
+        await tracer.wait()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="system calls are watched by strace")
+@pytest.mark.parametrize("records", [1, 40])
+@pytest.mark.parametrize("synced", [False, True])
+async def test_nothing_is_acknowledged_before_the_disk_has_it(
+    tmp_path: Path, synced: bool, records: int
+) -> None:
+    """With `sync_interval: always` the stream's file is synced between writing and answering.
+
+    So it is for one record and for a batch of them; without, the file is only written.
+    """
+    async with nats_house(tmp_path, sync_every_write=synced) as house, _group(house) as group:
+        await _publish(group, 1)
+        async with _system_calls(house, tmp_path / "calls") as read:
+            await _publish(group, records)
+            await until(lambda: any(_INBOX in call for call in read()))
+            calls = read()
+    answered = next(number for number, call in enumerate(calls) if _INBOX in call)
+    stored = [place for place, call in enumerate(calls) if _STORED.match(call)]
+    assert stored
+    assert stored[-1] < answered
+    between = calls[stored[-1] : answered]
+    assert any(_SYNCED.match(call) for call in between) == synced

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from mallku_broker.acknowledgements import (
     PublishFailed,
     PublishRefused,
 )
-from mallku_broker.group_commit import GroupCommit
+from mallku_broker.group_commit import GroupCommit, GroupLimits
 from mallku_broker.streams import AUDIT, ask
 from mallku_contracts.limits import MIB
 from tests.support.nats import ADMINISTRATOR, WORKER_RECORDS, NatsHouse, nats_house, until
 
 SUBJECT = "mallku.v1.audit.mallku.db.anchors.insert.intent"
+PAIRS = GroupLimits(min_messages=2)
 DUPLICATE = PublishRefused(10201, "a duplicate in the batch")
 
 
@@ -85,7 +87,7 @@ async def test_what_waits_at_the_same_moment_travels_together() -> None:
     Each record is told its own sequence, counted back from the last one's.
     """
     slow = Slow()
-    async with GroupCommit(slow) as group:
+    async with GroupCommit(slow, PAIRS) as group:
         first = _publish(group, "a", "b", "c")
         await _turns()
         second = _publish(group, "d")
@@ -105,7 +107,7 @@ async def test_what_waits_at_the_same_moment_travels_together() -> None:
 async def test_nobody_waits_for_company() -> None:
     """A record alone leaves in the same turn of the loop, and as no batch: there is no timer."""
     slow = Slow()
-    async with GroupCommit(slow) as group:
+    async with GroupCommit(slow, PAIRS) as group:
         (only,) = _publish(group, "a")
         await asyncio.sleep(0)
         assert (slow.sent, slow.batches) == ([["a"]], 0)
@@ -113,10 +115,27 @@ async def test_nobody_waits_for_company() -> None:
         assert (await only).duplicate
 
 
+async def test_a_few_records_are_no_batch() -> None:
+    """They leave one by one and all at once; what comes meanwhile still waits for them."""
+    slow = Slow()
+    async with GroupCommit(slow) as group:
+        futures = _publish(group, "a", "b", "c")
+        await _turns()
+        futures += _publish(group, *"defghijk")
+        await _turns()
+        assert (slow.sent, slow.batches) == ([["a"], ["b"], ["c"]], 0)
+        for number, answer in enumerate(slow.answers, 1):
+            answer.set_result(_ack(number))
+        await _turns()
+        assert slow.sent[3:] == [list("defghijk")]
+        slow.answers[3].set_result(_ack(11))
+        assert await asyncio.gather(*futures) == [_ack(number) for number in range(1, 12)]
+
+
 async def test_a_refused_group_is_published_one_by_one() -> None:
     """Each then gets its own answer, refusals too; the next group waits for all of them."""
     slow = Slow()
-    async with GroupCommit(slow) as group:
+    async with GroupCommit(slow, PAIRS) as group:
         futures = _publish(group, "a", "b", "c")
         await _turns()
         later = _publish(group, "d")
@@ -143,7 +162,7 @@ async def test_a_refused_group_is_published_one_by_one() -> None:
 async def test_a_group_that_fails_ends_for_each_in_the_same_way(error: PublishFailed) -> None:
     """Every caller gets an error of its own of that kind, and the next group goes on."""
     slow = Slow()
-    async with GroupCommit(slow) as group:
+    async with GroupCommit(slow, PAIRS) as group:
         futures = _publish(group, "a", "b")
         await _turns()
         slow.answers[0].set_exception(error)
@@ -159,7 +178,7 @@ async def test_a_group_that_fails_ends_for_each_in_the_same_way(error: PublishFa
 async def test_the_same_id_twice_at_once_travels_in_two_groups() -> None:
     """Inside one batch it would refuse everybody else's records with it."""
     slow = Slow()
-    async with GroupCommit(slow) as group:
+    async with GroupCommit(slow, PAIRS) as group:
         futures = _publish(group, "a", "b", "a", "c")
         await _turns()
         assert slow.sent == [["a", "b"]]
@@ -182,7 +201,7 @@ async def test_the_same_id_twice_at_once_travels_in_two_groups() -> None:
 async def test_time_runs_out_for_each_by_itself() -> None:
     """One that left may be stored; one that had not left was never sent, and never is."""
     slow = Slow()
-    async with GroupCommit(slow) as group:
+    async with GroupCommit(slow, PAIRS) as group:
         brief, patient = (*_publish(group, "a", timeout=0.05), *_publish(group, "b", timeout=5))
         await _turns()
         (stuck,) = _publish(group, "c", timeout=0.05)
@@ -199,7 +218,7 @@ async def test_time_runs_out_for_each_by_itself() -> None:
 async def test_who_gave_up_disturbs_nobody() -> None:
     """Cancelled before it left, a record does not leave; after it, the others are told theirs."""
     slow = Slow()
-    async with GroupCommit(slow) as group:
+    async with GroupCommit(slow, PAIRS) as group:
         first = _publish(group, "a", "b")
         await _turns()
         second = _publish(group, "c", "d")
@@ -219,7 +238,8 @@ async def test_what_waits_is_bounded() -> None:
     A record larger than the bound may wait where nothing else does.
     """
     slow = Slow()
-    async with GroupCommit(slow, max_waiting=2, max_waiting_bytes=10) as group:
+    limits = replace(PAIRS, max_waiting=2, max_waiting_bytes=10)
+    async with GroupCommit(slow, limits) as group:
         assert len(_publish(group, "a", body=b"x" * 11)) == 1
         await _turns()
         waiting = _publish(group, "b", "c", body=b"x" * 5)
@@ -269,7 +289,8 @@ async def test_groups_keep_order_and_bounds(sizes: list[int], ids: list[int]) ->
     """
     slow = Slow()
     wanted = [(str(one), size) for one, size in zip(ids, sizes, strict=False)]
-    async with GroupCommit(slow, max_messages=5, max_bytes=20) as group:
+    limits = GroupLimits(min_messages=1, max_messages=5, max_bytes=20)
+    async with GroupCommit(slow, limits) as group:
         futures = [
             group.publish(SUBJECT, b"x" * size, message_id=one, timeout=60) for one, size in wanted
         ]
@@ -287,11 +308,11 @@ async def test_groups_keep_order_and_bounds(sizes: list[int], ids: list[int]) ->
 
 
 @asynccontextmanager
-async def _groups(house: NatsHouse, **bounds: int) -> AsyncGenerator[GroupCommit]:
+async def _groups(house: NatsHouse) -> AsyncGenerator[GroupCommit]:
     async with (
         house.connection(WORKER_RECORDS) as connection,
         AcknowledgementMultiplexer(connection, expected_stream=AUDIT) as publisher,
-        GroupCommit(publisher, **bounds) as group,
+        GroupCommit(publisher, PAIRS) as group,
     ):
         yield group
 

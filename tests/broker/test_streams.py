@@ -19,6 +19,7 @@ from mallku_broker.streams import (
     StreamDefinition,
     StreamSettings,
     apply,
+    bring_about,
     compare,
     definitions,
     ensure,
@@ -122,6 +123,29 @@ async def test_apply_makes_the_safe_changes_alone(tmp_path: Path) -> None:
         found = await _found(connection, AUDIT)
         assert found["max_bytes"] == 16 * MIB
         assert found["description"] == "mine"
+
+
+async def test_a_stream_of_jobs_of_before_stops_to_answer(tmp_path: Path) -> None:
+    """What is there is brought to answer nobody, and keeps its jobs; what is unsafe is left."""
+    async with (
+        nats_house(tmp_path, streams=False) as house,
+        house.connection(ADMINISTRATOR) as connection,
+    ):
+        wanted = WANTED[JOBS].configuration
+        before = {k: v for k, v in wanted.items() if k not in {"no_ack", "republish"}}
+        await ensure(connection, [StreamDefinition(JOBS, before)])
+        other = _changed(AUDIT, deny_purge=False, max_bytes=8 * MIB)
+        await ensure(connection, [other])
+        async with house.connection("mallku") as caller:
+            subject = "mallku.v1.job.mallku.db.anchors.insert"
+            assert b'"seq":1' in (await caller.request(subject, b"kept", timeout=5)).data
+        left = await bring_about(connection, WANTED.values())
+        assert [(drift.stream, drift.field) for drift in left] == [(AUDIT, "deny_purge")]
+        found = await _found(connection, JOBS)
+        assert (found["no_ack"], found["republish"]) == (True, wanted["republish"])
+        answer = await connection.request(f"$JS.API.STREAM.INFO.{JOBS}", b"", timeout=5)
+        assert json.loads(answer.data)["state"]["messages"] == 1
+        assert await ensure(connection, [WANTED[JOBS]]) == []
 
 
 async def test_apply_does_not_lower_a_limit(house: NatsHouse) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
 from mallku_broker.streams import AUDIT
 from mallku_client.trail import AuditReader, ReadLimits, Selection, TrailEntry
-from tests.support.nats import PATIENCE_S, WORKER_RECORDS, NatsHouse
+from tests.support.nats import PATIENCE_S, WORKER_RECORDS, NatsHouse, until
+
+AUDITOR = "auditor"
 
 QUICK = ReadLimits(
     pull_messages=7, pull_s=1.0, heartbeat_s=0.5, silence_s=1.5, again_s=0.05, give_up_s=PATIENCE_S
@@ -61,3 +64,28 @@ async def read(reader: AuditReader, selection: Selection | None = None) -> list[
 def bodies(entries: Sequence[TrailEntry]) -> list[bytes]:
     """What the messages hold."""
     return [entry.data for entry in entries]
+
+
+class Follower:
+    """Follows the trail in a task of its own and remembers what came."""
+
+    def __init__(self, reader: AuditReader, selection: Selection) -> None:
+        self.came: list[TrailEntry] = []
+        self.task = asyncio.create_task(self._follow(reader, selection))
+
+    async def _follow(self, reader: AuditReader, selection: Selection) -> None:
+        async with aclosing(reader.entries(selection, follow=True)) as entries:
+            async for entry in entries:
+                self.came.append(entry)
+
+    async def has(self, how_many: int) -> list[bytes]:
+        """Wait until so many messages came; what they hold."""
+        await until(lambda: len(self.came) >= how_many or self.task.done())
+        if self.task.done():
+            await self.task
+        return bodies(self.came)
+
+    async def stop(self) -> None:
+        """Read no more."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mallku_contracts.aql.allow import READ_ONLY, SAFE_FUNCTIONS, Allowance, refusals
-from mallku_contracts.aql.functions import ARITIES, GRANTED_ONLY
+from mallku_contracts.aql.allow import (
+    READ_ONLY,
+    SAFE_FUNCTIONS,
+    Allowance,
+    refusals,
+    undetermined,
+)
+from mallku_contracts.aql.functions import ARITIES, GRANTED_ONLY, UNDETERMINED
 from mallku_contracts.aql.parsing import parse
 from mallku_contracts.errors import InvalidQuery
 from tests.contracts.aql_golden import rows
@@ -126,3 +132,18 @@ def test_ordinary_queries_pass() -> None:
         for refused in refusals(parse(row["query"]), Allowance())
     }
     assert found <= {"EdgeCollection", "EdgeCollections", *GRANTED_ONLY}
+
+
+@pytest.mark.parametrize("name", sorted(UNDETERMINED))
+def test_what_varies_is_refused_where_documents_change(name: str) -> None:
+    """The trail has to be able to have it made again; a query that only reads may use it."""
+    call = f"{name}({', '.join(['1'] * ARITIES[name][0])})"
+    changing = parse(f"FOR d IN c UPDATE d WITH {{n: {call}}} IN c")
+    assert [refused.name for refused in undetermined(changing)] == [name]
+    assert undetermined(parse(f"FOR d IN c RETURN {call}")) == ()
+
+
+def test_functions_of_users_are_refused_where_documents_change() -> None:
+    """Nobody knows what they do; what depends on its arguments alone is not refused."""
+    assert undetermined(parse("FOR d IN c UPDATE d WITH {n: MY::FUN(1)} IN c"))
+    assert not undetermined(parse("FOR d IN c UPDATE d WITH {n: SHA256(d.a)} IN c"))

@@ -196,11 +196,56 @@ def test_a_syntax_error_points_at_its_place(
 
 
 def test_a_syntax_error_says_what_was_expected() -> None:
-    """As long as that is a short list."""
+    """In full where that is a short list, and in a few plain words."""
     assert refusal("FOR x RETURN x").details["expected"] == [",", "IN"]
     assert refusal("RETURN 1 2").details["expected"] == ["end of query"]
     assert "expected" not in refusal("RETURN *").details
-    assert "; expected =, at line 1" in refusal("LET x RETURN x").message
+    assert "; expected '=', at line 1" in refusal("LET x RETURN x").message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("FOR a b", "',' or IN"),
+        ("FOR a IN b FILTER RETURN a", "a value"),
+        ("FOR a IN b LIMIT RETURN a", "a number, a string or a bind parameter"),
+        ("LET x = 1", "a statement (FILTER, RETURN, …) or ','"),
+        ("RETURN {a 1}", "',', ':' or '}'"),
+        ("FOR a IN b RETURN", "a value or DISTINCT"),
+        ("FOR a IN b", "an operator or a statement (FILTER, RETURN, …)"),
+    ],
+)
+def test_what_was_expected_is_said_in_a_few_words(text: str, told: str) -> None:
+    """Never a dozen names of the grammar."""
+    assert f"; expected {told}, at line 1, column " in refusal(text).message
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("FOR a IN b FILTRE a.x == 1 RETURN a", "FILTER"),
+        ("FOR a IN b\nSROT a.x\nRETURN a", "SORT"),
+        ("FOR a IN b SORT a.x DSC RETURN a", "DESC"),
+        ("RETRUN 1", "RETURN"),
+        ("FOR v IN 1..3 OUTBOND 'x/1' GRAPH 'g' RETURN v", "OUTBOUND"),
+        ("FOR a IN b OPTOINS {} RETURN a", "OPTIONS"),
+        ("FOR a IN b WHERE a.x == 1 RETURN a", "FILTER"),
+        ("SELECT 1", "RETURN"),
+        ("FOR a IN b FILTER a.x = 1 RETURN a", "=="),
+        ("RETURN LENGHT([])", "LENGTH"),
+    ],
+)
+def test_a_mistyped_word_is_told_with_the_one_that_was_likely_meant(text: str, meant: str) -> None:
+    """Also the word of another language, and a function."""
+    message = refusal(text).message
+    assert message.endswith(f"; did you mean {meant!r}?")
+    assert ", at line " in message
+
+
+@pytest.mark.parametrize("text", ["FOR a IN b xyzzy RETURN a", "RETURN 1 2", "RETURN XYZZY()"])
+def test_nothing_is_guessed_where_nothing_is_close(text: str) -> None:
+    """A wrong guess would mislead."""
+    assert "did you mean" not in refusal(text).message
 
 
 def test_the_offending_text_is_cut() -> None:

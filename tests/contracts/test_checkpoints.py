@@ -220,9 +220,9 @@ def test_the_token_is_judged_at_the_checkpoints_own_time() -> None:
     opener = CheckpointOpener(TRUST)
     good, over = sealed(), sealed(time=(NOW_S + 3_540) * 1_000 + MAX_CLOCK_SKEW_MS)
     for _ in range(2):  # the second time the token is known
-        assert opener.open(good.data) == good
+        assert opener.believe(good.data) == good
         with pytest.raises(UntrustedCheckpoint, match="exp"):
-            opener.open(over.data)
+            opener.believe(over.data)
 
 
 def test_known_tokens_are_bounded() -> None:
@@ -235,7 +235,7 @@ def test_known_tokens_are_bounded() -> None:
         )
         checkpoints.append(seal_checkpoint(header(ath=token_hash(token)), GOOD, worker, token))
     for checkpoint in (*checkpoints, checkpoints[0]):
-        assert opener.open(checkpoint.data) == checkpoint
+        assert opener.believe(checkpoint.data) == checkpoint
     assert len(opener._known) == MAX_KNOWN_TOKENS
 
 

@@ -59,7 +59,8 @@ def test_an_operation_is_complete(operation: Operation) -> None:
 
 def test_methods_are_as_distinct_as_names() -> None:
     """No two operations share a Python name."""
-    assert len({operation.name.replace("-", "_") for operation in OPERATIONS.values()}) == len(OPERATIONS)
+    methods = {name.replace("-", "_") for name in OPERATIONS}
+    assert len(methods) == len(OPERATIONS)
 
 
 @pytest.mark.parametrize("operation", ALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -33,10 +34,11 @@ from mallku_contracts.trail.checkpoint import (
     seal_checkpoint,
 )
 from mallku_contracts.trail.merkle import proves
+from mallku_contracts.trail.proof import ProofError, ReceiptBundle, check_bundle
 from mallku_contracts.trust import Trust
 from tests.contracts.opening import Opening, believe, open_reply
 from tests.vectors import generate, refusals
-from tests.vectors.world import ISSUER, KEYS, TRUST, WORKER_TOKEN
+from tests.vectors.world import ISSUER, KEYS, TRUST, WORKER_TOKEN, shown
 
 
 def load(name: str) -> dict[str, Any]:
@@ -239,3 +241,21 @@ def test_every_step_refuses_something() -> None:
     assert stored["steps"] == list(refusals.STEPS)
     names = [case["name"] for case in stored["cases"]]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("case", cases("proofs.json"))
+def test_proof(case: dict[str, Any]) -> None:
+    """A bundle proves what the vector says, and writing it again gives the same text."""
+    bundle = ReceiptBundle.from_json(json.dumps(case["bundle"]))
+    proven = check_bundle(bundle, TRUST)
+    assert shown(asdict(proven.receipt)) == case["receipt"]
+    assert (proven.number, proven.vouched) == (case["number"], case["vouched"])
+    assert json.loads(bundle.to_json()) == case["bundle"]
+
+
+@pytest.mark.parametrize("case", cases("proofs.json", "refused"))
+def test_refused_proof(case: dict[str, Any]) -> None:
+    """What was bent is named."""
+    bundle = ReceiptBundle.from_json(json.dumps(case["bundle"]))
+    with pytest.raises(ProofError, match=f"^{case['part']}: "):
+        check_bundle(bundle, TRUST)

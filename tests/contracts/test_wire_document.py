@@ -10,6 +10,8 @@ from mallku_contracts import limits
 from mallku_contracts.envelope import COMMAND_CONTEXT, REPLY_CONTEXT, CommandHeader, ReplyHeader
 from mallku_contracts.errors import BY_CODE
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
+from mallku_contracts.trail import checkpoint as checkpoints
+from mallku_contracts.trail.checkpoint import CHECKPOINT_CONTEXT, CheckpointHeader, Statement
 from tests.contracts.wire_tables import DOCUMENT, TABLES, render
 from tests.vectors.generate import FILES
 from tests.vectors.refusals import STEPS
@@ -41,14 +43,18 @@ def test_every_table_stands_there_once(name: str) -> None:
 
 
 def test_the_headers_have_the_fields_that_are_described() -> None:
-    """Both header tables list exactly the fields, in their order."""
+    """The tables of headers and of what a checkpoint says list exactly the fields, in order."""
     assert first_column(section("The header of a command"))[1:] == list(CommandHeader.__slots__)
     assert first_column(section("The reply"))[1:] == list(ReplyHeader.__slots__)
+    header = first_column(section("The header of a checkpoint"))
+    assert header[1:] == list(CheckpointHeader.__slots__)
+    assert first_column(section("The body of a checkpoint"))[1:] == list(Statement.__slots__)
 
 
 def test_the_fixed_words_are_the_fixed_words() -> None:
     """Contexts and audiences are written as they are signed."""
-    for word in (COMMAND_CONTEXT.decode(), REPLY_CONTEXT.decode()):
+    for context in (COMMAND_CONTEXT, REPLY_CONTEXT, CHECKPOINT_CONTEXT):
+        word = context.decode()
         assert f'"{word}"' in TEXT
     for word in (COMMAND_AUDIENCE, REPLY_AUDIENCE):
         assert f"`{word}`" in TEXT
@@ -87,6 +93,11 @@ def test_the_vectors_are_explained() -> None:
         ("1 to 1000: 1 the first time", limits.MAX_ATTEMPTS),
         ("idempotency key, 1 to 128", limits.MAX_IDEMPOTENCY_KEY_CHARS),
         ("array of names, at most 32", limits.MAX_ROLES),
+        ("envelope of at most 65536 bytes", limits.MAX_CHECKPOINT_BYTES),
+        ("At most 65536 numbers", checkpoints.MAX_COVERED),
+        ("ascending, at most 4096", checkpoints.MAX_VOID),
+        ("has seen, at most 64", checkpoints.MAX_HEADS),
+        ("at most 16 maps", checkpoints.MAX_VOUCHES),
     ],
 )
 def test_numbers_in_sentences_are_the_limits(text: str, value: int) -> None:

@@ -9,9 +9,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from mallku_contracts.results import QueryStatistics
 from mallku_deploy import rows
 from mallku_deploy.caret import point_at
 from mallku_deploy.cli import app
+from mallku_deploy.commands.aql import account, announced
 
 RUNNER = CliRunner()
 WIDTH = 80
@@ -47,6 +49,50 @@ def shown(terminal: Console, values: list[Any], *, table: bool = False, lines: b
 def test_a_caret_stands_under_the_place(text: str, line: int, column: int, expected: str) -> None:
     """Tabs and what a terminal would obey take one column; behind the end is the end."""
     assert point_at(text, line, column) == expected
+
+
+DID: QueryStatistics = {
+    "writes_executed": 0,
+    "writes_ignored": 0,
+    "scanned_full": 0,
+    "scanned_index": 0,
+    "filtered": 0,
+    "peak_memory": 142,
+}
+
+
+@pytest.mark.parametrize(
+    ("rows_shown", "did", "told"),
+    [
+        (1, {}, "1 row"),
+        (0, {}, "0 rows"),
+        (2, {"scanned_full": 7, "filtered": 5}, "2 rows, 7 scanned, 5 filtered out"),
+        (1, {"scanned_index": 1, "writes_executed": 1}, "1 row, 1 written, 1 found by index"),
+        (3, {"peak_memory": 2_500_000}, "3 rows, memory used at most 2.5 MB"),
+    ],
+)
+def test_what_a_query_did_is_told_in_one_line(
+    rows_shown: int, did: dict[str, int], told: str
+) -> None:
+    """As people say it, and without what nobody would ask for."""
+    statistics: Any = {**DID, **did}
+    assert account(rows_shown, statistics) == told
+
+
+@pytest.mark.parametrize(
+    ("count", "full_count", "told"),
+    [
+        (None, None, None),
+        (1, None, "1 row to come"),
+        (10, None, "10 rows to come"),
+        (3, 50, "3 rows to come, 50 without the last LIMIT"),
+    ],
+)
+def test_how_many_rows_will_come_is_told_where_it_was_asked(
+    count: int | None, full_count: int | None, told: str | None
+) -> None:
+    """With `--count`, and beside it with `--full-count`."""
+    assert announced(count, full_count) == told
 
 
 @pytest.mark.parametrize("column", [1, 40, 100, 199, 200])

@@ -153,7 +153,7 @@ def test_an_approval_that_is_taken_back_is_found() -> None:
 
 def test_a_transaction_is_decided_step_by_step() -> None:
     """One step that the candidate does not allow is enough, and it is named."""
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"operation": "insert", "collection": name, "arguments": {"document": {}}}
         for name in ("notes", "anchors")
     ]

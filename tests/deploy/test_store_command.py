@@ -110,6 +110,20 @@ def test_exit_codes_say_whether_there_is_something_to_do(tmp_path: Path) -> None
     assert run("apply", file, "--directory", store).exit_code == 0
 
 
+def test_a_store_is_named_as_for_a_copy(tmp_path: Path, server: SimulatedArango) -> None:
+    """`embedded:DIR`, `arango:URL`; what is neither, and a database of one's own, are refused."""
+    file, store = declare(tmp_path), tmp_path / "elsewhere"
+    assert run("apply", file, "--store", f"embedded:{store}", "--yes").exit_code == 0
+    assert run("plan", file, "--store", f"embedded:{store}").exit_code == 0
+    assert (store / "mallku.sqlite").exists()
+    assert run("plan", file, "--store", f"arango:{server.url}").exit_code == 2
+    assert server.asked
+    for wrong, said in (("mongo", "embedded:DIR"), (f"embedded:{store}#other", "no #database")):
+        refused = run("plan", file, "--store", wrong)
+        assert refused.exit_code == 1
+        assert said in " ".join(refused.stderr.split())
+
+
 def test_nothing_is_done_without_a_yes(tmp_path: Path) -> None:
     """Without --yes apply asks, and anything but a yes ends it with 2."""
     file, store = declare(tmp_path), tmp_path / "store"

@@ -131,7 +131,7 @@ def test_the_lock_is_shown_in_every_form(up: Up) -> None:
     conf = run("policy", "permissions", "--data", str(up.house), "--format", "conf")
     assert conf.stdout.startswith('system_account: "SYS"\naccounts {\n  MALLKU {\n')
     accounts = json.loads((up.house / "nats" / "nats-server.conf").read_text())["accounts"]
-    keys = {_key(user) for account in accounts.values() for user in account["users"]}
+    keys = {user["nkey"] for account in accounts.values() for user in account["users"]}
     assert set(re.findall(r'nkey: "(U[A-Z2-7]{55})"', conf.stdout)) == keys
     script = run("policy", "permissions", "--data", str(up.house), "--format", "nsc").stdout
     checked = subprocess.run(["/bin/bash", "-n"], input=script, text=True, timeout=10, check=False)
@@ -139,5 +139,31 @@ def test_the_lock_is_shown_in_every_form(up: Up) -> None:
     assert script.count("nsc add user") == sum(len(each["users"]) for each in accounts.values())
 
 
-def _key(user: dict[str, object]) -> tuple[str, str]:
-    return str(user["nkey"]), json.dumps(user["permissions"], sort_keys=True)
+def test_flags_are_checked_pushed_and_shown(up: Up, tmp_path: Path) -> None:
+    """Signed and adopted like a policy; shown as they were written; nothing else changes."""
+    house = ("--data", str(up.house))
+    before = run("flags", "show", *house)
+    assert (before.returncode, before.stdout) == (0, "")
+    assert "flags push FILE" in before.stderr
+    file = tmp_path / "flags.yaml"
+    file.write_text("version: 1\ncollections:\n  '*': legacy\n  'a*': shadow\n")
+    checked = run("flags", "check", str(file))
+    assert checked.returncode == 0
+    assert f"! {file}:4:3: collections.a*: never used: '*' comes before it" in checked.stdout
+    pushed = run("flags", "push", str(file), *house, "--json")
+    answer = json.loads(pushed.stdout)
+    assert (answer["kind"], answer["version"], answer["missing"]) == ("flags", 1, [])
+    assert len(answer["workers"]) == 2
+    assert run("flags", "show", *house).stdout == file.read_text()
+    values = json.loads(run("flags", "show", *house, "--json").stdout)
+    assert values["collections"] == {"*": "legacy", "a*": "shadow"}
+    again = run("flags", "push", str(file), *house)
+    assert again.returncode == 1
+    assert "version: 2" in again.stderr
+    file.write_text("version: 2\ncolection: {}\n")
+    refused = run("flags", "push", str(file), *house)
+    assert refused.returncode == 1
+    assert f"{file}:2:1: colection: there is no such key; did you mean 'collections'?" in " ".join(
+        refused.stderr.split()
+    )
+    assert up.call("count", ANCHORS).returncode == 0

@@ -64,10 +64,25 @@ def test_a_wrong_query_is_shown_with_its_place(up: Up) -> None:
     """Code, number and message, then the line with a caret under the offending text."""
     done = ask(up, "FOR a IN memory_anchors\n  FILTER a.n >>> 3\n  RETURN a")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("invalid_query 450")
+    assert done.stderr.startswith("invalid_query 450 (ArangoDB 1501)")
     line, caret = done.stderr.splitlines()[-2:]
     assert line == "2 |   FILTER a.n >>> 3"
     assert line[caret.index("^") :].startswith(">")
+
+
+def test_a_collection_that_is_not_there_is_shown_with_its_place(up: Up) -> None:
+    """Under both numbers; the policy lets the asker read what is not there."""
+    done = ask(up, "FOR a IN memory_anchors\nFOR b IN nobody RETURN b")
+    assert done.returncode == 1
+    assert done.stderr.startswith("collection_not_found 420 (ArangoDB 1203)")
+    line, caret = done.stderr.splitlines()[-2:]
+    assert line[caret.index("^") :].startswith("nobody")
+
+
+def test_rows_are_counted_with_and_without_the_last_limit(up: Up) -> None:
+    """`--full-count` says both."""
+    done = ask(up, "FOR a IN memory_anchors LIMIT 1 RETURN a.n", "--full-count")
+    assert "1 row to come, 10 without the last LIMIT" in done.stderr
 
 
 def test_who_has_read_enough_ends_it(up: Up) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -70,6 +71,30 @@ def test_a_second_up_that_asks_for_something_else_is_refused(up: Up) -> None:
     assert second.returncode == 1
     assert "configuration 802" in second.stderr
     assert str(up.house) in second.stderr
+
+
+def test_a_second_up_that_asks_for_more_durability_is_refused(up: Up) -> None:
+    """What runs here keeps less than was asked for; it is said, and nothing changes."""
+    second = run("up", "--data", str(up.house), "--durability", "fsync")
+    assert second.returncode == 1
+    assert "2 workers and durability flush" in second.stderr
+
+
+def test_durability_reaches_server_store_and_workers(tmp_path: Path) -> None:
+    """`--durability fsync`: the server syncs what it acknowledges, and workers insist on it."""
+    up = Up.start(tmp_path, "--port", "0", "--durability", "fsync")
+    try:
+        up.ready()
+        server = json.loads((up.house / "nats" / "nats-server.conf").read_text())
+        assert server["jetstream"]["sync_interval"] == "always"
+        for pid in up.workers():
+            environment = psutil.Process(pid).environ()
+            assert environment["MALLKU_WORKER_REQUIRE_DURABILITY"] == "fsync"
+            assert environment["MALLKU_WORKER_STORE_SYNCHRONOUS"] == "FULL"
+        assert up.call("create-collection", "memory_anchors").returncode == 0
+        assert up.call("insert", "memory_anchors", '{"document": {}}').returncode == 0
+    finally:
+        end(up)
 
 
 def test_a_port_that_is_taken_is_named(up: Up, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ async def proven(world: World) -> Proven:
     async with world.connection("administrator") as connection:
         async for batch in read_stream(connection, Range(CHECKPOINTS), name="test"):
             for entry in batch:
-                checkpoint = opener.open(entry.data)
+                checkpoint = opener.believe(entry.data)
                 assert entry.subject == checkpoint_subject(checkpoint.header.worker)
                 chains.setdefault(checkpoint.header.worker, []).append(checkpoint)
         async for batch in read_stream(connection, Range(AUDIT), name="test"):
@@ -186,7 +186,7 @@ async def until_covered(world: World, worker: str) -> None:
 async def test_a_broker_that_hangs_breaks_no_chain(own_world: World) -> None:
     """SIGSTOP of the NATS server under load: what got lost is void, and checkpoints go on."""
     server = own_world.gateway.pids["nats-server"]
-    async with own_world.client() as client, Load(client) as load:
+    async with own_world.client() as client, Load(client):
         os.kill(server, signal.SIGSTOP)
         try:
             with pytest.raises(MallkuError):
@@ -215,7 +215,7 @@ async def test_the_witness_has_every_checkpoint(
         wanted = {checkpoint.data for chain in found.chains.values() for checkpoint in chain}
         await until("the witness to have all", lambda: wanted <= _witnessed(path))
     opener = CheckpointOpener(load_trust(world.house.trust))
-    ended = [opener.open(data) for data in _witnessed(path)]
+    ended = [opener.believe(data) for data in _witnessed(path)]
     assert sum(checkpoint.statement.final for checkpoint in ended) == 3
 
 

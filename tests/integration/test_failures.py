@@ -32,7 +32,7 @@ async def test_a_killed_worker_loses_nothing(own_world: World) -> None:
     trail = await own_world.trail(settle_s=0)
     assert max(trail.ids("intent").values()) == 1
     assert max(trail.ids("done", "failed").values()) == 1
-    assert trail.forged() == []
+    assert (await own_world.verify()).findings.accusations == []
 
 
 async def test_a_worker_that_is_told_to_stop_drains(own_world: World) -> None:
@@ -47,7 +47,7 @@ async def test_a_worker_that_is_told_to_stop_drains(own_world: World) -> None:
     assert {answer.attempts for answer in load.answers} == {1}
     trail = await own_world.trail()
     assert trail.ids("intent") == trail.ids("done", "failed")
-    assert trail.missing_numbers() == 0
+    assert (await own_world.verify()).findings.accusations == []
 
 
 async def test_a_worker_that_hangs(own_world: World) -> None:

@@ -128,12 +128,12 @@ async def test_a_push_under_load_loses_no_command(tmp_path: Path) -> None:
             await load.check()
         assert {answer.attempts for answer in load.answers} == {1}
         trail = await world.trail()
+        assert (await world.verify()).findings.accusations == []
     versions = {record.id: record.policy for record in trail.records if record.kind == "intent"}
     assert set(versions.values()) == {1, 2, 3}
     outcomes = [record for record in trail.records if record.kind in {"done", "failed"}]
     assert all(record.policy == versions[record.id] for record in outcomes)
     assert trail.ids("intent") == trail.ids("done", "failed")
-    assert trail.missing_numbers() == 0
 
 
 async def test_an_adoption_can_be_checked_by_anybody(own: World) -> None:
@@ -233,7 +233,7 @@ async def test_a_revoked_principal_is_refused_by_every_worker(own: World) -> Non
     assert max(each.after_ms for each in outcome.adoptions) <= WITHIN_MS
     assert await _answers(own) == {Revoked.code}
     assert await _answers(own, "mallory") == {PermissionDenied.code}
-    records = await _administrative(own, at_least=2, kind="done", policy=None)
+    records = await _administrative(own, at_least=2, kind="done", policy=None, facts={})
     assert records[0].command is not None
     assert b"a test" in records[0].command[1]
     await revoke_names(["mallku"], None, settings)

@@ -57,7 +57,7 @@ async def agree(stage: Stage, sent: dict[str, Sent]) -> Trail:
             assert intents == [], name
         elif resolved:
             assert resolved == ["committed" if there else "not-applied"], name
-    assert trail.forged() == []
+    assert (await stage.world.verify()).findings.accusations == []
     return trail
 
 

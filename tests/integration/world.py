@@ -22,15 +22,18 @@ from mallku_broker.files import (
     write_private_text,
 )
 from mallku_broker.streams import StreamSettings
+from mallku_broker.trust import load_trust
 from mallku_client import ClientSettings, SecuredDatabaseInterface
+from mallku_client.trail import AuditReader
 from mallku_contracts.subjects import inbox_prefix
+from mallku_contracts.trail.verification import Report
+from mallku_deploy.auditing.verify import Order, verify_trail
 from mallku_deploy.demo.trail import Trail, read_settled_trail
 from mallku_deploy.events import WorkerLost, WorkerReady
 from mallku_deploy.furnish import Furnished, furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
 from mallku_deploy.options import DurabilityKind, StoreKind
-from mallku_deploy.server import connect_as
 from tests.support.simulated_caller import Answer, Sent, SimulatedCaller, read_answer
 
 EVENT_S = 20.0
@@ -141,11 +144,14 @@ class World:
 
         Where a worker was killed some never will; there `settle_s` is 0.
         """
-        connection = await connect_as(self.furnished, "auditor", self.gateway.url)
-        try:
-            return await read_settled_trail(connection, settle_s)
-        finally:
-            await connection.close()
+        async with await AuditReader.connect(settings=self.client_settings("auditor")) as reader:
+            return await read_settled_trail(reader, settle_s)
+
+    async def verify(self, **order: Any) -> Report:
+        """What a verification of the trail says now; `order` as in `Order`."""
+        trust = load_trust(self.house.trust)
+        async with await AuditReader.connect(settings=self.client_settings("auditor")) as reader:
+            return await verify_trail(reader, Order(trust=trust, **order))
 
     async def kill(self, place: str, number: signal.Signals) -> int:
         """Send a signal to the worker in this place; returns its process id."""

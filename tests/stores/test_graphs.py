@@ -11,7 +11,6 @@ from mallku_contracts.errors import (
     GraphExists,
     GraphNotFound,
     InvalidArguments,
-    InvalidQuery,
     NotSupported,
 )
 from mallku_workers.stores.base import Store
@@ -157,7 +156,11 @@ async def test_a_query_over_a_graph_names_its_collections(database: Caller) -> N
 
 
 async def test_a_graph_that_is_not_there_is_not_walked(database: Caller, ask: Asker) -> None:
-    """1924, of the graph or of the query."""
-    with pytest.raises((GraphNotFound, InvalidQuery)) as refused:
-        await ask("FOR v IN 1..2 OUTBOUND 'people/a' GRAPH 'nobody' RETURN v")
-    assert refused.value.error_code == 1924
+    """Under its own code and ArangoDB's number, with its name and its place in the text."""
+    text = "FOR v IN 1..2 OUTBOUND 'people/a'\n  GRAPH {} RETURN v"
+    for name, binds in (("'nobody'", {}), ("@g", {"g": "nobody"})):
+        with pytest.raises(GraphNotFound, match=r"'nobody'.*, at line 2, column 3") as refused:
+            await ask(text.format(name), binds)
+        assert refused.value.error_code == 1924
+        details = refused.value.details
+        assert (details["name"], details["line"], details["column"]) == ("nobody", 2, 3)

@@ -227,6 +227,28 @@ async def test_an_unknown_collection(ask: Asker, people: Caller, text: str) -> N
     assert refused.value.error_code == 1203
 
 
+@pytest.mark.parametrize(
+    ("text", "binds", "column"),
+    [
+        ("FOR p IN people\nFOR n IN nobody RETURN n", {}, 10),
+        ("FOR p IN people\nFOR n IN @@c RETURN n", {"@c": "nobody"}, 10),
+        ("FOR p IN people\nINSERT {} INTO nobody", {}, 16),
+        ("RETURN\nLENGTH(nobody)", {}, 8),
+        ("FOR v IN 1..2 ANY 'people/a'\nnobody RETURN v", {}, 1),
+    ],
+)
+async def test_a_collection_that_is_not_there_is_told_with_its_place(
+    people: Caller, ask: Asker, text: str, binds: dict[str, Any], column: int
+) -> None:
+    """Its name, and line and column in the text, whatever stands between."""
+    with pytest.raises(
+        CollectionNotFound, match=f"nobody.*, at line 2, column {column}"
+    ) as refused:
+        await ask(text, binds)
+    details = refused.value.details
+    assert (details["name"], details["line"], details["column"]) == ("nobody", 2, column)
+
+
 async def test_the_collections_of_a_query_are_known(
     store: Store, knows: Caller, ask: Asker
 ) -> None:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from mallku_contracts import arguments as a
-from mallku_contracts.errors import GraphNotFound, IndexNotFound
+from mallku_contracts.errors import IndexNotFound
 from mallku_workers.stores.embedded import collections as catalog_changes
 from mallku_workers.stores.embedded import graphs, indexes
 from mallku_workers.stores.embedded.catalog import Collection
@@ -193,7 +193,7 @@ def _read_graph(_sim: SimulatedArango, engine: Engine, _asked: Asked, name: str)
         for known in graphs.list_graphs(session.catalog):
             if known["name"] == name:
                 return done({"graph": _graph_body(dict(known))})
-    raise GraphNotFound(f"graph '{name}' not found")
+    raise Fault(1924, 404, f"graph '{name}' not found")
 
 
 def _drop_graph(_sim: SimulatedArango, engine: Engine, _asked: Asked, name: str) -> Answer:

@@ -206,8 +206,9 @@ def _begin(sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer:
             for name in [names] if isinstance(names, str) else names:
                 engine.collection(session, name)
     number = sim.number()
-    exclusive = not collections.get("write")
-    engine.begin(number, float(asked.body.get("lockTimeout", 900)), exclusive=exclusive)
+    names = {name for given in collections.values() for name in given}
+    lock = names == {"mallku_ledger"}
+    engine.begin(number, float(asked.body.get("lockTimeout", 900)), lock=lock)
     return done({"result": {"id": number, "status": "running"}}, 201)
 
 

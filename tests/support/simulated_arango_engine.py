@@ -20,7 +20,7 @@ from mallku_contracts.aql.analysis import analyse
 from mallku_contracts.aql.binding import check_run
 from mallku_contracts.aql.parsing import parse
 from mallku_contracts.aql.tree import Query
-from mallku_contracts.errors import MallkuError, RevisionMismatch
+from mallku_contracts.errors import CollectionNotFound, GraphNotFound, MallkuError, RevisionMismatch
 from mallku_contracts.operations import OPERATIONS
 from mallku_workers.stores.base import Work
 from mallku_workers.stores.embedded import writes
@@ -55,7 +55,7 @@ class Transaction:
 
     session: Session
     number: str = ""
-    exclusive: bool = False
+    lock: bool = False
 
 
 @dataclass
@@ -114,10 +114,10 @@ class Engine:
     def catalog(self) -> Generator[Session]:
         """For collections, indexes and graphs: no stream transaction stands in their way.
 
-        One that only locks collections, and has written nothing, is let stand beside the change.
+        One that holds the ledger, and has written nothing yet, stands beside the change.
         """
         with self._door:
-            lock = next((one for one in self.open.values() if one.exclusive), None)
+            lock = next((one for one in self.open.values() if one.lock), None)
             if lock is not None:
                 with self._beside(lock) as session:
                     yield session
@@ -136,10 +136,10 @@ class Engine:
         finally:
             lock.session = self._begin()
 
-    def begin(self, number: str, lock_timeout_s: float, *, exclusive: bool = False) -> None:
-        """A stream transaction; the others wait. `exclusive` says that it only locks."""
+    def begin(self, number: str, lock_timeout_s: float, *, lock: bool = False) -> None:
+        """A stream transaction; the others wait. `lock` says that it holds the ledger alone."""
         self._acquire(lock_timeout_s)
-        self.open[number] = Transaction(self._begin(), number, exclusive)
+        self.open[number] = Transaction(self._begin(), number, lock)
 
     def end(self, number: str, *, commit: bool) -> None:
         """Commit or undo a stream transaction."""
@@ -342,6 +342,10 @@ def fault_of(error: MallkuError) -> Fault:
             message += f" - in index {details['index']} of type persistent over '{fields}'"
         else:
             message += " - in index primary of type primary over '_key'"
+    if isinstance(error, CollectionNotFound):
+        message = f"AQL: collection or view not found: {error.details['name']} (while parsing)"
+    if isinstance(error, GraphNotFound):
+        message = f"graph '{error.details['name']}' not found"
     if isinstance(error, RevisionMismatch):
         message = "conflict, _rev values do not match"
     if error.code == "deadline_exceeded":

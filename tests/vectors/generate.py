@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.vectors import checkpoints, commands, records, refusals, replies, world
+from tests.vectors import checkpoints, commands, proofs, records, refusals, replies, world
 
 FOLDER: Final = Path(__file__).parent
 
@@ -27,6 +27,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "replies.json": replies.vectors,
     "records.json": records.vectors,
     "checkpoints.json": checkpoints.vectors,
+    "proofs.json": proofs.vectors,
     "refusals.json": refusals.vectors,
 }
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from mallku_broker.headers import encode_headers
 from mallku_contracts.operations import OPERATIONS
 from mallku_workers.dispatcher import Dispatcher
 from mallku_workers.message import Message
@@ -156,3 +157,19 @@ async def test_a_surprise_ends_one_command(
         assert await dispatcher.drain(1.0) == 0
     assert handler.finished == [b"1"]
     assert [entry["event"] for entry in logs] == ["reply_not_sent"]
+
+
+async def test_the_trace_is_taken_from_the_headers(bus: SimulatedBus) -> None:
+    """A well-formed one alone, and none from headers that are larger than anybody needs."""
+    traces: list[str] = []
+
+    async def remember(message: Message) -> None:
+        traces.append(message.trace)
+
+    dispatcher = Dispatcher(bus, remember, "w1")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    good = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    for headers in ({}, {"a": "b"}, good, {"traceparent": trace}, good | {"x": "y" * 9_000}):
+        dispatcher._receive(SUBJECT, "r", b"", encode_headers(headers) or None)
+    await dispatcher.drain(1.0)
+    assert traces == ["", "", trace, "", ""]

@@ -18,7 +18,7 @@ from mallku_contracts.errors import (
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.policy import CompiledPolicy, read_policy
 from mallku_contracts.subjects import CommandSubject
-from mallku_workers.queries import authorize
+from mallku_workers.queries import uses
 from mallku_workers.queries.authorize import (
     QueryAsker,
     QueryAuthorizer,
@@ -121,7 +121,7 @@ async def test_a_store_that_does_not_say_what_a_query_uses_is_not_waited_for(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(authorize, "COLLECTIONS_S", 0.01)
+    monkeypatch.setattr(uses, "COLLECTIONS_S", 0.01)
     subject = CommandSubject.build("mallku", "mallku", None, "aql")
     roles = frozenset({"service"})
     grant = COMPILED.decide(subject, OPERATIONS["aql"], roles=roles, issuer="i")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mallku_contracts.aql.build_expressions import ExpressionActions, Parts
-from mallku_contracts.aql.lexer import Token, refuse
+from mallku_contracts.aql.hints import meant, one_of
+from mallku_contracts.aql.lexer import Remedy, Token, refuse
 from mallku_contracts.aql.tree import (
     BindParameter,
     Collection,
@@ -34,8 +35,9 @@ _PATH_VARIABLES: Final = 2
 def expect_word(token: Token, *expected: str) -> None:
     """Refuse a name that is not one of the soft keywords that can stand there."""
     if str(token.value).upper() not in expected:
-        what = f"unexpected name {token.value!r}"
-        refuse(what, token.at, near=str(token.value), expected=expected)
+        name = str(token.value)
+        remedy = Remedy(expected, one_of(expected), meant(name, *expected))
+        refuse("syntax error", token.at, near=name, remedy=remedy)
 
 
 def as_options(token: Token, value: object) -> ObjectLiteral:

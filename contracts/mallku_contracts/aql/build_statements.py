@@ -7,7 +7,7 @@ from typing import Any, Final
 from mallku_contracts.aql.build_expressions import Parts
 from mallku_contracts.aql.build_loops import LoopActions, as_options, expect_word, unsupported
 from mallku_contracts.aql.checks import INVALID_AGGREGATE
-from mallku_contracts.aql.lexer import Token, refuse
+from mallku_contracts.aql.lexer import Remedy, Token, refuse
 from mallku_contracts.aql.tree import (
     Aggregate,
     BindParameter,
@@ -214,7 +214,8 @@ class StatementActions(LoopActions):
         token, search, _, insert, word, change, target, options = parts
         found = search.tree()
         if not isinstance(found, ObjectLiteral | BindParameter):
-            refuse("UPSERT searches by an object", found.at, expected=("{", "bind parameter"))
+            remedy = Remedy(("{", "bind parameter"), "'{' or a bind parameter")
+            refuse("UPSERT searches by an object", found.at, remedy=remedy)
         replaces = word.type == "REPLACE"
         nodes = found, insert.tree(), change.tree()
         return Upsert(*nodes, replaces, target, options, at=token.at)

@@ -6,7 +6,7 @@ import re
 from typing import Final, NoReturn
 
 from mallku_contracts.aql.functions import AGGREGATES, ARITIES
-from mallku_contracts.aql.lexer import refuse
+from mallku_contracts.aql.lexer import Remedy, refuse
 from mallku_contracts.aql.tree import (
     ArrayLiteral,
     BindParameter,
@@ -21,6 +21,7 @@ from mallku_contracts.aql.tree import (
     Window,
 )
 from mallku_contracts.aql.visitor import walk
+from mallku_contracts.wording import did_you_mean
 
 ILLEGAL_NAME: Final = 1208
 UNKNOWN_VARIABLE: Final = 1512
@@ -51,7 +52,8 @@ def check_collection(collection: CollectionName) -> None:
 
 def refuse_function(name: str, at: Position) -> NoReturn:
     """Refuse a function that AQL does not have (1540)."""
-    refuse(f"there is no function {name}()", at, number=UNKNOWN_FUNCTION, near=name)
+    remedy = Remedy(hint=did_you_mean(name, ARITIES))
+    refuse(f"there is no function {name}()", at, number=UNKNOWN_FUNCTION, near=name, remedy=remedy)
 
 
 def check_call(call: Call) -> None:

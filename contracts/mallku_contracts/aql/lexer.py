@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from mallku_contracts.aql.tree import Position
 from mallku_contracts.errors import InvalidQuery
@@ -100,7 +100,7 @@ _STATEMENT_WORDS: Final = [
     "ANY",
 ]
 
-_KEYWORDS: Final[dict[str, tuple[str, object]]] = {
+KEYWORDS: Final[dict[str, tuple[str, object]]] = {
     **{word: (word, word) for word in _STATEMENT_WORDS},
     **{word: ("SOME_PATHS", word) for word in ("K_SHORTEST_PATHS", "ALL_SHORTEST_PATHS")},
     **{word: ("ALL_NONE", word) for word in ("ALL", "NONE")},
@@ -111,6 +111,7 @@ _KEYWORDS: Final[dict[str, tuple[str, object]]] = {
     "TRUE": ("CONSTANT", True),
     "FALSE": ("CONSTANT", False),
 }
+"""Words that are keywords wherever they stand, with their class and value."""
 
 _ESCAPE: Final = re.compile(
     r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))",
@@ -124,7 +125,7 @@ _CLOSING: Final = frozenset({"RPAR", "RSQB", "RBRACE"})
 
 def is_keyword(name: str) -> bool:
     """Whether `name` is a word of the language wherever it stands without backticks."""
-    return name.upper() in _KEYWORDS
+    return name.upper() in KEYWORDS
 
 
 class Token:
@@ -141,26 +142,43 @@ class Token:
         self.at = at
 
 
+class Remedy(NamedTuple):
+    """How to mend what is wrong with a query.
+
+    Attributes:
+        expected: What could have stood there, in full, for the details.
+        told: The same in a few words, for the message.
+        hint: What was likely meant, as the end of the message; then nothing else is told.
+    """
+
+    expected: tuple[str, ...] = ()
+    told: str = ""
+    hint: str = ""
+
+
+_NO_REMEDY: Final = Remedy()
+
+
 def refuse(
     message: str,
     at: Position,
     *,
     number: int = SYNTAX,
     near: str = "",
-    expected: tuple[str, ...] = (),
+    remedy: Remedy = _NO_REMEDY,
 ) -> NoReturn:
     """Raise `InvalidQuery` under ArangoDB's `number`, with place, offending text and remedy."""
     shown = near if len(near) <= MAX_NEAR_CHARS else near[:MAX_NEAR_CHARS] + "…"
     text = f"{message} near {shown!r}" if near else message
-    if expected:
-        text += f"; expected {', '.join(expected)}"
+    if remedy.told and not remedy.hint:
+        text += f"; expected {remedy.told}"
     details = {"near": shown} if near else {}
     raise InvalidQuery(
-        f"{text}, at line {at.line}, column {at.column}",
+        f"{text}, at line {at.line}, column {at.column}{remedy.hint}",
         error_code=number,
         line=at.line,
         column=at.column,
-        details={**details, **({"expected": list(expected)} if expected else {})},
+        details={**details, **({"expected": list(remedy.expected)} if remedy.expected else {})},
     )
 
 
@@ -232,7 +250,7 @@ def _kind_and_value(group: str, word: str, at: Position) -> tuple[str, object]:
         case "SIGN":
             return _SIGNS[word]
         case "NAME":
-            return _KEYWORDS.get(word.upper()) or ("NAME", word)
+            return KEYWORDS.get(word.upper()) or ("NAME", word)
         case "QUOTED" | "TICKED":
             return "NAME" if group == "TICKED" else "QUOTED", _unquote(word, at)
         case "BIND":

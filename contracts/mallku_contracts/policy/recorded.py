@@ -71,7 +71,7 @@ def _begins(call: t.Call, values: Mapping[str, Any]) -> Condition:
 def _comparison(
     field: t.Node, operator: str | None, name: str, values: Mapping[str, Any]
 ) -> Condition:
-    if operator not in OPERATORS or name not in values:
+    if operator is None or operator not in OPERATORS or name not in values:
         raise _strange(f"@{name}")
     return Comparison(_path(field), operator, values[name])
 

@@ -87,7 +87,7 @@ class Chains:
 
     def _open(self, sequence: int, subject: str, data: bytes) -> Checkpoint | None:
         try:
-            checkpoint = self._opener.open(data)
+            checkpoint = self._opener.believe(data)
         except CheckpointError as error:
             unknown = isinstance(error, UntrustedCheckpoint)
             kind = Kind.UNKNOWN_KEY if unknown else Kind.CHECKPOINT

@@ -25,7 +25,7 @@ from mallku_contracts.errors import EnvelopeError, MessageTooLarge
 from mallku_contracts.keys import PublicKey, SigningKey
 from mallku_contracts.limits import MAX_CHECKPOINT_BYTES, MAX_CLOCK_SKEW_MS, MAX_TIME_MS
 from mallku_contracts.subjects import PREFIX, check_name, is_name
-from mallku_contracts.trail.merkle import HASH_BYTES, leaf_hash
+from mallku_contracts.trail.merkle import HASH_BYTES
 from mallku_contracts.trail.statement import (
     MAX_COUNT,
     MAX_COVERED,
@@ -79,7 +79,8 @@ __all__ = [
 ]
 
 _MS_PER_S: Final = 1_000
-_leaf_entry: Final = struct.Struct(">QQ32s").pack
+_marked_entry: Final = struct.Struct(">xQQ32s").pack
+"""The entry of a leaf behind the zero byte that marks leaves (`merkle.leaf_hash`)."""
 
 
 class UntrustedCheckpoint(CheckpointError):
@@ -190,7 +191,7 @@ def checkpoint_subject(worker: str) -> str:
 
 def record_leaf(number: int, sequence: int, record_hash: bytes) -> bytes:
     """The leaf of one record: its number, its stream sequence, and the SHA-256 of its bytes."""
-    return leaf_hash(_leaf_entry(number, sequence, record_hash))
+    return sha256(_marked_entry(number, sequence, record_hash)).digest()
 
 
 def seal_checkpoint(
@@ -220,8 +221,8 @@ def checkpoint_signing_input(protected: bytes, body: bytes) -> bytes:
 
 
 def open_checkpoint(data: bytes, trust: Trust) -> Checkpoint:
-    """Believe one checkpoint, or raise; as `CheckpointOpener.open` does."""
-    return CheckpointOpener(trust).open(data)
+    """Believe one checkpoint, or raise; as `CheckpointOpener.believe` does."""
+    return CheckpointOpener(trust).believe(data)
 
 
 class CheckpointOpener:
@@ -231,7 +232,7 @@ class CheckpointOpener:
         self._trust = trust
         self._known: dict[bytes, Identity] = {}
 
-    def open(self, data: bytes) -> Checkpoint:
+    def believe(self, data: bytes) -> Checkpoint:
         """Believe a checkpoint that a worker signed, its token being judged at its own time.
 
         The order is: shape and header, token, key, signature, body. That it follows the former

@@ -177,7 +177,9 @@ class Coverage:
         numbers = [n for n in range(statement.first, statement.last + 1) if n not in void]
         missing = [number for number in numbers if number not in held]
         if missing:
-            self._miss(missing, checkpoint)
+            highest = max((number for number in numbers if number in held), default=0)
+            self._miss([number for number in missing if number < highest], checkpoint)
+            self._miss_end([number for number in missing if number > highest], checkpoint)
             return
         leaves = [(number, held[number]) for number in numbers]
         self.covered += len(leaves)
@@ -190,16 +192,20 @@ class Coverage:
             self._findings.add(about(checkpoint, Kind.CHECKPOINT, text))
 
     def _miss(self, missing: list[int], checkpoint: Checkpoint) -> None:
-        names = disproof.spell(list(disproof.ranges(missing)))
-        sequence, header = checkpoint.statement.sequence, checkpoint.header
-        text = f"checkpoint {header.number} of {header.worker} covers numbers {names}"
-        kind = Kind.GAP
-        if sequence > self._end:
-            kind = Kind.TRUNCATED
-            text += f", up to sequence {sequence}; the stream ends at {self._end}"
-        else:
-            text += ", which are on no record"
-        self._findings.add(about(checkpoint, kind, text, number=missing[0]))
+        """Numbers are on no record, and there are higher ones that are."""
+        if missing:
+            text = f"{_covers(checkpoint, missing)}, which are on no record"
+            self._findings.add(about(checkpoint, Kind.GAP, text, number=missing[0]))
+
+    def _miss_end(self, missing: list[int], checkpoint: Checkpoint) -> None:
+        """The highest numbers are on no record: behind the stream's end, or taken out."""
+        sequence = checkpoint.statement.sequence
+        if sequence <= self._end or not missing:
+            self._miss(missing, checkpoint)
+            return
+        text = f"up to sequence {sequence}; the stream ends at {self._end}"
+        text = f"{_covers(checkpoint, missing)}, {text}"
+        self._findings.add(about(checkpoint, Kind.TRUNCATED, text, number=missing[0]))
 
     def _accuse(
         self, suspects: set[int], checkpoint: Checkpoint, leaves: list[tuple[int, Leaf]]
@@ -230,3 +236,8 @@ class Coverage:
             for number in [number for number in doubts.copies if number <= last]:
                 del doubts.copies[number]
             doubts.suspects = {number for number in doubts.suspects if number > last}
+
+
+def _covers(checkpoint: Checkpoint, numbers: list[int]) -> str:
+    header, names = checkpoint.header, disproof.spell(list(disproof.ranges(numbers)))
+    return f"checkpoint {header.number} of {header.worker} covers numbers {names}"

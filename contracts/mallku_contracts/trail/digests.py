@@ -24,7 +24,7 @@ KEY_BYTES: Final = 32
 HASH_DIGITS: Final = 32
 """Hexadecimal digits that are kept of a hash: 128 bits (RFC 2104, section 5: at least half)."""
 
-MAX_HASHED: Final = 20_000
+MAX_HASHED: Final = 10_000
 """Values of one record that are hashed; where there are more, `"omitted": true` stands there."""
 
 PREFIX: Final = "hmac:"

@@ -16,7 +16,7 @@ from mallku_contracts.trail.merkle import root_of
 from mallku_contracts.trail.resume import Leaf
 
 MAX_GUESSES: Final = 256
-"""Ways to choose among records with the same number that are tried, for one root."""
+"""Guesses of one kind that are tried for one root."""
 
 Leaves = Sequence[tuple[int, Leaf]]
 """Numbers in ascending order, each with its record's place and hash."""
@@ -53,9 +53,11 @@ def explain(leaves: Leaves, wanted: bytes, sequence: int) -> tuple[Kind, str]:
         moved = [str(now[0]) for now, then in zip(leaves, in_order, strict=True) if now != then]
         return Kind.REORDERED, f"{spell(moved)} stand in each other's place"
     steps = sequence - max(leaf.sequence for _, leaf in leaves)
-    if steps and root(_shifted(leaves, steps)) == wanted:
+    begin = _moved_from(leaves, wanted, steps)
+    if begin is not None:
         where = "later" if steps < 0 else "earlier"
-        return Kind.MOVED, f"each stands {abs(steps)} places {where} than when it was covered"
+        text = f"from sequence {begin} on, each stands {abs(steps)} places {where} than it did"
+        return Kind.MOVED, text
     return Kind.EDITED, "the records differ from those that were covered"
 
 
@@ -93,9 +95,15 @@ def _in_order(leaves: Leaves) -> Leaves:
     ]
 
 
-def _shifted(leaves: Leaves, steps: int) -> Iterator[tuple[int, Leaf]]:
-    return (
-        (number, Leaf(leaf.sequence + steps, leaf.hash))
-        for number, leaf in leaves
-        if leaf.sequence + steps > 0
-    )
+def _moved_from(leaves: Leaves, wanted: bytes, steps: int) -> int | None:
+    """The sequence from which on all records stand so many places away from where they stood."""
+    if not steps:
+        return None
+    for begin in sorted(leaf.sequence for _, leaf in leaves)[:MAX_GUESSES]:
+        back = [
+            (n, Leaf(leaf.sequence + steps, leaf.hash) if leaf.sequence >= begin else leaf)
+            for n, leaf in leaves
+        ]
+        if all(leaf.sequence > 0 for _, leaf in back) and root(back) == wanted:
+            return begin
+    return None

@@ -20,7 +20,7 @@ class Verb(StrEnum):
     """What happened to the gateway, in the place of the operation."""
 
     START = "start"
-    """A worker begins to write; its first record. Facts: `START_FACTS`."""
+    """A worker is about to serve; at most what it adopted stands before. Facts: `START_FACTS`."""
     STOP = "stop"
     """A worker ends in order; its last record. Facts: `STOP_FACTS`."""
     RECONCILE = "reconcile"

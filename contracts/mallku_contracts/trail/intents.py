@@ -18,8 +18,9 @@ from mallku_contracts.trail.entry import Entry
 from mallku_contracts.trail.findings import Findings, Kind
 from mallku_contracts.trail.resume import Ended, Intent
 
-UNDER_WAY_MS: Final = MAX_COMMAND_LIFE_MS + 2 * MAX_CLOCK_SKEW_MS
-"""An intent younger than this may still get its outcome from its worker, milliseconds."""
+UNDER_WAY_MS: Final = 300_000
+"""An intent younger than this may still get its outcome: from its worker, or from the reconciler
+once nothing of it can begin any more and its turn has come; milliseconds."""
 
 MAX_ENDED: Final = 20_000
 """Ended intents that are remembered, so that a second outcome is known as one."""

@@ -275,7 +275,8 @@ def _receipt_in(body: bytes) -> tuple[str, int, bytes]:
     receipt: Any = fields.get("receipt") if isinstance(fields, dict) else None
     if isinstance(receipt, dict) and receipt.keys() == set(_RECEIPT):
         stream, sequence, digest = (receipt[name] for name in _RECEIPT)
-        if isinstance(stream, str) and type(sequence) is int and isinstance(digest, bytes):
+        hashed = isinstance(digest, bytes) and len(digest) == HASH_BYTES
+        if isinstance(stream, str) and type(sequence) is int and hashed:
             return stream, sequence, digest
     raise ProofError("reply: there is no receipt in it; only answers to mutations have one")
 

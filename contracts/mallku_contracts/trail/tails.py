@@ -12,8 +12,9 @@ from mallku_contracts.trail.findings import Findings, Kind
 from mallku_contracts.trail.resume import Leaf, WorkerPoint
 from mallku_contracts.trail.statement import Vouch
 
-MAX_TAIL_AGE_MS: Final = 120_000
-"""A record older than this is covered or vouched for, unless its worker is in trouble, ms."""
+MAX_TAIL_AGE_MS: Final = 300_000
+"""A record older than this is covered or vouched for: a worker that is silent counts as dead after
+90 s, and the reconciler's turn comes every minute; milliseconds."""
 
 MAX_KEPT_LEAVES: Final = 200_000
 """Records that were vouched for and are kept, should their worker turn out to live."""

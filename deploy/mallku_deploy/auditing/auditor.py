@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mallku_client.settings import ClientSettings
 from mallku_contracts.errors import ConfigurationError
 from mallku_deploy.environment import read_env_file
 from mallku_deploy.house import House, default_house
+from mallku_deploy.reading import read_policy_file
 
 if TYPE_CHECKING:  # imported when the trail is read
     from mallku_client.trail import AuditReader
+
+_HOUSE_OF_CREDENTIALS: Final = 2
+"""`HOUSE/principals/NAME/nats.nk`: the house is so many folders above the file's."""
 
 
 def find_auditor(
@@ -20,16 +24,30 @@ def find_auditor(
 ) -> ClientSettings:
     """The auditor's settings: from a file, from a running `up` (`data`), or ours.
 
-    In a house it is `principal`, else the first of kind auditor whose credentials lie there.
+    In a house it is `principal`, else the first of kind auditor whose credentials lie there. The
+    environment that `up` writes is a caller's: it means the auditor of the same house.
 
     Raises:
         ConfigurationError: naming what is missing, and the ways to say it.
     """
     if env_file is not None:
-        return ClientSettings.from_environment(os.environ | read_env_file(env_file))
+        return _known(ClientSettings.from_environment(os.environ | read_env_file(env_file)))
     if data is None and principal is None and os.environ.get("MALLKU_PRINCIPAL"):
-        return ClientSettings.from_environment()
+        return _known(ClientSettings.from_environment())
     return _of_house(House(data.absolute()) if data else default_house(), principal)
+
+
+def _known(settings: ClientSettings) -> ClientSettings:
+    """Whoever the settings name, or the auditor of the house in which a caller's key lies."""
+    name, credentials = settings.principal, settings.nats_credentials
+    if name is None or credentials is None or len(credentials.parents) <= _HOUSE_OF_CREDENTIALS:
+        return settings
+    house = House(credentials.parents[_HOUSE_OF_CREDENTIALS])
+    if house.principal(name).credentials != credentials or not house.adopted.exists():
+        return settings
+    policy = read_policy_file(house.adopted)
+    is_caller = name in policy.principals and policy.principals[name].kind != "auditor"
+    return _of_house(house, None) if is_caller else settings
 
 
 async def open_trail(settings: ClientSettings) -> AuditReader:
@@ -72,8 +90,6 @@ def _of_house(house: House, principal: str | None) -> ClientSettings:
 
 
 def _auditor(house: House) -> str:
-    from mallku_deploy.reading import read_policy_file
-
     for name, principal in read_policy_file(house.adopted).principals.items():
         if principal.kind == "auditor" and house.principal(name).credentials.exists():
             return name

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mallku_broker.files import make_private_folder
 from mallku_client.settings import ClientSettings
-from mallku_client.trail import AUDIT, CHECKPOINTS, AuditReader, Selection, StreamState, TrailEntry
+from mallku_client.trail import AUDIT, CHECKPOINTS, Selection, StreamState, TrailEntry, TrailSource
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MIB
 from mallku_deploy.auditing.auditor import open_trail
@@ -80,7 +80,7 @@ async def export(settings: ClientSettings, order: Order, *, as_json: bool) -> in
     return 0
 
 
-async def export_trail(reader: AuditReader, order: Order) -> Manifest:
+async def export_trail(source: TrailSource, order: Order) -> Manifest:
     """Bring a folder up to date.
 
     Raises:
@@ -90,14 +90,14 @@ async def export_trail(reader: AuditReader, order: Order) -> Manifest:
     await asyncio.to_thread(_prepare, order.folder)
     manifest = await asyncio.to_thread(load_manifest, order.folder)
     # Checkpoints first: everything that they cover stands in the other stream by then.
-    states = [await reader.stream_info(name) for name in (CHECKPOINTS, AUDIT)]
+    states = [await source.stream_info(name) for name in (CHECKPOINTS, AUDIT)]
     streams = {state.name: _begin(manifest, state, order) for state in states}
     total = sum(max(0, state.last - streams[state.name].last) for state in states)
     with reading(total, quiet=order.quiet) as advance:
         for state in states:
             writer = _Writer(order, streams[state.name])
             try:
-                await _copy(reader, state, writer, advance)
+                await _copy(source, state, writer, advance)
                 streams[state.name] = await asyncio.to_thread(writer.finish, state.last)
             except BaseException:
                 writer.abandon()
@@ -133,12 +133,12 @@ def _begin(manifest: Manifest | None, state: StreamState, order: Order) -> Strea
 
 
 async def _copy(
-    reader: AuditReader, state: StreamState, writer: _Writer, advance: Callable[[int], None]
+    source: TrailSource, state: StreamState, writer: _Writer, advance: Callable[[int], None]
 ) -> None:
     if writer.last >= state.last:
         return
     selection = Selection(first=writer.last + 1, last=state.last)
-    batches: AsyncGenerator[list[TrailEntry]] = reader.batches(selection, stream=state.name)
+    batches: AsyncGenerator[list[TrailEntry]] = source.batches(selection, stream=state.name)
     async with aclosing(batches):
         async for batch in batches:
             await asyncio.to_thread(writer.write, batch)

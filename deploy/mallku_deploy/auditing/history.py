@@ -25,7 +25,7 @@ from mallku_deploy.auditing.version_lines import STATES, as_map, describe
 from mallku_deploy.auditing.versions import History, State, Version, Wanted, at
 from mallku_deploy.decoding.readable import clock
 from mallku_deploy.stretch import read_since
-from mallku_deploy.terminal import err, out, say_aside, show_json
+from mallku_deploy.terminal import out, say_aside, show_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ async def history(settings: ClientSettings, wanted: Wanted, manner: Manner) -> i
     if not versions:
         raise DocumentNotFound(_nothing(name, wanted, found))
     if moment is None:
-        _show(versions, wanted, hiding, as_json=manner.as_json)
+        _show(shown_versions(versions, wanted, hiding), wanted, as_json=manner.as_json)
     else:
-        show_json(_document_at(versions, moment, wanted, hiding), compact=manner.as_json)
+        show_json(document_at(versions, moment, wanted, hiding), compact=manner.as_json)
     return 0
 
 
@@ -100,9 +100,14 @@ def _unreadable(entry: TrailEntry, error: RecordError | KeyError | TypeError) ->
     say_aside(f"sequence {entry.sequence} cannot be read ({error}); `audit verify` says more")
 
 
-def _document_at(
+def document_at(
     versions: Sequence[Version], moment: int, wanted: Wanted, hiding: Hiding
 ) -> dict[str, Any]:
+    """The document as it stood at `moment`, Unix milliseconds, without what is hidden.
+
+    Raises:
+        DocumentNotFound: it did not stand then, or the trail does not hold that version.
+    """
     name, when = f"{wanted.collection}/{wanted.key}", clock(moment)
     stood = at(list(versions), moment)
     if stood is None:
@@ -129,9 +134,10 @@ def _unknown(what: str, stood: Version) -> MallkuError:
     )
 
 
-def _show(versions: Sequence[Version], wanted: Wanted, hiding: Hiding, *, as_json: bool) -> None:
+def shown_versions(versions: Sequence[Version], wanted: Wanted, hiding: Hiding) -> list[Version]:
+    """The versions without what is hidden."""
     hidden = hiding.paths(wanted.database, wanted.collection)
-    shown = [
+    return [
         replace(
             one,
             document=hiding.veil(one.document, wanted.database, wanted.collection),
@@ -141,12 +147,15 @@ def _show(versions: Sequence[Version], wanted: Wanted, hiding: Hiding, *, as_jso
         )
         for one in versions
     ]
+
+
+def _show(versions: Sequence[Version], wanted: Wanted, *, as_json: bool) -> None:
     if as_json:
-        for one in shown:
+        for one in versions:
             sys.stdout.write(json.dumps(as_map(one), ensure_ascii=False) + "\n")
         return
-    count = f"{len(shown)} versions" if len(shown) > 1 else "one version"
-    err.print(f"[dim]{wanted.collection}/{wanted.key} in {wanted.database}: {count}[/]")
-    for number, one in enumerate(shown, 1):
+    count = f"{len(versions)} versions" if len(versions) > 1 else "one version"
+    say_aside(f"{wanted.collection}/{wanted.key} in {wanted.database}: {count}")
+    for number, one in enumerate(versions, 1):
         for line in describe(number, one):
             out.print(line, soft_wrap=True)

@@ -82,7 +82,7 @@ def expect_witness(verifier: Verifier, path: Path, trust: Trust, stream: str) ->
     opener = CheckpointOpener(trust)
     for data in newest.values():
         try:
-            checkpoint = opener.open(data)
+            checkpoint = opener.believe(data)
         except CheckpointError as error:
             verifier.findings.note(Kind.UNCHECKED, f"{origin}: {error}")
             continue

@@ -111,7 +111,7 @@ async def _find_checkpoint(
 def _opened(opener: CheckpointOpener, entry: TrailEntry) -> Checkpoint | None:
     """A checkpoint that is believed; what else stands there is for `audit verify` to judge."""
     try:
-        return opener.open(entry.data)
+        return opener.believe(entry.data)
     except CheckpointError:
         return None
 

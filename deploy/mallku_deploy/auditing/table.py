@@ -14,9 +14,9 @@ from mallku_deploy.auditing.lines import Line
 MIN_WIDTH: Final = 80
 """A narrower terminal breaks lines."""
 
-_TIME, _PRINCIPAL, _OPERATION, _TOOK, _OUTCOME = 8, 9, 12, 7, 19
+_TIME, _PRINCIPAL, _OPERATION, _TOOK, _OUTCOME = 8, 8, 11, 7, 22
 _GAPS: Final = 5
-_LONG_MS: Final = 999.5
+_LONG: Final = 999.5
 
 _STYLES: Final = {
     "intent": "dim",
@@ -41,7 +41,7 @@ class Table:
 
     def header(self) -> Text:
         """The names of the columns."""
-        names = self._columns("TIME UTC", "PRINCIPAL", "OPERATION", "TARGET", "TOOK")
+        names = self._columns("TIME UTC", "WHO", "OPERATION", "TARGET", "TOOK")
         return Text(f"{names} OUTCOME", style="bold")
 
     def format(self, line: Line) -> list[Text]:
@@ -82,10 +82,15 @@ def took(microseconds: int | None) -> str:
     if microseconds is None:
         return ""
     milliseconds = microseconds / 1_000
-    if milliseconds >= _LONG_MS:
-        return f"{milliseconds / 1_000:.1f} s"
-    digits = max(0, 3 - len(f"{milliseconds:.0f}"))
-    return f"{milliseconds:.{digits}f} ms"
+    if milliseconds < _LONG:
+        return f"{milliseconds:.{_digits(milliseconds)}f} ms"
+    seconds = milliseconds / 1_000
+    return f"{seconds:.{min(1, _digits(seconds))}f} s"
+
+
+def _digits(number: float) -> int:
+    """Decimals that leave three figures."""
+    return max(0, 3 - len(f"{number:.0f}"))
 
 
 def fit(text: str, width: int) -> str:

@@ -27,6 +27,9 @@ from mallku_deploy.terminal import err, out, say_aside
 TICK_S: Final = 1.0
 """Between two summaries of what was not shown, seconds."""
 
+CONTEXT: Final = 500
+"""Records before the first that is shown, in which the intents of what is shown are looked for."""
+
 BEHIND_S: Final = 2.0
 """What is shown is late from here on, and that is said; seconds."""
 
@@ -51,10 +54,11 @@ async def tail(settings: ClientSettings, chosen: Chosen, manner: Manner) -> int:
     selection = chosen.selection(now())
     async with await open_trail(settings) as reader:
         hiding = await find_hiding(reader, manner.policy)
+        begin = 1
         if selection.since_ms is None:
-            end = (await reader.stream_info()).last
-            selection = replace(selection, first=max(1, end + 1 - manner.last))
-        screen = Screen(hiding, selection, everything=manner.everything)
+            begin = max(1, (await reader.stream_info()).last + 1 - manner.last)
+            selection = replace(selection, first=max(1, begin - CONTEXT))
+        screen = Screen(hiding, selection, begin=begin, everything=manner.everything)
         screen.begin(str(settings.principal))
         summing_up = asyncio.create_task(_keep_summing_up(screen))
         try:
@@ -79,13 +83,15 @@ async def _keep_summing_up(screen: Screen) -> None:
 
 
 class Screen:
-    """Prints what came, or how much of it there was."""
+    """Prints what came, or how much of it there was; nothing below the sequence `begin`."""
 
-    def __init__(self, hiding: Hiding, selection: Selection, *, everything: bool) -> None:
+    def __init__(
+        self, hiding: Hiding, selection: Selection, *, begin: int, everything: bool
+    ) -> None:
         self._lines, self._table = Lines(hiding), Table(out.width)
         self._sampler = Sampler(everything=everything)
         self._wanted = frozenset(selection.outcomes or OUTCOMES[1:])
-        self._everything = everything
+        self._begin, self._everything = begin, everything
         self._began_ms, self._behind_s = 0, 0.0
 
     def begin(self, principal: str) -> None:
@@ -103,7 +109,8 @@ class Screen:
             return
         if entry.time > self._began_ms:
             self._behind_s = time.time() - entry.time / 1_000
-        if line.kind in self._wanted and self._sampler.shows(line, time.monotonic()):
+        wanted = line.kind in self._wanted and entry.sequence >= self._begin
+        if wanted and self._sampler.shows(line, time.monotonic()):
             self._print(line)
 
     def sum_up(self) -> None:

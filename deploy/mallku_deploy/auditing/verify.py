@@ -112,7 +112,8 @@ async def _feed(
 ) -> None:
     """Records to the verifier, with checkpoints a little ahead of them."""
     total = max(verifier.last - read.sequence, 0)
-    jobs = order.jobs or (cores() if total >= POOL_FROM else 1)
+    pays = order.signatures and total >= POOL_FROM
+    jobs = order.jobs or (cores() if pays else 1)
     begun = _behind_anchor(batches, verifier, read.sequence)
     chunks = read_entries(begun, jobs=jobs, signatures=order.signatures)
     with reading(total, quiet=order.quiet) as advance:

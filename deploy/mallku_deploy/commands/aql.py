@@ -7,17 +7,22 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from mallku_deploy.counting import counted
 from mallku_deploy.options import As, Data, EnvFile
 
 if TYPE_CHECKING:  # what a query needs is loaded when it is asked
     from mallku_client import QueryCursor, SecuredDatabaseInterface
     from mallku_client.settings import ClientSettings
     from mallku_contracts.errors import MallkuError
+    from mallku_contracts.results import QueryStatistics
     from mallku_deploy.rows import ShowRows
+
+LEAST_MEMORY_TOLD_BYTES: Final = 100_000
+"""Less memory than this is nothing that anybody would look at, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ def aql(
     count: Annotated[
         bool, typer.Option("--count", help="Say first how many rows there are.")
     ] = False,
+    full_count: Annotated[
+        bool,
+        typer.Option("--full-count", help="Say as well how many there are without the last LIMIT."),
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the way to the documents; run nothing.")
     ] = False,
@@ -64,7 +73,7 @@ def aql(
     Values go in by `--bind`, never into the text. Warnings and what the query did are told on
     standard error. Ctrl-C gives back the rows that were not fetched.
     """
-    from mallku_contracts.errors import QueryError
+    from mallku_contracts.errors import CollectionNotFound, GraphNotFound, QueryError
     from mallku_deploy.interruption import interruptible
     from mallku_deploy.rows import rows_shower
     from mallku_deploy.speaker import find_speaker
@@ -73,14 +82,19 @@ def aql(
     asked = _Asked(
         _read_text(text),
         _read_binds(bind, bind_file),
-        {"batch_size": batch_size, "count": count, "profile": profile},
+        {
+            "batch_size": batch_size,
+            "count": count,
+            "full_count": full_count,
+            "profile": profile,
+        },
         explain,
     )
     speaker = find_speaker(env_file, principal, data)
     show = rows_shower(as_json=as_json, as_table=as_table)
     try:
         code = asyncio.run(interruptible(_ask(speaker, asked, show)))
-    except QueryError as error:
+    except (QueryError, CollectionNotFound, GraphNotFound) as error:
         _show_wrong_query(error, asked.text)
         code = REFUSED
     except BrokenPipeError:  # whoever read the rows has had enough
@@ -105,8 +119,8 @@ async def _run(db: SecuredDatabaseInterface, asked: _Asked, show: ShowRows) -> N
     from mallku_deploy.terminal import err
 
     async with await db.aql.execute(asked.text, bind_vars=asked.binds, **asked.options) as cursor:
-        if cursor.count() is not None:
-            err.print(f"[dim]{cursor.count()} rows to come[/]")
+        if (told := announced(cursor.count(), cursor.full_count())) is not None:
+            err.print(f"[dim]{told}[/]")
         shown = 0
         while rows := await cursor.take():
             show(rows)
@@ -116,7 +130,6 @@ async def _run(db: SecuredDatabaseInterface, asked: _Asked, show: ShowRows) -> N
 
 def _show_account(cursor: QueryCursor, shown: int) -> None:
     """Warnings, then in one line what the query did."""
-    from rich.filesize import decimal
     from rich.markup import escape
 
     from mallku_deploy.terminal import err
@@ -125,17 +138,32 @@ def _show_account(cursor: QueryCursor, shown: int) -> None:
         err.print(f"[yellow]warning {warning['code']}[/]  {escape(warning['message'])}")
     for loop in cursor.plan() or ():
         err.print(f"[dim]loop over {escape(loop['collection'])}: {escape(loop['access'])}[/]")
-    did = cursor.statistics()
+    err.print(f"[dim]{account(shown, cursor.statistics())}[/]")
+
+
+def announced(count: int | None, full_count: int | None) -> str | None:
+    """How many rows there will be, as far as that was asked for."""
+    if count is None:
+        return None
+    told = f"{counted(count, 'row')} to come"
+    return told if full_count is None else f"{told}, {full_count} without the last LIMIT"
+
+
+def account(shown: int, did: QueryStatistics) -> str:
+    """In one line what a query did."""
+    from rich.filesize import decimal
+
     told = {
-        "rows": shown,
         "written": did["writes_executed"],
         "ignored": did["writes_ignored"],
         "scanned": did["scanned_full"],
-        "by index": did["scanned_index"],
-        "filtered": did["filtered"],
+        "found by index": did["scanned_index"],
+        "filtered out": did["filtered"],
     }
-    parts = [f"{number} {name}" for name, number in told.items() if number or name == "rows"]
-    err.print(f"[dim]{', '.join(parts)}; {decimal(did['peak_memory'])} at most[/]")
+    parts = [counted(shown, "row"), *(f"{n} {name}" for name, n in told.items() if n)]
+    if did["peak_memory"] >= LEAST_MEMORY_TOLD_BYTES:
+        parts.append(f"memory used at most {decimal(did['peak_memory'])}")
+    return ", ".join(parts)
 
 
 def _show_wrong_query(error: MallkuError, text: str) -> None:

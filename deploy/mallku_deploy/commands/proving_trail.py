@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -47,8 +48,7 @@ TrustFile = Annotated[
     typer.Option(
         "--trust-file",
         metavar="FILE",
-        envvar="MALLKU_TRUST_FILE",
-        help="Whose workers are believed. Default: the environment's, or that of `up`.",
+        help="Whose workers are believed. Default: MALLKU_TRUST_FILE, or that of `up`.",
         show_default=False,
     ),
 ]
@@ -191,13 +191,14 @@ def _trust(path: Path | None, env_file: Path | None, data: Path | None) -> Trust
     from mallku_deploy.house import House, default_house
     from mallku_deploy.reading import read_trust
 
-    if path is None and env_file is not None:
-        named = read_env_file(env_file).get("MALLKU_TRUST_FILE")
-        path = Path(named) if named else None
-    if path is None:
-        house = House(data.absolute()) if data else default_house()
-        path = house.trust if house.trust.exists() else None
-    return read_trust(path)
+    if path is not None:
+        return read_trust(path)
+    if data is not None:
+        return read_trust(House(data.absolute()).trust)
+    environment = os.environ if env_file is None else read_env_file(env_file)
+    named = environment.get("MALLKU_TRUST_FILE")
+    house = default_house().trust
+    return read_trust(named or (house if house.exists() else None))
 
 
 def _verify(source: ClientSettings | Path, order: Order, compact: bool) -> int:

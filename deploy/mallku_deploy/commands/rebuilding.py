@@ -70,9 +70,12 @@ def rebuild(
     Exit code 0: everything that the trail tells of is there, and the same as in --compare-with;
     1: something is missing or differs, and is named.
     """
+    from mallku_deploy.extras import require_workers
+
+    require_workers()
     from mallku_deploy.auditing.auditor import find_auditor
-    from mallku_deploy.auditing.rebuild import Order
     from mallku_deploy.auditing.rebuild import rebuild as make
+    from mallku_deploy.auditing.rebuild_order import Order, Until
     from mallku_deploy.auditing.running import run
 
     names = tuple(name.strip() for name in (collections or "").split(",") if name.strip())
@@ -80,7 +83,7 @@ def rebuild(
         into=into,
         database=database,
         into_credentials=(into_user, into_password_file),
-        until=until,
+        until=Until.read(until),
         collections=names,
         resume=resume,
         compare_with=compare_with,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import typer
 
@@ -22,8 +22,13 @@ app = typer.Typer(no_args_is_help=True, help="Declare what the database holds; c
 
 Declared = Annotated[Path, typer.Argument(help="The declaration, YAML.")]
 Which = Annotated[
-    Literal["embedded", "arango"],
-    typer.Option("--store", envvar="MALLKU_WORKER_STORE", help="Which store is meant."),
+    str,
+    typer.Option(
+        "--store",
+        metavar="embedded[:DIR]|arango[:URL]",
+        envvar="MALLKU_WORKER_STORE",
+        help="Which store is meant.",
+    ),
 ]
 Directory = Annotated[
     Path,
@@ -64,7 +69,8 @@ def plan(
 
     FILE names databases with their collections, indexes and graphs, database users by access
     class, and under `drop` what may be dropped. ArangoDB is reached with MALLKU_WORKER_ARANGO_URL,
-    _USERNAME, _PASSWORD_FILE, _TLS_CA as workers are told; the user has to be an administrator.
+    _USERNAME, _PASSWORD_FILE, _TLS_CA as workers are told, or at the URL of --store; the user has
+    to be an administrator.
 
     Exit code 0: there is nothing to do; 2: there is.
     """
@@ -72,7 +78,7 @@ def plan(
     from mallku_deploy.provisioning_table import show_plan
 
     declaration = read_file(file, drop or [])
-    found = asyncio.run(look(declaration, Meant(store, directory, file.parent)))
+    found = asyncio.run(look(declaration, Meant.of(store, directory, file.parent)))
     show_plan(found, compact=compact)
     raise typer.Exit(PENDING if found.pending else 0)
 
@@ -99,7 +105,7 @@ def apply(
     from mallku_deploy.provisioning import Meant, carry_out, read_file
 
     declaration = read_file(file, drop or [])
-    meant = Meant(store, directory, file.parent)
+    meant = Meant.of(store, directory, file.parent)
     done = asyncio.run(carry_out(declaration, meant, yes=yes, compact=compact))
     raise typer.Exit(0 if done else PENDING)
 

@@ -7,25 +7,29 @@ import os
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 from mallku_broker.connection import ConnectionSettings
 from mallku_broker.streams import StreamSettings
+from mallku_broker.trust import load_trust
 from mallku_client import SecuredDatabaseInterface
 from mallku_client.nats_transport import NatsTransport
 from mallku_client.settings import ClientSettings
+from mallku_client.trail import AuditReader
 from mallku_contracts.limits import MIB
 from mallku_deploy.demo import load, story
 from mallku_deploy.demo.promises import Promises
+from mallku_deploy.demo.rebuild import rebuild_it
+from mallku_deploy.demo.testimony import prove_receipt, verify_all
 from mallku_deploy.demo.trail import Trail, read_settled_trail
 from mallku_deploy.demo.wire import CountingTransport
 from mallku_deploy.furnish import Furnished, furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
 from mallku_deploy.panel import announce
-from mallku_deploy.server import connect_as
 from mallku_deploy.terminal import out
 
 WORKERS: Final = 2
@@ -88,7 +92,9 @@ async def _tell_story(furnished: Furnished, url: str, promises: Promises) -> Non
         await story.refuse(stage)
         await story.attack(stage)
         await _bear_load(stage)
-        await _read_the_trail(furnished, url, promises, [*wire.sent, *operator_wire.sent])
+        await _read_the_trail(
+            furnished, url, promises, db, lambda: [*wire.sent, *operator_wire.sent]
+        )
 
 
 async def _enter(
@@ -120,22 +126,22 @@ async def _bear_load(stage: story.Stage) -> None:
 
 
 async def _read_the_trail(
-    furnished: Furnished, url: str, promises: Promises, sent: list[str]
+    furnished: Furnished,
+    url: str,
+    promises: Promises,
+    db: SecuredDatabaseInterface,
+    sent: Callable[[], list[str]],
 ) -> None:
-    promises.chapter("The audit trail is read")
-    connection = await connect_as(furnished, "auditor", url)
-    try:
-        trail = await read_settled_trail(connection, TRAIL_SETTLES_S)
-    finally:
-        await connection.close()
-    count_against(trail, promises, sent)
-    promises.keep("the caller's signature of every intent holds", not trail.forged())
-    missing, replays = trail.missing_numbers(), trail.replays()
-    promises.keep(
-        "no record is missing",
-        missing <= replays,
-        f"numbers without a record: {missing}, replays that cost one: at most {replays}",
-    )
+    promises.chapter("The audit trail testifies")
+    environment = furnished.house.environment("auditor", url)
+    settings = ClientSettings.from_environment(environment)
+    trust = load_trust(furnished.house.trust)
+    async with await AuditReader.connect(settings=settings) as reader:
+        await prove_receipt(db, reader, trust, promises)
+        trail = await read_settled_trail(reader, TRAIL_SETTLES_S)
+        count_against(trail, promises, sent())
+        await verify_all(reader, trust, promises)
+        await rebuild_it(furnished.house, reader, promises)
 
 
 def count_against(trail: Trail, promises: Promises, sent: list[str]) -> None:

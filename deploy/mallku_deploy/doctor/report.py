@@ -75,8 +75,10 @@ def show_report(
 
 def _show_summary(report: Report) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title, side in (("role", "left"), ("kind", "left"), ("tries", "right"), ("", "left")):
-        table.add_column(title, justify=side, overflow="fold")
+    table.add_column("role", overflow="fold")
+    table.add_column("kind")
+    table.add_column("tries", justify="right")
+    table.add_column("")
     roles = groupby(report.findings, key=lambda each: (each.kind, each.name))
     for (kind, name), found in roles:
         findings = list(found)

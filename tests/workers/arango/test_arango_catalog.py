@@ -140,7 +140,12 @@ async def test_a_change_that_could_not_be_entered_stays_begun(
     people: Caller, server: SimulatedArango
 ) -> None:
     """What was made and not entered is never taken for something that was not made."""
-    server.before = once(path_is("PUT", "/_api/transaction"), answering(1655, 404))
+
+    def gone(asked: Asked) -> Answer | None:
+        server.databases[DATABASE].end(asked.path.rpartition("/")[2], commit=False)
+        return None
+
+    server.before = once(path_is("PUT", "/_api/transaction"), gone)
     claim = make_claim()
     work = make_work("truncate", "people", {}, claim=claim)
     await people("insert", document={})
@@ -152,10 +157,11 @@ async def test_a_change_that_could_not_be_entered_stays_begun(
 
 
 async def test_an_index_is_made_beside_writes(people: Caller, server: SimulatedArango) -> None:
-    """It may take long, and no document depends on it."""
+    """It may take long, and no document depends on it: only other changes wait for it."""
     server.asked.clear()
     await people("create-index", fields=["n"])
-    assert "POST /_api/transaction/begin" not in said(server)
+    [begun] = [asked.body for asked in server.asked if asked.path == "/_api/transaction/begin"]
+    assert begun["collections"] == {"write": ["mallku_ledger"], "exclusive": []}
 
 
 async def test_graphs_are_made_listed_and_dropped(people: Caller) -> None:

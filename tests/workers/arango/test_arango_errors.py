@@ -104,7 +104,7 @@ def test_a_number_becomes_its_code(number: int, code: str) -> None:
     assert type(error).code in e.BY_CODE
     if isinstance(error, e.QueryError):
         assert error.error_code == number
-        assert error.message == "words of the server (while executing)"
+        assert error.message == "words of the server"
 
 
 @pytest.mark.parametrize(

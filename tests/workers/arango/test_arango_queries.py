@@ -21,7 +21,7 @@ from mallku_contracts.errors import (
     Unavailable,
 )
 from mallku_contracts.operations import OPERATIONS
-from mallku_workers.stores.arango.queries import rewrite
+from mallku_workers.stores.arango.rewriting import rewrite
 from mallku_workers.stores.base import Done, LedgerClaim, RunnableQuery, Step, Work
 from tests.stores.calling import DATABASE, Caller, make_claim, now_ms, plain
 from tests.support.simulated_arango import SimulatedArango
@@ -208,14 +208,47 @@ async def test_a_change_says_what_it_did_and_is_done_once(
         "FOR p IN people REMOVE p IN people RETURN DISTINCT OLD.g",
         "FOR p IN people REMOVE p IN people COLLECT g = OLD.g RETURN g",
         "LET x = (INSERT {} INTO people RETURN NEW) RETURN x",
-        "INSERT {} INTO people INSERT {} INTO other",
+        "INSERT {} INTO people INSERT {} INTO people",
+        "INSERT {} INTO people FILTER NEW.n > 3 INSERT {} INTO other",
+        "INSERT {} INTO people LET x = (INSERT {} INTO other RETURN NEW) RETURN x",
         "FOR p IN people REMOVE p IN people FOR i IN 1..2 RETURN i",
     ],
 )
 def test_a_change_whose_effects_could_not_be_told_is_refused(text: str) -> None:
     """By name, before anything is run."""
     with pytest.raises(NotSupported):
-        rewrite(parse(text))
+        rewrite(parse(text), {})
+
+
+async def test_several_changes_say_each_what_it_did(numbers: Caller) -> None:
+    """Of one collection each, in one commit; OLD and NEW are those of the change before."""
+    for name in ("archive", "log"):
+        await numbers.on(name)("create-collection")
+    text = (
+        "FOR p IN people FILTER p.n < 2 SORT p.n REMOVE p IN people LET gone = OLD"
+        " INSERT {_key: gone._key, n: gone.n} INTO @@where"
+        " INSERT {_key: NEW._key, what: 'moved'} INTO log RETURN [gone.n, NEW.what]"
+    )
+    claim = make_claim()
+    query = runnable(text, bind_vars={"@where": "archive"})
+    done = await run(numbers, query, claim=claim)
+    assert done.result["result"] == [[0, "moved"], [1, "moved"]]
+    assert [(e.collection, e.key, e.new is None) for e in done.effects] == [
+        ("people", "k0", True),
+        ("people", "k1", True),
+        ("archive", "k0", False),
+        ("archive", "k1", False),
+        ("log", "k0", False),
+        ("log", "k1", False),
+    ]
+    assert done.position is not None
+    assert await numbers("count") == 8
+    again = await run(numbers, query, claim=claim)
+    assert (again.result["result"], again.replayed) == (done.result["result"], claim.id)
+    failing = "FOR p IN people REMOVE p IN people INSERT {_key: 'k0'} INTO archive"
+    with pytest.raises(Exception, match="exists already"):
+        await run(numbers, runnable(failing))
+    assert await numbers("count") == 8
 
 
 async def test_a_failing_change_leaves_nothing(numbers: Caller) -> None:
@@ -272,7 +305,8 @@ async def test_a_query_that_the_database_ended_was_not_done(
 @pytest.mark.parametrize(
     "text",
     [
-        "FOR v IN 1..1 ANY 'people/a' people RETURN v",
+        "FOR v IN OUTBOUND SHORTEST_PATH 'people/a' TO 'people/b' knows RETURN v",
+        "FOR p IN OUTBOUND K_SHORTEST_PATHS 'people/a' TO 'people/b' knows RETURN p",
         "RETURN document(CONCAT('mallku_', 'ledger/', 1))",
         "RETURN CALL('DOCUMENT', 'mallku_ledger/1')",
         "FOR n IN 1..1 LET d = DOCUMENT('mallku_ledger/1') INSERT {d} INTO people",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Iterable, Iterator
 from functools import cmp_to_key
 from itertools import zip_longest
@@ -13,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mallku_contracts.errors import ResourceLimit
 from mallku_workers.stores.embedded import EmbeddedStore
 from mallku_workers.stores.embedded.collation import compare_text
 from mallku_workers.stores.embedded.revisions import FIRST_TICK, revision
-from mallku_workers.stores.embedded.values import AFTER_PREFIX, inverted, order_key
+from mallku_workers.stores.embedded.values import AFTER_PREFIX, LARGE_BYTES, inverted, order_key
 from tests.stores.calling import Caller
 
 NAMES = ["a", "b", "ab", "", "a\x00", "é", 'q"']
@@ -181,3 +184,22 @@ def reach(document: Any, path: str) -> Any:
     for name in path.split("."):
         document = document.get(name) if isinstance(document, dict) else None
     return document
+
+
+def test_a_value_that_is_there_many_times_has_the_key_of_its_copies() -> None:
+    """Large lists and objects are copied where they come again, and nothing else is different."""
+    large = [list(range(LARGE_BYTES)), {"n": [str(n) for n in range(LARGE_BYTES)]}, [None]]
+    shared = [large, large[0], {"a": large, "b": large[1]}, large[1], 1, large]
+    assert order_key(shared) == order_key(json.loads(json.dumps(shared)))
+    assert order_key([*shared, large[0]]) != order_key([*shared, large[1]])
+
+
+def test_doubling_lists_are_refused_at_once() -> None:
+    """Forty lists that each hold the one before twice: a trillion items, and only copying."""
+    value: list[Any] = [1, 2]
+    for _ in range(40):
+        value = [value, value]
+    began = time.process_time()
+    with pytest.raises(ResourceLimit):
+        order_key(value)
+    assert time.process_time() - began < 0.5

@@ -66,7 +66,7 @@ class Heads:
         if self._trust is not self._trusting.trust:
             self._trust = self._trusting.trust
             self._opener = CheckpointOpener(self._trust)
-        return self._opener.open(data)
+        return self._opener.believe(data)
 
     def _take(self, worker: str, head: Head) -> None:
         known = self._heads.pop(worker, head)

@@ -8,10 +8,9 @@ enforced in it, so where one applies it is refused.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mallku_contracts.aql.allow import Allowance, refusals
@@ -22,21 +21,18 @@ from mallku_contracts.errors import (
     NotSupported,
     PermissionDenied,
     ReservedName,
-    Unavailable,
 )
 from mallku_contracts.operations import Access
 from mallku_contracts.policy import CompiledPolicy, Grant, NamedQuery, QueryAccess
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.queries.book import KnownQuery, QueryBook
+from mallku_workers.queries.uses import Collections, QueryUses
 from mallku_workers.stores.base import QueryCollections, RunnableQuery
 
 _RESERVED_HANDLE: Final = re.compile(r"(?:_|mallku_)[A-Za-z0-9_-]*/\S+")
 
 MAX_NAMED: Final = 8
 """Things of one query that a refusal names."""
-
-COLLECTIONS_S: Final = 5.0
-"""How long the store may take to say which collections a query uses, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +88,11 @@ class QueryAsker:
         )
 
 
-Collections = Callable[[str, RunnableQuery], Awaitable[QueryCollections]]
-"""What the store says a query uses, given the database and the query."""
-
-
 class QueryAuthorizer:
     """Makes arguments of `aql` into a query that may run."""
 
     def __init__(self, collections: Collections) -> None:
-        self._collections = collections
+        self._uses = QueryUses(collections)
         self._book = QueryBook()
 
     async def authorize(self, arguments: Aql, asker: QueryAsker, grant: Grant) -> RunnableQuery:
@@ -124,17 +116,10 @@ class QueryAuthorizer:
             known, arguments, arguments.bind_vars, grant, may_read=asker.may_read
         )
         asker.refuse(_named(known, arguments.bind_vars))
-        asker.refuse(await self._used(asker.subject.database, query))
-        return query
-
-    async def _used(self, database: str, query: RunnableQuery) -> QueryCollections:
-        try:
-            async with asyncio.timeout(COLLECTIONS_S):
-                return await self._collections(database, query)
-        except TimeoutError:
-            raise Unavailable(
-                "the store did not say in time which collections the query uses; nothing was done"
-            ) from None
+        database, version = asker.subject.database, asker.policy.version
+        uses = await self._uses.of(database, known, query, version)
+        asker.refuse(uses)
+        return replace(query, uses=uses)
 
     def _approved(
         self,

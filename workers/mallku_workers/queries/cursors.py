@@ -107,7 +107,9 @@ class Cursors:
         return replace(done, result=result, cursor=None)
 
     def _has_room(self, principal: str) -> bool:
-        live = [held.owner.principal for name, held in self._held.items() if name not in self._ended]
+        live = [
+            held.owner.principal for name, held in self._held.items() if name not in self._ended
+        ]
         return live.count(principal) < MAX_HELD - len(live)
 
     async def next(self, owner: Owner, arguments: Next, deadline_ms: int) -> Done:

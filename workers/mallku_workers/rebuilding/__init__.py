@@ -7,8 +7,9 @@ by commit position, so that neither memory nor the order of records bounds what 
 
 from __future__ import annotations
 
-from mallku_workers.rebuilding.applying import Applying, Rebuilt
+from mallku_workers.rebuilding.applying import Applying
 from mallku_workers.rebuilding.gathering import Gathering, Wanted
+from mallku_workers.rebuilding.rebuilt import Rebuilt
 from mallku_workers.rebuilding.workfile import Identity, WorkFile
 
 __all__ = ["Applying", "Gathering", "Identity", "Rebuilt", "Wanted", "WorkFile"]

@@ -13,10 +13,8 @@ and a command that is carried out again has a claim in the target's own ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Document
 from mallku_contracts.audit import Record
 from mallku_contracts.errors import BY_CODE, CollectionExists, MallkuError, StoreFailure
@@ -26,7 +24,9 @@ from mallku_workers.rebuilding.again import (
     make_work,
     refuse_new_keys,
 )
-from mallku_workers.rebuilding.gathering import OPEN, UNRESOLVED, Wanted
+from mallku_workers.rebuilding.catalog import Catalog
+from mallku_workers.rebuilding.gathering import OPEN, Wanted
+from mallku_workers.rebuilding.rebuilt import GAP, MISSING, Rebuilt, tell
 from mallku_workers.rebuilding.steps import CATALOG, Change, Step
 from mallku_workers.rebuilding.workfile import WorkFile
 from mallku_workers.stores.asking import ASK_S, persist
@@ -34,49 +34,17 @@ from mallku_workers.stores.base import Done, Effect, Work
 from mallku_workers.stores.copying.documents import BATCH_DOCUMENTS, batches, body
 from mallku_workers.stores.copying.sides import Side
 
-GAP: Final = "gap"
-"""Remarks about documents that were changed in between, and no record says by whom."""
-
-IMPLIED: Final = "implied"
-"""Remarks about collections that were not made through the gateway."""
-
-MISSING: Final = "missing"
-"""Remarks about commits that could not be made again."""
+MAX_NAMED: Final = 5
+"""Collections that one refusal names."""
 
 BEGUN: Final = "begun"
 """The fact that says that the target was empty, and holds what we put there."""
 
-MAX_NAMED: Final = 5
-"""Collections that one refusal names."""
+UNCHECKED: Final = "unchecked"
+"""The fact that says that revisions are not held against each other any more."""
 
 _EDGE: Final = frozenset({"_from", "_to"})
 _MS_PER_S: Final = 1_000
-
-
-@dataclass(slots=True)
-class Rebuilt:
-    """What came of it.
-
-    Attributes:
-        steps: Commits that were put into the target, in this run or before.
-        missing: What could not be made again, in words.
-        lost: Documents whose last version is not on the trail, `collection/key`.
-        gaps: Where the trail jumps from one version of a document to another.
-        implied: Collections that no record makes.
-        unresolved: Commands without outcome, which may have been carried out.
-    """
-
-    steps: int = 0
-    missing: list[str] = field(default_factory=list[str])
-    lost: list[str] = field(default_factory=list[str])
-    gaps: list[str] = field(default_factory=list[str])
-    implied: list[str] = field(default_factory=list[str])
-    unresolved: list[str] = field(default_factory=list[str])
-
-    @property
-    def whole(self) -> bool:
-        """Whether everything that the trail tells of is there."""
-        return not self.missing and not self.lost
 
 
 class Applying:
@@ -93,7 +61,7 @@ class Applying:
         self._target = target
         self._wanted = wanted
         self._advance = advance
-        self._collections: set[str] = set()
+        self._catalog = Catalog(file, target, wanted)
         self._waiting: dict[str, dict[str, Document | None]] = {}
         self._waiting_steps: list[Step] = []
 
@@ -111,17 +79,15 @@ class Applying:
                 await self._take(step)
             await self._flush()
             behind = steps[-1].position, steps[-1].name
-        await self._make_indexes()
-        return self._told()
+        await self._catalog.make_indexes()
+        return tell(self._file)
 
     async def _begin(self) -> None:
-        there = [one["name"] for one in await self._target.ask("list-collections")]
-        graphs = [one["name"] for one in await self._target.ask("list-graphs")]
+        names = await self._catalog.look()
         if not self._file.fact(BEGUN):
-            _refuse_filled(self._target.name, [*there, *graphs])
+            _refuse_filled(self._target.name, names)
             self._file.put_fact(BEGUN, 1)
             self._file.save()
-        self._collections = set(there)
 
     async def _take(self, step: Step) -> None:
         if not step.is_plain:
@@ -155,10 +121,10 @@ class Applying:
     async def _put(self, collection: str, documents: dict[str, Document | None]) -> None:
         present = [document for document in documents.values() if document is not None]
         removed = [key for key, document in documents.items() if document is None]
-        if collection not in self._collections:
+        if not self._catalog.has(collection):
             if not present:
                 return
-            await self._imply(collection, edge=present[0].keys() >= _EDGE)
+            await self._catalog.imply(collection, edge=present[0].keys() >= _EDGE)
         for batch in batches(present):
             results = await self._target.ask(
                 "insert-many",
@@ -175,13 +141,10 @@ class Applying:
             )
             _refuse_failed(collection, keys, results, but="document_not_found")
 
-    async def _imply(self, collection: str, *, edge: bool) -> None:
-        """Make a collection of which no record says that it was made."""
-        await self._create(collection, edge=edge)
-        self._file.note(IMPLIED, collection)
-
     def _check(self, step: Step, change: Change) -> None:
         """Hold the revision that was changed against the last one that the trail told of."""
+        if self._file.fact(UNCHECKED):
+            return
         head = self._file.head(change.collection, change.key)
         known = None if head is None else head.revision
         if head is not None and known is None:
@@ -199,8 +162,7 @@ class Applying:
         try:
             intent = _intent(step)
             if step.operation in CATALOG:
-                arguments = arguments_of(step.operation, intent)
-                await self._change_catalog(step, arguments)
+                await self._catalog.change(step, arguments_of(step.operation, intent))
             else:
                 await self._repeat(step, intent)
         except CannotRepeatError as error:
@@ -212,70 +174,13 @@ class Applying:
                     f" cannot be made again: {error}",
                 )
 
-    async def _change_catalog(self, step: Step, arguments: Any) -> None:
-        name = step.collection
-        match step.operation:
-            case "create-collection":
-                await self._create(name, edge=arguments.edge)
-            case "drop-collection":
-                await self._target.ask("drop-collection", name, ignore_missing=True)
-                self._collections.discard(name)
-                self._file.empty(name, dropped=True)
-            case "truncate":
-                if name in self._collections:
-                    await self._target.ask("truncate", name)
-                self._file.empty(name, dropped=False)
-            case "create-index":
-                self._note_index(name, arguments, step.result)
-            case "drop-index":
-                self._file.drop_index(name, arguments.index)
-            case "create-graph":
-                await self._connect(arguments)
-            case "drop-graph":
-                await self._target.ask("drop-graph", name=arguments.name, ignore_missing=True)
-            case _:
-                raise CannotRepeatError("nothing is known of what it does")
-
-    async def _create(self, name: str, *, edge: bool) -> None:
-        if name not in self._collections:
-            await self._target.ask("create-collection", name, edge=edge)
-            self._collections.add(name)
-
-    def _note_index(self, collection: str, arguments: a.CreateIndex, result: Any) -> None:
-        """Remember an index, under the name that the database gave it."""
-        made = result if isinstance(result, dict) else {}
-        definition: dict[str, Any] = {
-            "fields": list(arguments.fields),
-            "unique": arguments.unique,
-            "sparse": arguments.sparse,
-        }
-        name = made.get("name") or arguments.name
-        if name is not None:
-            definition["name"] = name
-        key = name or repr(definition)
-        self._file.put_index(collection, key, str(made.get("id", "")), definition)
-
-    async def _connect(self, arguments: a.CreateGraph) -> None:
-        """A graph, unless one of its collections is not to be made."""
-        members = set(arguments.orphan_collections)
-        for one in arguments.edge_definitions:
-            members |= {one.edge_collection, *one.from_vertex_collections}
-            members |= set(one.to_vertex_collections)
-        there = {one["name"] for one in await self._target.ask("list-graphs")}
-        if arguments.name in there or not all(map(self._wanted.has, members)):
-            return
-        await self._target.ask("create-graph", **arguments.model_dump())
-        self._collections |= members
-
-    async def _make_indexes(self) -> None:
-        for collection, definition in self._file.indexes():
-            await self._target.ask("create-index", collection, **definition)
-
     # Commands that are carried out again
 
     async def _repeat(self, step: Step, intent: Record) -> None:
         if self._wanted.collections:
             raise CannotRepeatError("only some collections are made, and it may need others")
+        if self._file.fact(MISSING) or self._file.fact(OPEN) or self._file.has_lost():
+            raise CannotRepeatError("what was there before it could not all be made")
 
         def make(within_ms: int) -> Work:
             return make_work(
@@ -298,7 +203,13 @@ class Applying:
         self._note_repeated(step, done)
 
     def _note_repeated(self, step: Step, done: Done) -> None:
-        """The versions are there; their revisions are the target's own, but for recorded ones."""
+        """The versions are there; their revisions are the target's own, but for recorded ones.
+
+        Carried out before we were interrupted, it does not say any more what it touched: from then
+        on nobody can tell whether revisions follow each other.
+        """
+        if done.replayed is not None:
+            self._file.put_fact(UNCHECKED, 1)
         recorded = {(one.collection, one.key): one.new_rev for one in step.changes}
         for effect in done.effects:
             self._file.put_head(_made(effect, recorded.get((effect.collection, effect.key))))
@@ -312,17 +223,6 @@ class Applying:
                 documents.setdefault(change.collection, {})[change.key] = change.new
         for collection, some in documents.items():
             await self._put(collection, some)
-
-    def _told(self) -> Rebuilt:
-        file = self._file
-        return Rebuilt(
-            file.steps(),
-            [*file.notes(OPEN), *file.notes(MISSING)],
-            [f"{collection}/{key}" for collection, key in file.lost()],
-            file.notes(GAP),
-            file.notes(IMPLIED),
-            file.notes(UNRESOLVED),
-        )
 
 
 def _intent(step: Step) -> Record:

@@ -46,6 +46,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS in_order ON steps (position, name);
 CREATE TABLE IF NOT EXISTS heads (
     collection TEXT NOT NULL, key TEXT NOT NULL, revision TEXT, lost INTEGER NOT NULL,
     PRIMARY KEY (collection, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lost_heads ON heads (lost) WHERE lost;
 CREATE TABLE IF NOT EXISTS indexes (
     collection TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, definition TEXT NOT NULL,
     PRIMARY KEY (collection, name)) WITHOUT ROWID;
@@ -313,6 +314,11 @@ class WorkFile:
     def lost(self) -> Iterator[tuple[str, str]]:
         """Documents whose last version is not on the trail, as collection and key."""
         yield from self._execute("SELECT collection, key FROM heads WHERE lost ORDER BY 1, 2")
+
+    def has_lost(self) -> bool:
+        """Whether there is such a document."""
+        row = self._execute("SELECT 1 FROM heads WHERE lost LIMIT 1").fetchone()
+        return row is not None
 
     def put_index(self, collection: str, name: str, id_: str, definition: dict[str, Any]) -> None:
         """An index that the database has."""

@@ -84,6 +84,7 @@ class RunnableQuery:
         max_rows: Rows that it may return altogether.
         may_read: Whether documents that are only met on the way, such as a traversal's vertices,
             may come from a collection; None lets them come from all.
+        uses: The collections that it was authorized to use, where `may_read` restricts it.
     """
 
     tree: Query
@@ -92,6 +93,7 @@ class RunnableQuery:
     modifies: bool
     max_rows: int
     may_read: Callable[[str], bool] | None = None
+    uses: QueryCollections | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from mallku_contracts.errors import (
     InvalidDocument,
     InvalidEdge,
     InvalidKey,
+    ResultTooLarge,
     RevisionMismatch,
 )
-from mallku_contracts.limits import MAX_KEY_BYTES
+from mallku_contracts.limits import MAX_EFFECT_BYTES, MAX_KEY_BYTES
 
 _KEY: Final = re.compile(rf"[A-Za-z0-9_\-:.@()+,=;$!*'%]{{1,{MAX_KEY_BYTES}}}")
 _HANDLE: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,255}}/{_KEY.pattern}")
@@ -40,11 +41,6 @@ class Collection(Protocol):
     @property
     def name(self) -> str:
         """Its name."""
-        ...
-
-    @property
-    def prefix(self) -> str:
-        """What ids of its documents begin with."""
         ...
 
     @property
@@ -95,9 +91,10 @@ def locate(collection: Collection, reference: Reference) -> tuple[str, str | Non
 
 
 def _key_of_id(collection: Collection, handle: object) -> str:
-    if not isinstance(handle, str) or not handle.startswith(collection.prefix):
+    prefix = f"{collection.name}/"
+    if not isinstance(handle, str) or not handle.startswith(prefix):
         raise InvalidArguments(f"{handle!r:.120} is not the id of a document in {collection.name}")
-    return handle[len(collection.prefix) :]
+    return handle[len(prefix) :]
 
 
 def named_keys(collection: Collection, references: Iterable[Reference]) -> list[str]:
@@ -140,7 +137,7 @@ def whole(collection: Collection, key: str, rev: str, body: Document) -> Documen
     """A document with its system attributes, as an insert or a replace stores it."""
     document = {**_HEAD, **body}
     document["_key"] = key
-    document["_id"] = collection.prefix + key
+    document["_id"] = f"{collection.name}/{key}"
     document["_rev"] = rev
     if collection.edge:
         _check_end(document, "_from")
@@ -197,6 +194,19 @@ def check_revision(document: Document, expected: str | None) -> None:
         raise RevisionMismatch(
             f"{document['_id']} has another revision than the one expected",
             details={name: document[name] for name in ("_id", "_key", "_rev")},
+        )
+
+
+def refuse_large(size: int) -> None:
+    """Refuse new versions that have more bytes together than one record of the trail may hold.
+
+    Raises:
+        ResultTooLarge
+    """
+    if size > MAX_EFFECT_BYTES:
+        raise ResultTooLarge(
+            f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
+            "record of the trail; change fewer documents at a time"
         )
 
 

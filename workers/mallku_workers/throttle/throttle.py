@@ -45,9 +45,10 @@ class Throttle:
     """Holds every principal to its rates (GCRA, ITU-T I.371), over all workers together.
 
     In any `t` seconds at most `burst + rate * t` commands pass, and with several workers the credit
-    of each more (`command_terms`: 50 to 100 ms of the rate, or one command), and 100 ms once. Classes of operations that
-    have a rate of their own have an account of their own; the others share the principal's. Bytes
-    are counted when a command has passed: a second's worth at once, then the debt is waited for.
+    of each more (`command_terms`: 50 to 100 ms of the rate, or one command), and 100 ms once.
+    Classes of operations that have a rate of their own have an account of their own; the others
+    share the principal's. Bytes are counted when a command has passed: a second's worth at once,
+    then the debt is waited for.
 
     Args:
         clock: Unix nanoseconds, about the same on all workers.

@@ -56,8 +56,8 @@ DOCUMENTS: Final = 2
 _BUILT_IN: Final = frozenset({"primary", "edge", "0", "1", "2"})
 _INDEX: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _LIKE_PERSISTENT: Final = frozenset({"hash", "skiplist"})
-_BESIDE_WRITES: Final = frozenset({"create-index", "drop-index"})
-"""Changes that no document depends on: writes go on meanwhile, since these may take long."""
+_BESIDE_WRITES: Final = frozenset({"create-index"})
+"""What may take long, and no document depends on: writes go on meanwhile, other changes do not."""
 
 _FIRST_INDEXES: Final = ("primary", "edge")
 
@@ -313,10 +313,10 @@ def administer(server: Server, work: Work, now_ms: int) -> Done:
     if isinstance(begun, Done):
         return begun
     try:
-        if work.operation.name in _BESIDE_WRITES:
-            return _finish(server, claim, _act(server, work, again=begun), server.settings)
-        with server.transaction([], [texts.LEDGER]) as alone, spending(budget):
-            return _finish(alone, claim, _act(server, work, again=begun), server.settings)
+        shared = [texts.LEDGER] if work.operation.name in _BESIDE_WRITES else []
+        alone = [] if shared else [texts.LEDGER]
+        with server.transaction(shared, alone) as transaction, spending(budget):
+            return _finish(transaction, claim, _act(server, work, again=begun), server.settings)
     except OutcomeUnknown:
         raise
     except MallkuError:
@@ -324,15 +324,12 @@ def administer(server: Server, work: Work, now_ms: int) -> Done:
         raise
 
 
-def _finish(
-    within: Server | Transaction, claim: LedgerClaim, result: Any, settings: ArangoSettings
-) -> Done:
+def _finish(within: Transaction, claim: LedgerClaim, result: Any, settings: ArangoSettings) -> Done:
     """Complete the entry of a change that was made; what goes wrong now leaves it begun."""
     whole = entry(claim, result, settings.ledger_body_bytes)
     try:
         rows = within.query(texts.FINISH, {"works": [{"entry": whole}]})
-        if isinstance(within, Transaction):
-            within.commit()
+        within.commit()
     except MallkuError as error:
         raise OutcomeUnknown(f"the change was made, and not entered: {error.message}") from error
     return Done(result, (), position(rows[0]["position"]))

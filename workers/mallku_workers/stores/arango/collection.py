@@ -11,8 +11,3 @@ class Collection:
 
     name: str
     edge: bool = False
-
-    @property
-    def prefix(self) -> str:
-        """What ids of its documents begin with."""
-        return f"{self.name}/"

@@ -126,6 +126,10 @@ NUMBERS: Final[Mapping[int, type[MallkuError]]] = MappingProxyType(
 _IN_INDEX: Final = re.compile(
     r"in index (?P<name>\S+) of type (?P<type>\S+) over '(?P<fields>[^']*)'"
 )
+_STAGE: Final = re.compile(r" \(while [a-z ]+\)$")
+_NOT_FOUND: Final = re.compile(
+    r"collection (?:or view )?not found: (?P<collection>[^\s/]+)|graph '(?P<graph>[^']*)' not found"
+)
 
 
 def coded(number: int | None, message: str, *, status: int, writes: bool = False) -> MallkuError:
@@ -153,7 +157,13 @@ def _made(number: int, message: str, status: int, *, writes: bool) -> MallkuErro
         return kind(f"ArangoDB failed with error {number}")
     if issubclass(kind, e.UniqueViolation):
         return kind(_unique_message(message), details=violated_index(message))
-    return kind(_shortened(message))
+    return kind(_shortened(message), details=_missing(message))
+
+
+def _missing(message: str) -> dict[str, Any]:
+    """What there is not, as far as ArangoDB's message says it."""
+    found = _NOT_FOUND.search(message)
+    return {} if found is None else {"name": found["collection"] or found["graph"]}
 
 
 def _kind_by_range(number: int, status: int, *, writes: bool) -> type[MallkuError]:
@@ -187,7 +197,7 @@ def _unique_message(message: str) -> str:
 
 
 def _shortened(message: str) -> str:
-    return message.removeprefix("AQL: ")
+    return _STAGE.sub("", message.removeprefix("AQL: "))
 
 
 def refuse(response: Response, *, writes: bool = False) -> None:

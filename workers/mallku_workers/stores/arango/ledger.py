@@ -8,7 +8,8 @@ was begun and not finished, and counts as absent for everybody but the same comm
 **Commit positions** are the number in the revision of the ledger entry. Revisions are hybrid
 logical clocks of one server (the leader, in a OneShard database), and an entry is written while its
 transaction holds the documents it changed: of two commits that touch the same document, the later
-one has the greater number. Commits that touch nothing in common may stand either way round.
+one has the greater number. Commits that touch nothing in common may stand either way round, but for
+changes of the catalog (`catalog`), beside which no write commits.
 """
 
 from __future__ import annotations

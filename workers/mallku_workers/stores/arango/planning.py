@@ -15,10 +15,8 @@ from mallku_contracts.arguments import Document, Reference
 from mallku_contracts.errors import (
     DocumentNotFound,
     InvalidDocument,
-    ResultTooLarge,
     UniqueViolation,
 )
-from mallku_contracts.limits import MAX_EFFECT_BYTES
 from mallku_contracts.policy import DocumentRules
 from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.documents import (
@@ -27,6 +25,7 @@ from mallku_workers.stores.documents import (
     locate,
     own_key,
     patched,
+    refuse_large,
     to_text,
     whole,
 )
@@ -169,7 +168,7 @@ class Planner:
         key, own_rev = locate(self._collection, reference)
         old = self._find(key)
         if old is None or not sees(self._rules, old):
-            raise DocumentNotFound(f"there is no document {self._collection.prefix}{key:.254}")
+            raise DocumentNotFound(f"there is no document {self._collection.name}/{key:.254}")
         if check_rev:
             check_revision(old, rev or own_rev)
         return old
@@ -187,11 +186,7 @@ class Planner:
 
     def _weigh(self, new: Document) -> None:
         size = document_bytes(new, self._max_document_bytes)
-        if self._bytes + size > MAX_EFFECT_BYTES:
-            raise ResultTooLarge(
-                f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
-                "record of the trail; change fewer documents at a time"
-            )
+        refuse_large(self._bytes + size)
         self._bytes += size
 
 

@@ -3,46 +3,36 @@
 What is sent is the text of the tree that was authorized, never the text that came.
 
 A changing query runs in a stream transaction with its ledger entry. What it did has to be known for
-the audit trail, so it is made to return OLD and NEW beside what it returned; that is done where it
-is provably the same query: one change, at the top, with nothing but LET and RETURN behind it.
-Others are refused by name.
+the audit trail, so it is made to return that beside what it returned (`rewriting`). Traversals of
+whoever may not read everything are held to what they may (`walking`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mallku_contracts import arguments as a
-from mallku_contracts.aql import tree as t
 from mallku_contracts.aql.analysis import analyse
-from mallku_contracts.aql.functions import READING
 from mallku_contracts.aql.printing import to_text as aql_text
-from mallku_contracts.aql.visitor import walk
-from mallku_contracts.arguments import Document
-from mallku_contracts.errors import MallkuError, NotSupported, ResourceLimit, ResultTooLarge
-from mallku_contracts.limits import MAX_EFFECT_BYTES
+from mallku_contracts.errors import MallkuError, ResourceLimit
 from mallku_workers.stores.arango.collection import Collection
-from mallku_workers.stores.arango.documents import Stored
-from mallku_workers.stores.arango.planning import Change, json_bytes
+from mallku_workers.stores.arango.planning import json_bytes
+from mallku_workers.stores.arango.rewriting import Rewritten, rewrite
 from mallku_workers.stores.arango.server import Answered, Server
 from mallku_workers.stores.arango.texts import LEDGER
+from mallku_workers.stores.arango.walking import confined
 from mallku_workers.stores.arango.writing import Outcome, Writing
 from mallku_workers.stores.base import (
-    Effect,
     QueryCollections,
     QueryPage,
     RunnableQuery,
     Work,
     runnable,
 )
-from mallku_workers.stores.documents import to_text
-
-_WANDERS: Final = (t.Traversal, t.ShortestPath, t.Paths)
-_LOOKS_UP: Final = READING | {"APPLY", "CALL", "WITHIN", "WITHIN_RECTANGLE"}
-"""Functions that read by a name or an id that is a value, or may be told to call one that does."""
+from mallku_workers.stores.documents import refuse_large, to_text
+from mallku_workers.stores.placing import placing
 
 _FULL: Final = "EnumerateCollectionNode"
 _INDEXED: Final = "IndexNode"
@@ -69,7 +59,8 @@ def collections_of(server: Server, query: RunnableQuery) -> QueryCollections:
 
 def _explain(server: Server, query: RunnableQuery) -> dict[str, Any]:
     body = {"query": aql_text(query.tree), "bindVars": query.binds, "options": {"allPlans": False}}
-    answer: dict[str, Any] = server.call("POST", "/_api/explain", body=body)
+    with placing(query):
+        answer: dict[str, Any] = server.call("POST", "/_api/explain", body=body)
     return answer
 
 
@@ -152,16 +143,16 @@ class Rows:
 def read(server: Server, work: Work) -> tuple[Rows, dict[str, Any]]:
     """Run a reading query; its rows, and its first page with what was asked to be told about it."""
     query = runnable(work)
-    _refuse_wandering(query)
-    asked = query.arguments
-    answered = server.open_query(
-        aql_text(query.tree),
-        query.binds,
-        batch_size=asked.batch_size,
-        count=asked.count or asked.full_count,
-        full_count=asked.full_count,
-        fail_on_warning=asked.fail_on_warning,
-    )
+    text, asked = aql_text(confined(query)), query.arguments
+    with placing(query):
+        answered = server.open_query(
+            text,
+            query.binds,
+            batch_size=asked.batch_size,
+            count=asked.count or asked.full_count,
+            full_count=asked.full_count,
+            fail_on_warning=asked.fail_on_warning,
+        )
     rows = Rows(server, answered, query.max_rows)
     try:
         page = rows.page(asked.batch_size)
@@ -180,19 +171,6 @@ def read(server: Server, work: Work) -> tuple[Rows, dict[str, Any]]:
     return rows, result
 
 
-def _refuse_wandering(query: RunnableQuery) -> None:
-    """ArangoDB cannot be told from which collections what is met on the way may come."""
-    if query.may_read is None:
-        return
-    for node in walk(query.tree):
-        if isinstance(node, _WANDERS) or (isinstance(node, t.Call) and node.name in _LOOKS_UP):
-            what = node.name if isinstance(node, t.Call) else "a traversal"
-            raise NotSupported(
-                f"on ArangoDB {what} may meet documents of any collection: have the query's text"
-                " approved as a named query"
-            )
-
-
 def _told(answered: Answered) -> dict[str, Any]:
     stats = answered.extra.get("stats", {})
     return {
@@ -209,60 +187,6 @@ def _told(answered: Answered) -> dict[str, Any]:
 # Changing
 
 
-@dataclass(frozen=True, slots=True)
-class Rewritten:
-    """A changing query that says what it did: rows are `{row, old, new}`."""
-
-    text: str
-    returns: bool
-    inserts: bool
-
-
-def rewrite(query: t.Query) -> Rewritten:
-    """Make a changing query return OLD and NEW beside what it returned.
-
-    Raises:
-        NotSupported: naming what stands in the way.
-    """
-    changes = [node for node in walk(query) if isinstance(node, t.Modification)]
-    places = [
-        n for n, statement in enumerate(query.statements) if isinstance(statement, t.Modification)
-    ]
-    if len(changes) != 1 or len(places) != 1:
-        raise NotSupported("a query on ArangoDB may change documents once, and not in a subquery")
-    change = changes[0]
-    behind = query.statements[places[0] + 1 :]
-    returned: t.Expression = t.Literal(None)
-    for statement in behind:
-        if isinstance(statement, t.Return) and not statement.distinct:
-            returned = statement.value
-        elif not isinstance(statement, t.Let):
-            raise NotSupported(
-                "behind the change, a query on ArangoDB may have LET and RETURN alone"
-            )
-    whole = t.Return(_effect_row(change, returned))
-    kept = [one for one in query.statements if not isinstance(one, t.Return)]
-    text = aql_text(replace(query, statements=(*kept, whole)))
-    return Rewritten(
-        text,
-        returns=any(isinstance(one, t.Return) for one in behind),
-        inserts=isinstance(change, t.Insert),
-    )
-
-
-def _effect_row(change: t.Modification, returned: t.Expression) -> t.ObjectLiteral:
-    old: t.Expression = t.Literal(None) if _has_no_old(change) else t.Variable("OLD")
-    new: t.Expression = t.Literal(None) if isinstance(change, t.Remove) else t.Variable("NEW")
-    members = {"row": returned, "old": old, "new": new}
-    return t.ObjectLiteral(tuple(t.Member(name, value) for name, value in members.items()))
-
-
-def _has_no_old(change: t.Modification) -> bool:
-    members = () if change.options is None else change.options.members
-    overwrites = any(member.name in ("overwrite", "overwriteMode") for member in members)
-    return isinstance(change, t.Insert) and not overwrites
-
-
 def modify(server: Server, work: Work, now_ms: int) -> Outcome:
     """Run a query that changes documents, with its ledger entry, in one commit.
 
@@ -271,12 +195,11 @@ def modify(server: Server, work: Work, now_ms: int) -> Outcome:
         ResourceLimit, ResultTooLarge: it returns, or changes, more than one answer holds.
     """
     query = runnable(work)
-    _refuse_wandering(query)
-    rewritten = rewrite(query.tree)
-    [name] = analyse(query.tree).write_names(query.binds)
-    writing = Writing(server, Collection(name), now_ms)
+    rewritten = rewrite(confined(query), query.binds)
+    names = [change.collection for change in rewritten.changes]
+    writing = Writing(server, Collection(names[0]), now_ms)
     one = writing.doing(work)
-    with server.transaction(sorted({LEDGER, name}), []) as transaction:
+    with placing(query), server.transaction(sorted({LEDGER, *names}), []) as transaction:
         writing.look_up(transaction, [one])
         if one.outcome is not None:
             return one.outcome
@@ -287,25 +210,12 @@ def modify(server: Server, work: Work, now_ms: int) -> Outcome:
             fail_on_warning=query.arguments.fail_on_warning,
             transaction=transaction.number,
         )
-        one.stored = list(_stored(name, answered.rows, inserts=rewritten.inserts))
+        one.stored = rewritten.stored(answered.rows)
         one.result = _changed(server, query, rewritten, answered)
-        _refuse_large(one.stored, answered)
+        refuse_large(sum(len(json_bytes(made.new)) for made in one.stored if made.new is not None))
         entered = writing.enter(transaction, [one])
         transaction.commit()
     return one.finish(entered[one.claim.key])
-
-
-def _stored(name: str, rows: Iterable[dict[str, Any]], *, inserts: bool) -> Iterator[Stored]:
-    for row in rows:
-        old, new = row["old"], row["new"]
-        known: Document = new or old or {}
-        same = old is not None and new is not None and old["_rev"] == new["_rev"]
-        if same or not known or (inserts and new is None):
-            continue
-        old_rev = None if old is None else old["_rev"]
-        new_rev = None if new is None else new["_rev"]
-        effect = Effect(name, known["_key"], old_rev, new_rev, new)
-        yield Stored(Change(old, new), new, effect)
 
 
 def _changed(
@@ -327,12 +237,3 @@ def _changed(
     if query.arguments.count or query.arguments.full_count:
         result["count"] = len(rows)
     return result
-
-
-def _refuse_large(stored: Iterable[Stored], answered: Answered) -> None:
-    size = sum(len(json_bytes(one.new)) for one in stored if one.new is not None)
-    if size > MAX_EFFECT_BYTES or answered.more is not None:
-        raise ResultTooLarge(
-            f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
-            "record of the trail; change fewer documents at a time"
-        )

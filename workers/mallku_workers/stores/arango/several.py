@@ -6,13 +6,13 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from mallku_contracts.errors import MallkuError, ResultTooLarge, from_wire
-from mallku_contracts.limits import MAX_EFFECT_BYTES
+from mallku_contracts.errors import MallkuError, from_wire
 from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.planning import json_bytes
 from mallku_workers.stores.arango.server import Server, Transaction
 from mallku_workers.stores.arango.writing import Doing, Outcome, Writing, locks
 from mallku_workers.stores.base import Step, Work
+from mallku_workers.stores.documents import refuse_large
 from mallku_workers.stores.rules import refuse_more
 
 
@@ -96,8 +96,4 @@ def _refuse_failed(result: Any) -> None:
 
 def _refuse_large(whole: Doing) -> None:
     news = (one.effect.new for one in whole.stored if one.effect is not None)
-    if sum(len(json_bytes(new)) for new in news if new is not None) > MAX_EFFECT_BYTES:
-        raise ResultTooLarge(
-            f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
-            "record of the trail; change fewer documents at a time"
-        )
+    refuse_large(sum(len(json_bytes(new)) for new in news if new is not None))

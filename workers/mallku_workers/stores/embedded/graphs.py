@@ -94,7 +94,9 @@ def drop_graph(session: Session, _name: str, arguments: a.DropGraph) -> bool:
     if arguments.name not in session.catalog.graphs:
         if arguments.ignore_missing:
             return False
-        raise GraphNotFound(f"there is no graph {arguments.name!r:.80}")
+        raise GraphNotFound(
+            f"there is no graph {arguments.name!r:.80}", details={"name": arguments.name}
+        )
     session.connection.execute("DELETE FROM mallku_graphs WHERE name = ?", (arguments.name,))
     session.change_catalog()
     return True

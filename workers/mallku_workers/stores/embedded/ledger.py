@@ -1,7 +1,7 @@
 """The ledger of finished mutations, in the same file and the same commit as their effects.
 
-An entry is `(key, fingerprint, id, expires_ms, result, position, touched)`; that a key has one entry
-is decided under the write lock. A result whose msgpack is larger than `ledger_body_bytes` is kept
+An entry is `(key, fingerprint, id, expires_ms, result, position, touched)`; that a key has one is
+decided under the write lock. A result whose msgpack is larger than `ledger_body_bytes` is kept
 without its `new` and `old` documents, and as large a list of touched documents is not kept.
 
 Entries that have expired are removed a few at a time, and how far is written down with it: what
@@ -50,8 +50,8 @@ _NO_LIST: Final = pack_trusted(None)
 def _put_sql(rows: int) -> str:
     values = ",".join([f"({','.join('?' * _WIDTH)})"] * rows)
     return (
-        "INSERT INTO mallku_ledger (digest, key, fingerprint, id, expires_ms, result, position, touched)"  # noqa: S608 - marks
-        f" VALUES {values}"
+        "INSERT INTO mallku_ledger (digest, key, fingerprint, id, expires_ms, result,"  # noqa: S608 - marks
+        f" position, touched) VALUES {values}"
     )
 
 

@@ -42,6 +42,7 @@ from mallku_workers.stores.embedded.faults import translate
 from mallku_workers.stores.embedded.schema import connect
 from mallku_workers.stores.embedded.session import STEPS_BETWEEN_LOOKS, Session
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
+from mallku_workers.stores.placing import placing
 
 RETRY_AFTER_S: Final = 0.2
 """Advice to callers who meet as many open cursors as there may be, seconds."""
@@ -282,9 +283,9 @@ class Queries:
                 raise DeadlineExceeded("the caller's time was over before the query was")
 
         source = SnapshotSource(self._connection(reading), reading.catalog, check)
-        execution = evaluate(
-            query.tree, query.binds, source, circumstances(work, self.settings, self.clock())
-        )
+        given = circumstances(work, self.settings, self.clock())
+        with placing(query):
+            execution = evaluate(query.tree, query.binds, source, given)
         rows, result = first_page(query, execution, self.settings, query.arguments.batch_size)
         reading.rows = rows
         return rows, result
@@ -296,14 +297,13 @@ class Queries:
         )
         try:
             done = step(*given)
-            if reading.rows is not None and reading.rows.left:
-                # Who waits for a page works with nothing: only those at work have a full cache.
-                connection.execute("PRAGMA shrink_memory")
-            return done
+            _give_back_cache(connection, reading.rows)
         except sqlite3.Error as error:
             raise translate(error) from None
         except RecursionError:
             raise InvalidQuery("the query is nested too deeply", error_code=1524) from None
+        else:
+            return done
         finally:
             connection.set_progress_handler(None, 0)
 
@@ -317,6 +317,12 @@ class Queries:
             self._idle.append(connection)
         else:
             connection.close()
+
+
+def _give_back_cache(connection: sqlite3.Connection, rows: Rows | None) -> None:
+    """Who waits for a page to be asked for needs no page cache."""
+    if rows is not None and rows.left:
+        connection.execute("PRAGMA shrink_memory")
 
 
 def mended(value: Any) -> Any:
@@ -351,7 +357,8 @@ def modify(session: Session, work: Work) -> Any:
     """
     query = runnable(work)
     given = circumstances(work, session.settings, session.now_ms)
-    execution = evaluate(query.tree, query.binds, SessionSource(session), given)
+    with placing(query):
+        execution = evaluate(query.tree, query.binds, SessionSource(session), given)
     _, result = first_page(query, execution, session.settings, a.MAX_PAGE_DOCUMENTS)
     if result["more"]:
         raise ResourceLimit(

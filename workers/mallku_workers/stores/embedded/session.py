@@ -17,13 +17,11 @@ from mallku_contracts.arguments import Document
 from mallku_contracts.errors import (
     DeadlineExceeded,
     InvalidDocument,
-    ResultTooLarge,
     UniqueViolation,
 )
-from mallku_contracts.limits import MAX_EFFECT_BYTES
 from mallku_contracts.policy import DocumentRules
 from mallku_workers.stores.base import Effect, Work
-from mallku_workers.stores.documents import is_key, to_text
+from mallku_workers.stores.documents import is_key, refuse_large, to_text
 from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_catalog
 from mallku_workers.stores.embedded.pending import Pending, PendingRows, Place
 from mallku_workers.stores.embedded.revisions import revision
@@ -250,11 +248,7 @@ class Session:
         return columns
 
     def _weigh(self, size: int) -> None:
-        if self._effect_bytes + size > MAX_EFFECT_BYTES:
-            raise ResultTooLarge(
-                f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
-                "record of the trail; change fewer documents at a time"
-            )
+        refuse_large(self._effect_bytes + size)
         self._effect_bytes += size
         self.bytes += size
 

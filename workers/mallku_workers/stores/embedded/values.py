@@ -28,6 +28,9 @@ _RESIDUE: Final = 0x8000
 MAX_KEY_BYTES: Final = 16 * MIB
 """An order key, bytes: more than that of any document that can be stored."""
 
+LARGE_BYTES: Final = 4_096
+"""From this size on the key of a list or an object is copied where the same one comes again."""
+
 AFTER_PREFIX: Final = b"\xff"
 """Behind a joined prefix: greater than every key that continues it."""
 
@@ -41,7 +44,7 @@ def order_key(value: Any) -> bytes:
     """
     out = bytearray()
     try:
-        _append(value, out)
+        _append(value, out, {})
     except RecursionError:
         raise ResourceLimit("a value is nested too deeply to be compared") from None
     return bytes(out)
@@ -51,7 +54,7 @@ def joined_key(document: dict[str, Any], paths: Sequence[Path]) -> bytes:
     """The keys of several values of one document, one behind the other."""
     out = bytearray()
     for path in paths:
-        _append(lookup(document, path), out)
+        _append(lookup(document, path), out, {})
     return bytes(out)
 
 
@@ -60,7 +63,11 @@ def inverted(key: bytes) -> bytes:
     return key.translate(_INVERSE)
 
 
-def _append(value: Any, out: bytearray) -> None:
+_Known = dict[int, tuple[int, int]]
+"""Of large lists and objects, by identity, where in the key theirs stands."""
+
+
+def _append(value: Any, out: bytearray, known: _Known) -> None:
     if value is None:
         out.append(_NULL)
     elif isinstance(value, str):
@@ -71,31 +78,38 @@ def _append(value: Any, out: bytearray) -> None:
     elif isinstance(value, int | float):
         out.append(_NUMBER)
         out += _number(value)
-    elif isinstance(value, dict):
-        _append_object(value, out)
+    elif known and id(value) in known:
+        begin, end = known[id(value)]
+        out += out[begin:end]
     else:
-        _append_array(value, out)
+        begin = len(out)
+        if isinstance(value, dict):
+            _append_object(value, out, known)
+        else:
+            _append_array(value, out, known)
+        if len(out) - begin >= LARGE_BYTES:
+            known[id(value)] = begin, len(out)
 
 
-def _append_array(items: Sequence[Any], out: bytearray) -> None:
+def _append_array(items: Sequence[Any], out: bytearray, known: _Known) -> None:
     end = len(items)
     while end and items[end - 1] is None:
         end -= 1
     out.append(_ARRAY)
     for item in items[:end]:
-        _append(item, out)
+        _append(item, out, known)
         _fit(out)
     out.append(_END)
 
 
-def _append_object(members: dict[str, Any], out: bytearray) -> None:
+def _append_object(members: dict[str, Any], out: bytearray, known: _Known) -> None:
     # The object with the smaller name at the first difference is the greater one, for the other
     # has null there: so names are inverted.
     out.append(_OBJECT)
     for name in sorted(members, key=collation_key):
         if members[name] is not None:
             out += inverted(collation_key(name))
-            _append(members[name], out)
+            _append(members[name], out, known)
             _fit(out)
     out.append(_END)
 

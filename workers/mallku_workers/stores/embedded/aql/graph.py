@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mallku_contracts.aql import tree as t
 from mallku_contracts.arguments import Document
-from mallku_contracts.errors import PermissionDenied
+from mallku_contracts.errors import GraphNotFound, PermissionDenied
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.access import Bound, choose
 from mallku_workers.stores.embedded.aql.lookups import find_document
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mallku_workers.stores.embedded.aql.expressions import Expressions
     from mallku_workers.stores.embedded.aql.scope import Scope
 
-GRAPH_NOT_FOUND: Final = 1924
 NOT_EDGES: Final = 1218
 BAD_PARAMETER: Final = 10
 NEGATIVE_WEIGHT: Final = 1507
@@ -99,7 +98,8 @@ def compile_graph(
     """The graph that a statement names.
 
     Raises:
-        InvalidQuery: there is no such graph (1924), or a collection holds no edges (1218).
+        GraphNotFound, CollectionNotFound: there is none of that name.
+        InvalidQuery: a collection holds no edges (1218).
     """
     if isinstance(node, t.NamedGraph):
         return Graph(run, _named(expressions, run, node, direction, scope))
@@ -118,7 +118,7 @@ def _named(
     name = expressions.constant(node.name, scope)
     graph = run.source.catalog.graphs.get(name) if isinstance(name, str) else None
     if graph is None:
-        raise wrong(node, f"graph {name!r:.80} not found", GRAPH_NOT_FOUND)
+        raise GraphNotFound(f"there is no graph {name!r:.80}", details={"name": name})
     catalog = run.source.catalog
     edges = [catalog.collection(one.edge_collection) for one in graph.edge_definitions]
     for collection in edges:

@@ -125,15 +125,16 @@ class Shares:
 
     def keep(self, row: Row, more: int = 0) -> None:
         """Keep a row, and so many bytes with it."""
-        self._take(POINTER_BYTES * len(row) + more)
+        weight = POINTER_BYTES * len(row) + more
         for value in row:
             kind = type(value)
             if (kind is dict or kind is list) and id(value) not in self.weights:
                 amount = weigh(value, self.memory.limit - self.memory.used + 1)
                 self.weights[id(value)] = amount
-                self._take(amount)
+                weight += amount
             elif kind is str:
-                self._take(text_bytes(value))
+                weight += text_bytes(value)
+        self._take(weight)
 
     def _take(self, amount: int) -> None:
         self.memory.take(amount)
@@ -173,18 +174,24 @@ def weigh(value: Any, most: int) -> int:
 
     A value may hold the same list many times over: it is walked no further than `most` allows.
     """
-    weight = 0
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return POINTER_BYTES + (text_bytes(value) if kind is str else 0)
+    weight = POINTER_BYTES
     waiting = [value]
     while waiting and weight <= most:
         here = waiting.pop()
-        weight += POINTER_BYTES
-        if type(here) is str:
-            weight += text_bytes(here)
-        elif type(here) is dict:
+        weight += POINTER_BYTES * len(here)
+        if type(here) is dict:
             weight += sum(map(len, here))
-            waiting.extend(here.values())
-        elif type(here) is list:
-            waiting.extend(here)
+            here = here.values()
+        for item in here:
+            kind = type(item)
+            if kind is str:
+                # Every value of every document that is kept comes by here: no call for a text.
+                weight += len(item) if item.isascii() else 4 * len(item)
+            elif kind is dict or kind is list:
+                waiting.append(item)
     return weight
 
 

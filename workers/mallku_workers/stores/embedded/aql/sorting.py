@@ -80,6 +80,7 @@ class _Sorting:
         self._keys = keys
         self._keep = None if run.full_count else keep
         self._rows: list[Entry] = []
+        self._last: list[bytes] | None = None
         self._shares = Shares(run.memory)
 
     def sorted(self, rows: Iterator[Row]) -> Iterator[Row]:
@@ -97,15 +98,25 @@ class _Sorting:
 
     def _add(self, row: Row) -> None:
         keys = [o.sort_key(key.evaluate(row)) for key in self._keys]
+        if self._last is not None and not self._goes_before(keys, self._last):
+            return
         weight = sum(map(len, keys))
         if weight > LARGE:
             self._run.source.check()
         self._shares.keep(row, weight)
         self._rows.append(Entry(keys, row, weight))
 
+    def _goes_before(self, keys: list[bytes], others: list[bytes]) -> bool:
+        for key, mine, other in zip(self._keys, keys, others, strict=True):
+            if mine != other:
+                return (mine > other) if key.descending else (mine < other)
+        return False
+
     def _cut(self, keep: int) -> None:
+        """Keep the first rows; from here on nothing behind the last of them is gathered."""
         self._sort()
         del self._rows[keep:]
+        self._last = self._rows[-1].keys if self._rows else None
         self._shares.only((entry.row, entry.weight) for entry in self._rows)
 
     def _sort(self) -> None:
