@@ -50,7 +50,7 @@ class Stage:
     def send(self, operation: str, arguments: dict[str, Any], **header: Any) -> Sent:
         """Publish a command once, whatever becomes of it."""
         now = now_ms()
-        times = {"iat": now, "exp": now + LIFE_MS, "budget": LIFE_MS}
+        times: dict[str, Any] = {"iat": now, "exp": now + LIFE_MS, "budget": LIFE_MS}
         sent = self.caller.seal(operation, arguments, **(times | header))
         self.connection.post(str(sent.subject), sent.data, reply=sent.reply)
         return sent

@@ -209,6 +209,10 @@ async def test_both_lists_revoke(tmp_path: Path) -> None:
     assert court.trail.versions(Kind.KEYS) == [1, 2]
 
 
+def _has_flags(governed: Governor) -> bool:
+    return governed.flags is not None
+
+
 async def test_flags_are_followed_and_are_on_the_trail(tmp_path: Path) -> None:
     """A worker serves without flags, takes signed ones, and keeps them when others are put there.
 
@@ -218,9 +222,9 @@ async def test_flags_are_followed_and_are_on_the_trail(tmp_path: Path) -> None:
     async with _court(tmp_path) as court:
         await court.policy(1)
         async with court.governed() as governed:
-            assert governed.flags is None
+            assert not _has_flags(governed)
             await court.flags(1, "collections: {a: legacy, 'a*': shadow}\n")
-            await until(lambda: governed.flags is not None)
+            await until(lambda: _has_flags(governed))
             await court.flags(1, "default: legacy\n")
             await court.flags(2, "default: nowhere\n")
             await court.flags(3, written=4)

@@ -209,7 +209,7 @@ async def _assemble(
     stack.push_async_callback(_drain, dispatcher, trail, settings.drain_s)
     await dispatcher.start()
     await bus.flush()
-    reconciler = _reconciler(settings, records, instance, store, trail, trust)
+    reconciler = _reconciler(settings, records, instance, store, trail, trust=trust)
     schedule = Schedule(settings.reconcile_every_s)
     reconciling = keep_reconciled(reconciler, records, instance, schedule, clock=unix_ms)
     _in_background(stack, reconciling, stopping)
@@ -222,6 +222,7 @@ def _reconciler(  # noqa: PLR0913 - what it is made of
     instance: str,
     store: Store,
     trail: Trail,
+    *,
     trust: TrustFile,
 ) -> Reconciler:
     decision = DecisionLimits(settings.clock_skew_ms, settings.reconcile_runtime_ms)

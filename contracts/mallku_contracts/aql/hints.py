@@ -14,6 +14,7 @@ MAX_TOLD: Final = 4
 MAX_LISTED: Final = 12
 """How many an error lists in its details, count."""
 
+_LOOK_BACK: Final = 2
 _SHOWN: Final = {
     "$END": "end of query",
     "ALL_NONE": "ALL or NONE",
@@ -128,9 +129,6 @@ def likely(seen: Sequence[Token], token: Token | None, accepted: Iterable[str] =
         if word.type == "NAME" and (hint := meant(str(word.value))):
             return hint
     return ""
-
-
-_LOOK_BACK: Final = 2
 
 
 def meant(name: str, *more: str) -> str:

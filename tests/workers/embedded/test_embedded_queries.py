@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import time
@@ -56,6 +57,19 @@ async def test_so_many_cursors_and_no_more(store: EmbeddedStore) -> None:
     for done in open_ones:
         assert done.cursor is not None
         await done.cursor.close()
+
+
+async def test_a_stop_ends_what_nobody_closed(tmp_path: Path) -> None:
+    """A cursor that is left open keeps no connection to the file."""
+    store = EmbeddedStore(tmp_path / "other")
+    await store.start()
+    done = await Asker(store).done("FOR i IN 1..9 RETURN i", batch_size=1)
+    assert done.cursor is not None
+    [reading] = [one for base in store._databases.values() for one in base.queries._open.values()]
+    await store.stop()
+    assert reading.connection is not None
+    with pytest.raises(sqlite3.ProgrammingError):
+        reading.connection.execute("SELECT 1")
 
 
 async def test_a_query_that_is_cut_off_gives_everything_back(store: EmbeddedStore) -> None:

@@ -155,7 +155,7 @@ class Gathering:
             return
         if record.position > MAX_POSITION:
             raise RecordError(f"position {record.position} is beyond {MAX_POSITION}")
-        if _is_digest(intent) or _is_digest(record):
+        if _is_hidden(intent, record):
             self._note_digest(place, changes)
             return
         self._add(
@@ -219,8 +219,10 @@ def _may_have_changed(record: Record) -> bool:
     return modifies(arguments) if isinstance(arguments, Aql) else True
 
 
-def _is_digest(record: Record | None) -> bool:
-    return record is not None and record.bound.get("audit") == "digest"
+def _is_hidden(intent: Record | None, outcome: Record) -> bool:
+    """Whether hashes stand in the place of values; each of the two says so by itself."""
+    marks = [*outcome.effects, intent.bound if intent is not None else {}]
+    return any(mark.get("audit") == "digest" for mark in marks)
 
 
 def _without_intent(step: Step) -> Step:

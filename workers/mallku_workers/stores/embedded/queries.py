@@ -158,7 +158,7 @@ class Queries:
     settings: EmbeddedSettings
     clock: Callable[[], int]
     _threads: ThreadPoolExecutor = field(init=False)
-    _open: set[int] = field(default_factory=set)
+    _open: dict[int, _Reading] = field(default_factory=dict)
     _ending: set[asyncio.Task[None]] = field(default_factory=set)
     _idle: list[sqlite3.Connection] = field(default_factory=list)
     _catalog: Catalog = _NO_CATALOG
@@ -177,7 +177,7 @@ class Queries:
                 retry_after=RETRY_AFTER_S,
             )
         reading = _Reading(work.deadline_ms)
-        self._open.add(id(reading))
+        self._open[id(reading)] = reading
         try:
             rows, result = await self.in_thread(reading, self._first, reading, work, query)
         except BaseException:
@@ -234,13 +234,17 @@ class Queries:
             if reading.connection is not None:
                 await self._in_pool(self._give_back, reading.connection)
         finally:
-            self._open.discard(id(reading))
+            self._open.pop(id(reading), None)
 
     async def stop(self) -> None:
-        """End the threads and close what is idle."""
+        """End the threads and close every connection, those of cursors that nobody closed too."""
         while self._ending:
             await asyncio.wait(self._ending)
         await asyncio.to_thread(self._threads.shutdown)
+        while self._open:
+            _, reading = self._open.popitem()
+            if reading.connection is not None:
+                reading.connection.close()
         while self._idle:
             self._idle.pop().close()
 
