@@ -17,17 +17,19 @@ from mallku_contracts.errors import (
     InvalidArguments,
     InvalidSubject,
     MallkuError,
-    ReservedName,
 )
 from mallku_contracts.operations import OPERATIONS, Access, Operation, Scope
 from mallku_contracts.policy import CompiledPolicy, Grant
-from mallku_contracts.policy.closed import is_reserved
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import Identity
 from mallku_contracts.trail.digests import Digests
 from mallku_workers.audit.detail import is_hidden
 from mallku_workers.message import Case
-from mallku_workers.queries.authorize import QueryAsker, QueryAuthorizer
+from mallku_workers.queries.authorize import (
+    QueryAsker,
+    QueryAuthorizer,
+    refuse_reserved_graphs,
+)
 from mallku_workers.request import Request
 from mallku_workers.restrictions import restrict
 from mallku_workers.stores.base import Step
@@ -98,10 +100,10 @@ class Authorizer:
             case a.Transaction() as transaction:
                 return replace(request, steps=tuple(asking.steps(transaction)))
             case a.CreateGraph() as graph:
-                _refuse_reserved(graph.name)
+                refuse_reserved_graphs((graph.name,))
                 asking.refuse_graph(graph)
             case a.DropGraph() as graph:
-                _refuse_reserved(graph.name)
+                refuse_reserved_graphs((graph.name,))
             case a.Aql() as aql:
                 asker = QueryAsker(
                     request.policy, request.subject, request.identity.roles, request.now_ms
@@ -157,14 +159,6 @@ class _Asking:
             )
         except InvalidSubject as error:
             raise InvalidArguments(error.message, details=error.details) from None
-
-
-def _refuse_reserved(graph: str) -> None:
-    if is_reserved(graph):
-        raise ReservedName(
-            f"graph {graph!r:.80}: names that begin with _ or mallku_ belong to the gateway",
-            details={"field": "graph"},
-        )
 
 
 def _members(arguments: a.CreateGraph) -> set[str]:

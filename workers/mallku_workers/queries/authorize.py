@@ -9,7 +9,7 @@ enforced in it, so where one applies it is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.operations import Access
 from mallku_contracts.policy import CompiledPolicy, Grant, NamedQuery, QueryAccess
+from mallku_contracts.policy.closed import is_reserved
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.queries.book import KnownQuery, QueryBook
 from mallku_workers.queries.uses import Collections, QueryUses
@@ -112,6 +113,7 @@ class QueryAuthorizer:
             return self._approved(approved, known, arguments, asker, grant)
         self._refuse_parts(known, asker)
         check_run(known.tree, arguments.bind_vars)
+        refuse_reserved_graphs(known.analysis.graph_names(arguments.bind_vars))
         query = self._runnable(
             known, arguments, arguments.bind_vars, grant, may_read=asker.may_read
         )
@@ -131,6 +133,7 @@ class QueryAuthorizer:
     ) -> RunnableQuery:
         binds = approved.bind(arguments.bind_vars, asker.subject.principal, asker.now_ms)
         check_run(known.tree, binds)
+        refuse_reserved_graphs(known.analysis.graph_names(binds))
         asker.refuse_reserved(_named(known, binds))
         refuse_reserved_handles(binds)
         return self._runnable(known, arguments, binds, grant, may_read=None)
@@ -181,6 +184,20 @@ def _refuse_undetermined(known: KnownQuery) -> None:
 def _named(known: KnownQuery, binds: dict[str, Any]) -> QueryCollections:
     """The collections that stand in a query with these values."""
     return QueryCollections(known.analysis.read_names(binds), known.analysis.write_names(binds))
+
+
+def refuse_reserved_graphs(names: Iterable[str]) -> None:
+    """Refuse graphs that belong to the gateway, whether they are there or not.
+
+    Raises:
+        ReservedName
+    """
+    for name in sorted(names):
+        if is_reserved(name):
+            raise ReservedName(
+                f"graph {name!r:.80}: names that begin with _ or mallku_ belong to the gateway",
+                details={"field": "graph"},
+            )
 
 
 def refuse_reserved_handles(binds: dict[str, Any]) -> None:
