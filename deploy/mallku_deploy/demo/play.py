@@ -23,7 +23,7 @@ from mallku_contracts.limits import MIB
 from mallku_deploy.demo import load, story
 from mallku_deploy.demo.promises import Promises
 from mallku_deploy.demo.rebuild import rebuild_it
-from mallku_deploy.demo.testimony import prove_receipt, verify_all
+from mallku_deploy.demo.testimony import prove_receipt, tell_history, verify_all
 from mallku_deploy.demo.trail import Trail, read_settled_trail
 from mallku_deploy.demo.wire import CountingTransport
 from mallku_deploy.furnish import Furnished, furnish
@@ -141,6 +141,7 @@ async def _read_the_trail(
         trail = await read_settled_trail(reader, TRAIL_SETTLES_S)
         count_against(trail, promises, sent())
         await verify_all(reader, trust, promises)
+        await tell_history(reader, promises)
         await rebuild_it(furnished.house, reader, promises)
 
 

@@ -9,9 +9,13 @@ from mallku_client.trail import AuditReader
 from mallku_contracts.trail.proof import ProofError, Proven, ReceiptBundle, check_bundle
 from mallku_contracts.trail.verification import Report
 from mallku_contracts.trust import Trust
+from mallku_deploy.auditing.history import collect
 from mallku_deploy.auditing.prove import prove
 from mallku_deploy.auditing.verify import Order, verify_trail
+from mallku_deploy.auditing.versions import Version, Wanted
 from mallku_deploy.demo.promises import Promises
+from mallku_deploy.demo.story import ANCHOR
+from mallku_deploy.house import DATABASE
 
 COVERED_WITHIN_S: Final = 10.0
 """From a mutation's reply until its worker's checkpoint covers it, seconds."""
@@ -30,6 +34,23 @@ def _seen(report: Report) -> str:
         f"{report.records:,} records, {report.signatures:,} callers' signatures,"
         f" {report.checkpoints} checkpoints of {len(report.workers)} workers"
     )
+
+
+async def tell_history(reader: AuditReader, promises: Promises) -> None:
+    """What became of the anchor that the story began with: who, when, and what changed."""
+    found = await collect(reader, Wanted(DATABASE, "memory_anchors", ANCHOR["_key"]))
+    versions = found.versions()
+    promises.keep(
+        "the trail tells a document's history: who, when, what changed",
+        [one.operation for one in versions[:2]] == ["insert", "update"],
+        "; ".join(map(_told, versions[:2])),
+    )
+
+
+def _told(version: Version) -> str:
+    changed = ", ".join(".".join(change.path) for change in version.changes or ())
+    what = f" of {changed}" if changed and version.old_rev else ""
+    return f"{version.operation}{what} by {version.principal}"
 
 
 async def prove_receipt(
