@@ -3,56 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from mallku_broker.configuration import Account, Permissions, User
 from mallku_broker.streams import AUDIT, JOBS
-from mallku_contracts.errors import GatewayUnreachable
-from mallku_deploy.doctor.attempts import Finding, Kind, Stored, Verdict
+from mallku_deploy.doctor.attempts import Kind, Stored, Verdict
 from mallku_deploy.doctor.lists import STREAMS
 from mallku_deploy.doctor.report import Report
-from mallku_deploy.doctor.roles import Given, Role, examine_given
-from mallku_deploy.doctor.run import run
+from mallku_deploy.doctor.roles import Role
 from mallku_deploy.doctor.tries import Line, open_line
 from mallku_deploy.doctor.watches import FindLine, StreamWatch
-from tests.support.nats import (
-    ADMINISTRATOR,
-    POLICY,
-    WORKER_BUS,
-    WORKER_RECORDS,
-    NatsHouse,
-    nats_house,
-)
+from tests.deploy.examining import NAMES, doctor, row
+from tests.support.nats import ADMINISTRATOR, WORKER_BUS, WORKER_RECORDS, NatsHouse
 
 Break = Callable[[User], User]
 
-NAMES = {WORKER_BUS: "worker:bus", WORKER_RECORDS: "worker:records"}
 EVERYTHING = Permissions((">",), (">",))
-
-
-@pytest_asyncio.fixture
-async def house(tmp_path: Path) -> AsyncIterator[NatsHouse]:
-    """A server of the test's own, to be broken; its policy lies beside it."""
-    async with nats_house(tmp_path / "nats") as running:
-        (tmp_path / "nats" / "policy.yaml").write_text(POLICY)
-        yield running
-
-
-async def _doctor(house: NatsHouse, *, without: tuple[str, ...] = ()) -> Report:
-    given = {
-        NAMES.get(name, name): path
-        for name, path in house.credentials.items()
-        if name not in without
-    }
-    where = Given(house.url, house.server.directory / "policy.yaml")
-    return await run(examine_given(where, given))
 
 
 async def _break(house: NatsHouse, change: Break) -> None:
@@ -68,12 +39,6 @@ async def _rewrite(house: NatsHouse, change: Callable[[dict[str, Any]], None]) -
     document = json.loads(configuration.to_text())
     change(document["accounts"])
     await house.server.reload(replace(configuration, extra={"accounts": document["accounts"]}))
-
-
-def _row(report: Report, name: str, title: str) -> Finding:
-    found = [each for each in report.findings if (each.name, each.title) == (name, title)]
-    assert len(found) == 1, [each.title for each in report.findings if each.name == name]
-    return found[0]
 
 
 def _open(report: Report) -> list[tuple[str, str]]:
@@ -115,7 +80,7 @@ async def test_a_sound_lock_is_proven(house: NatsHouse) -> None:
     """Every role is examined, nothing is open, and nothing is left behind in any stream."""
     await _publish_record(house)
     before = await _streams(house)
-    report = await _doctor(house)
+    report = await doctor(house)
     assert report.exit_code == 0, [each for each in report.findings if each.why]
     assert {each.name for each in report.findings} == {
         *("mallku", "mallory", "auditor", "inspector", "administrator"),
@@ -200,9 +165,9 @@ async def test_a_permission_too_much_is_a_hole(
     """One subject more in one list: that row turns, the exit code is 1, the streams stay."""
     before = await _streams(house)
     await _break(house, change)
-    report = await _doctor(house)
+    report = await doctor(house)
     assert await _streams(house) == before
-    assert _row(report, name, title).verdict is Verdict.HOLE
+    assert row(report, name, title).verdict is Verdict.HOLE
     assert {each for each, _ in _open(report)} == {name}
     assert report.exit_code == 1
 
@@ -217,7 +182,7 @@ async def test_leave_to_respond_is_a_hole(house: NatsHouse) -> None:
     """With `allow_responses` a worker answers wherever it is asked to, past its list."""
     bus = next(user.nkey for user in house.server.configuration.users if user.name == WORKER_BUS)
     await _rewrite(house, lambda accounts: _allow_responses(accounts, bus))
-    report = await _doctor(house)
+    report = await doctor(house)
     assert _open(report) == [("worker:bus", "answer wherever it is asked")]
     assert report.exit_code == 1
 
@@ -234,7 +199,7 @@ async def _acknowledge_jobs(house: NatsHouse) -> None:
 async def test_a_stream_of_jobs_that_answers_is_a_hole(house: NatsHouse) -> None:
     """Its answers come to inboxes and command subjects of others, and that is all that is open."""
     await _acknowledge_jobs(house)
-    report = await _doctor(house)
+    report = await doctor(house)
     titles = {"job answer to another's inbox", "job answer as a command"}
     assert set(_open(report)) == {
         (name, title) for name in ("mallku", "mallory") for title in titles
@@ -248,11 +213,11 @@ async def test_one_account_for_all_is_a_hole(house: NatsHouse) -> None:
     await _publish_record(house)
     before = await _streams(house)
     await _break(house, lambda user: replace(user, account=Account.RECORDS))
-    report = await _doctor(house)
+    report = await doctor(house)
     found = set(_open(report))
     assert {("mallku", "job answer into a bucket"), ("mallku", "job answer to a worker")} <= found
     assert ("worker:records", "API answer to a caller") in found
-    trail = _row(report, "mallku", "job answer into the trail")
+    trail = row(report, "mallku", "job answer into the trail")
     assert trail.verdict is Verdict.UNTRIED
     assert "could not be taken back" in trail.why
     after = await _streams(house)
@@ -274,14 +239,14 @@ async def test_auditors_beside_the_records_are_a_hole(
     monkeypatch.setattr("mallku_deploy.doctor.diversions.AUDITOR_PREFIX", "$JS.API")
     await _publish_record(house)
     await _break(house, _beside_the_records)
-    report = await _doctor(house)
+    report = await doctor(house)
     assert {title for _, title in _open(report)} == {
         "reach the records directly",
         "pulled record into a bucket",
         "pulled record to a worker",
         "empty pull as a JetStream call",
     }
-    assert _row(report, "auditor", "empty pull into the trail").verdict is Verdict.UNTRIED
+    assert row(report, "auditor", "empty pull into the trail").verdict is Verdict.UNTRIED
 
 
 @pytest.mark.parametrize(
@@ -332,7 +297,7 @@ async def test_what_was_diverted_into_a_bucket_is_purged(house: NatsHouse) -> No
     """A key that came about by a try is gone after it."""
     await _acknowledge_jobs(house)
     await _break(house, lambda user: replace(user, account=Account.RECORDS))
-    report = await _doctor(house)
+    report = await doctor(house)
     assert ("mallku", "job answer into a bucket") in _open(report)
     async with house.connection(ADMINISTRATOR) as connection:
         body = b'{"last_by_subj": "$KV.mallku_policy.>"}'
@@ -351,7 +316,7 @@ async def test_behind_doors_that_are_all_open_nothing_breaks(house: NatsHouse) -
         return replace(user, account=Account.RECORDS, permissions=EVERYTHING)
 
     await _break(house, open_up)
-    report = await _doctor(house)
+    report = await doctor(house)
     probed = [each for each in report.findings if each.expected == "refused"]
     assert {each.verdict for each in probed} <= {Verdict.HOLE, Verdict.WIDER}
     after = await _streams(house)
@@ -359,63 +324,3 @@ async def test_behind_doors_that_are_all_open_nothing_breaks(house: NatsHouse) -
         name: found[0] for name, found in before.items()
     }
     assert [after[stream] for stream in STREAMS[:5]] == [before[stream] for stream in STREAMS[:5]]
-
-
-async def test_who_has_no_credentials_here_is_named(house: NatsHouse) -> None:
-    """Exit code 2, and a row for whoever could not be tried, or whom nobody could watch for."""
-    report = await _doctor(house, without=("mallory", ADMINISTRATOR))
-    assert report.exit_code == 2
-    assert "--credentials mallory=FILE" in _row(report, "mallory", "connects").why
-    bucket = _row(report, "mallku", "job answer into a bucket")
-    assert bucket.verdict is Verdict.UNTRIED
-    assert "administrator" in bucket.why
-
-
-async def test_credentials_of_somebody_else_prove_nothing(house: NatsHouse) -> None:
-    """A name with another's file: its own work is refused, which is said."""
-    swapped = dict(house.credentials) | {"mallku": house.credentials["inspector"]}
-    report = await _doctor(replace(house, credentials=swapped))
-    row = _row(report, "mallku", "does its own work")
-    assert row.verdict is Verdict.UNTRIED
-    assert "refuses" in row.why
-
-
-async def test_whoever_is_shut_out_is_said(house: NatsHouse) -> None:
-    """A principal whom the server does not let in is not proven harmless: exit code 2."""
-    configuration = house.server.configuration
-    users = tuple(user for user in configuration.users if user.name != "mallory")
-    await house.server.reload(replace(configuration, users=users))
-    report = await _doctor(house)
-    row = _row(report, "mallory", "connects")
-    assert (row.verdict, report.exit_code) == (Verdict.UNTRIED, 2)
-    assert "refuses us" in row.why
-
-
-@pytest.mark.parametrize(("in_force", "verdict"), [(True, Verdict.PROVEN), (False, Verdict.HOLE)])
-async def test_a_revoked_auditor_must_not_connect(
-    house: NatsHouse, in_force: bool, verdict: Verdict
-) -> None:
-    """The broker alone knows auditors: one that the policy revokes has to be shut out."""
-    (house.server.directory / "policy.yaml").write_text(POLICY + "revoked: [auditor]\n")
-    if in_force:
-        configuration = house.server.configuration
-        users = tuple(user for user in configuration.users if user.name != "auditor")
-        await house.server.reload(replace(configuration, users=users))
-    report = await _doctor(house)
-    assert _row(report, "auditor", "connects").verdict is verdict
-    assert report.exit_code == (0 if in_force else 1)
-
-
-async def test_a_server_that_is_away_is_said(house: NatsHouse) -> None:
-    """Nothing is tried where nobody answers; what the command makes of it is exit code 2."""
-    await house.server.stop()
-    with pytest.raises(GatewayUnreachable):
-        await _doctor(house)
-
-
-async def test_a_revoked_auditor_with_a_file_that_is_none_proves_nothing(house: NatsHouse) -> None:
-    """Who cannot even ask to be let in was not shut out by the broker."""
-    (house.server.directory / "policy.yaml").write_text(POLICY + "revoked: [auditor]\n")
-    house.credentials["auditor"].write_text("nothing")
-    row = _row(await _doctor(house), "auditor", "connects")
-    assert (row.verdict, row.seen) == (Verdict.UNTRIED, "")

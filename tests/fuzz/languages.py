@@ -28,7 +28,7 @@ from mallku_contracts.policy import CompiledPolicy, PolicyError, check_policy
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.stores.embedded.aql.evaluate import Circumstances, evaluate
 from mallku_workers.stores.embedded.aql.source import SessionSource
-from mallku_workers.stores.embedded.queries import mended
+from mallku_workers.stores.embedded.paging import mended
 from mallku_workers.stores.embedded.session import Session
 from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import QUERIES, policies

@@ -10,67 +10,35 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 import uvloop
 
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
-from mallku_broker.connection import ConnectionSettings, GatewayConnection, Watcher, connect
 from mallku_broker.counters import Counters
 from mallku_broker.durability import StreamState, read_stream
-from mallku_broker.events import ConnectionEvent, EventKind
-from mallku_broker.files import load_digests, load_signing_key
+from mallku_broker.files import load_signing_key
 from mallku_broker.group_commit import GroupCommit
-from mallku_broker.permissions import WORKER_INBOX_PREFIX
 from mallku_broker.requests import RequestMultiplexer
 from mallku_broker.streams import AUDIT
 from mallku_broker.trust import TrustFile
-from mallku_contracts.keys import SigningKey
-from mallku_contracts.trail.digests import Digests
-from mallku_workers import logs
-from mallku_workers.admission import Slots
-from mallku_workers.audit import (
-    Acknowledgements,
-    AuditLimits,
-    CheckpointLimits,
-    Trail,
-    TrailLimits,
-    Witnessing,
-    open_trail,
-    witness_at,
-)
-from mallku_workers.authorization import Authorizer
-from mallku_workers.breaker import Breaker
+from mallku_workers import logs, recipes
+from mallku_workers.audit import Acknowledgements, Trail, open_trail
+from mallku_workers.connecting import connect_worker
 from mallku_workers.credentials import ReplyToken, keep_trust, trust_complaint
 from mallku_workers.dispatcher import Dispatcher
 from mallku_workers.durability import DeclaredDurability, StreamWatch
-from mallku_workers.execution import Bulkheads, Executor
 from mallku_workers.governance import Governor
 from mallku_workers.heartbeat import Heartbeat
-from mallku_workers.identity import Identifier, SeenIds
+from mallku_workers.identity import SeenIds
 from mallku_workers.message import unix_ms
 from mallku_workers.pipeline import Pipeline
-from mallku_workers.queries.authorize import QueryAuthorizer
-from mallku_workers.queries.cursors import Cursors
-from mallku_workers.reconciling import (
-    DecisionLimits,
-    Looking,
-    Reconciler,
-    ReconcilerLimits,
-    Schedule,
-    keep_reconciled,
-)
+from mallku_workers.reconciling import Schedule, keep_reconciled
 from mallku_workers.replies import Replies, WorkerIdentity
 from mallku_workers.settings import WorkerSettings
 from mallku_workers.stores.base import Store
-from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore
 from mallku_workers.throttle import Refusals, Throttle
-
-PARTING_S: Final = 2.0
-"""How long the broker may take to say that it has everything, at the end, seconds."""
 
 CURSOR_SWEEP_S: Final = 1.0
 """Between two looks for cursors that nobody asks for, seconds."""
@@ -135,8 +103,8 @@ async def _assemble(
     trust = TrustFile(settings.trust_file, trust_complaint)
     token = ReplyToken(settings.token_file, key.public, trust, settings.token_reread_s)
 
-    bus = await _connect(settings, settings.bus_credentials, instance, stack)
-    records = await _connect(settings, settings.records_credentials, instance, stack)
+    bus = await connect_worker(settings, settings.bus_credentials, instance, stack)
+    records = await connect_worker(settings, settings.records_credentials, instance, stack)
     acknowledgements = await stack.enter_async_context(
         AcknowledgementMultiplexer(records, expected_stream=AUDIT)
     )
@@ -144,7 +112,7 @@ async def _assemble(
     throttle = Throttle(time.time_ns, Counters(asking), workers=settings.expected_workers)
     stack.push_async_callback(throttle.close)
 
-    store = _store(settings)
+    store = recipes.store(settings)
     await store.start()
     stack.push_async_callback(store.stop)
     read_trail = partial(read_stream, records, asking, AUDIT)
@@ -158,9 +126,9 @@ async def _assemble(
         await _publisher(acknowledgements, declared, stack),
         identity,
         trust,
-        _trail_limits(settings),
+        recipes.trail_limits(settings),
         clock=unix_ms,
-        witnessing=_witnessing(settings, instance),
+        witnessing=recipes.witnessing(settings, instance),
         stack=stack,
     )
     _in_background(stack, trail.bear_witness(), stopping)
@@ -169,77 +137,36 @@ async def _assemble(
         Governor(records, trail.audit, instance, settings.trust_file)
     )
     _in_background(stack, governor.govern(), stopping)
-    facts = _facts(store, declared, governor, key)
+    facts = recipes.start_facts(store, declared, governor, key)
     await trail.start(facts, settings.audit_wait_ms / _MS_PER_S)
     _in_background(stack, trail.keep(), stopping)
     watch = StreamWatch(read_trail, trail.audit, AUDIT, declared, settings.required)
     _in_background(stack, watch.keep_looking(settings.trail_look_s), stopping)
-    cursors = Cursors(
-        instance,
-        idle_s=settings.cursor_idle_s,
-        life_s=settings.cursor_life_s,
-        clock=time.monotonic,
-    )
+    cursors = recipes.cursors(settings, instance)
     stack.push_async_callback(cursors.close)
     _in_background(stack, cursors.keep_swept(CURSOR_SWEEP_S), stopping)
     pipeline = Pipeline(
-        slots=Slots(settings.max_in_flight, governor.limits, settings.busy_retry_ms / _MS_PER_S),
-        identifier=Identifier(
-            trust,
-            governor.is_revoked,
-            max_tokens=settings.max_tokens,
-            skew_ms=settings.clock_skew_ms,
-        ),
+        slots=recipes.slots(settings, governor),
+        identifier=recipes.identifier(settings, trust, governor),
         seen=SeenIds(settings.max_seen_ids),
         policy=lambda: governor.policy,
-        authorizer=Authorizer(QueryAuthorizer(store.collections_of), _digests(settings)),
+        authorizer=recipes.authorizer(settings, store),
         refusals=Refusals(settings.refusals_per_s, time.monotonic_ns),
         throttle=throttle,
         audit=trail.audit,
-        executor=_executor(settings, store, cursors),
-        replies=Replies(
-            bus,
-            identity,
-            unix_ms,
-            sign_reads=settings.sign_read_replies,
-        ),
+        executor=recipes.executor(settings, store, cursors),
+        replies=Replies(bus, identity, unix_ms, sign_reads=settings.sign_read_replies),
         skew_ms=settings.clock_skew_ms,
     )
     dispatcher = Dispatcher(bus, pipeline.handle, instance)
     stack.push_async_callback(_drain, dispatcher, trail, settings.drain_s)
     await dispatcher.start()
     await bus.flush()
-    reconciler = _reconciler(settings, records, instance, store, trail, trust=trust)
+    reconciler = recipes.reconciler(settings, records, instance, store, trail, trust=trust)
     schedule = Schedule(settings.reconcile_every_s)
     reconciling = keep_reconciled(reconciler, records, instance, schedule, clock=unix_ms)
     _in_background(stack, reconciling, stopping)
     return dispatcher
-
-
-def _reconciler(  # noqa: PLR0913 - what it is made of
-    settings: WorkerSettings,
-    records: GatewayConnection,
-    instance: str,
-    store: Store,
-    trail: Trail,
-    *,
-    trust: TrustFile,
-) -> Reconciler:
-    decision = DecisionLimits(settings.clock_skew_ms, settings.reconcile_runtime_ms)
-    limits = ReconcilerLimits(
-        untouched_ms=int(settings.reconcile_untouched_s * _MS_PER_S),
-        silent_ms=int(settings.reconcile_silent_s * _MS_PER_S),
-    )
-    return Reconciler(
-        records,
-        instance,
-        Looking(store, decision, unix_ms, _digests(settings)),
-        trail.audit,
-        limits,
-        trust=lambda: trust.trust,
-        clock=unix_ms,
-        vouching=trail.checkpoints,
-    )
 
 
 async def _declare(
@@ -267,107 +194,6 @@ async def _publisher(
     if not declared.in_groups:
         return acknowledgements
     return await stack.enter_async_context(GroupCommit(acknowledgements))
-
-
-def _trail_limits(settings: WorkerSettings) -> TrailLimits:
-    wait_s = settings.audit_wait_ms / _MS_PER_S
-    records = AuditLimits(
-        wait_s=wait_s,
-        retry_s=settings.audit_retry_ms / _MS_PER_S,
-        max_pending=settings.max_pending_outcomes,
-        refusals_per_minute=settings.refusals_recorded_per_minute,
-    )
-    checkpoints = CheckpointLimits(settings.checkpoint_every_ms / _MS_PER_S, wait_s)
-    return TrailLimits(records, checkpoints, settings.max_uncovered_records)
-
-
-def _witnessing(settings: WorkerSettings, instance: str) -> Witnessing | None:
-    if settings.checkpoint_witness is None:
-        return None
-    credentials = settings.checkpoint_witness_credentials
-    witness = witness_at(settings.checkpoint_witness, credentials, instance)
-    return Witnessing(witness, retry_s=settings.checkpoint_every_ms / _MS_PER_S)
-
-
-def _facts(
-    store: Store, declared: DeclaredDurability, governor: Governor, key: SigningKey
-) -> dict[str, Any]:
-    """What the trail says of a worker that begins (`START_FACTS`)."""
-    return {
-        "store": store.name,
-        "durability": str(declared.level),
-        "version": version("mallku-gateway"),
-        "policy": governor.policy.version,
-        "kid": key.kid,
-    }
-
-
-def _digests(settings: WorkerSettings) -> Digests | None:
-    path = settings.audit_digest_key_file
-    return None if path is None else load_digests(path)
-
-
-def _executor(settings: WorkerSettings, store: Store, cursors: Cursors) -> Executor:
-    breaker = Breaker(settings.breaker_failures, settings.breaker_reset_s, time.monotonic)
-    bulkheads = Bulkheads(settings.max_reads, settings.max_writes)
-    return Executor(store, breaker, cursors, bulkheads, clock=unix_ms)
-
-
-def _store(settings: WorkerSettings) -> Store:
-    names = settings.database_names
-    if settings.store == "arango":
-        # Whoever serves from the embedded store needs no driver.
-        from mallku_workers.stores.arango import ArangoSettings, ArangoStore
-
-        return ArangoStore(ArangoSettings(), databases=names)
-    own = EmbeddedSettings(synchronous=settings.store_synchronous)
-    return EmbeddedStore(settings.store_directory, settings=own, databases=names)
-
-
-async def _connect(
-    settings: WorkerSettings, credentials: Path, instance: str, stack: AsyncExitStack
-) -> GatewayConnection:
-    connection = await connect(
-        ConnectionSettings(
-            url=settings.url,
-            credentials=credentials,
-            tls_ca=settings.tls_ca,
-            tls_cert=settings.tls_cert,
-            tls_key=settings.tls_key,
-        ),
-        name=f"mallku-worker-{instance}",
-        inbox_prefix=f"{WORKER_INBOX_PREFIX}.{instance}",
-        on_event=_log_events(),
-    )
-    stack.push_async_callback(connection.close)
-    stack.push_async_callback(_part, connection)
-    return connection
-
-
-async def _part(connection: GatewayConnection) -> None:
-    """Wait until the broker has all that was sent, if it is there."""
-    if not connection.is_up:
-        return
-    try:
-        async with asyncio.timeout(PARTING_S):
-            await connection.flush()
-    except Exception as error:  # noqa: BLE001 - whatever it says, the rest is taken down in order
-        _log.warning("broker_silent", connection=connection.name, reason=repr(error))
-
-
-def _log_events() -> Watcher:
-    """Warn once when a connection is lost, however many tries follow; the rest is information."""
-    down = False
-
-    def log(event: ConnectionEvent) -> None:
-        nonlocal down
-        lost = event.kind is EventKind.DISCONNECTED
-        news = (lost and not down) or event.kind is EventKind.REFUSED
-        write = _log.warning if news else _log.info
-        write(event.kind.value, connection=event.connection, detail=event.detail)
-        down = lost or (down and event.kind is not EventKind.RECONNECTED)
-
-    return log
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

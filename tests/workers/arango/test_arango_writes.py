@@ -16,7 +16,7 @@ from mallku_contracts.errors import (
     UniqueViolation,
 )
 from mallku_contracts.limits import MAX_EFFECT_BYTES
-from mallku_workers import main
+from mallku_workers import recipes
 from mallku_workers.settings import WorkerSettings
 from mallku_workers.stores.arango import ArangoSettings, ArangoStore
 from mallku_workers.stores.arango.ledger import position
@@ -372,6 +372,6 @@ async def test_a_store_that_stops_finishes_what_it_accepted(server: SimulatedAra
 def test_a_worker_chooses_the_store_by_its_settings() -> None:
     """`MALLKU_WORKER_STORE=arango`, the rest from `MALLKU_WORKER_ARANGO_*`."""
     settings = WorkerSettings.model_construct(store="arango", databases="mallku, other")
-    chosen = main._store(settings)
+    chosen = recipes.store(settings)
     assert isinstance(chosen, ArangoStore)
     assert "'other'" in repr(chosen)

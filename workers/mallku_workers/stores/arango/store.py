@@ -7,7 +7,6 @@ connection of its own.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,36 +18,26 @@ from mallku_contracts.errors import (
     CollectionNotFound,
     ConfigurationError,
     DatabaseNotFound,
-    DeadlineExceeded,
     MallkuError,
     NotSupported,
-    RequestError,
     Unavailable,
 )
 from mallku_contracts.operations import Scope
 from mallku_contracts.policy import is_reserved
 from mallku_contracts.subjects import check_name
-from mallku_workers.stores.arango import catalog, combining, queries, reading, several, texts
-from mallku_workers.stores.arango.budget import budget_for, spending
+from mallku_workers.stores.arango import catalog, combining, queries, reading, recalling
+from mallku_workers.stores.arango.blocking import Blocking, refuse_late, within
 from mallku_workers.stores.arango.client import Clients, make_clients
-from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.combining import Prepared
 from mallku_workers.stores.arango.cursors import ArangoCursor, Desk
-from mallku_workers.stores.arango.errors import Conflict
 from mallku_workers.stores.arango.http import LeanClient
-from mallku_workers.stores.arango.ledger import opened
 from mallku_workers.stores.arango.preparation import check_entry, prepare
 from mallku_workers.stores.arango.queries import Rows
+from mallku_workers.stores.arango.recalling import RECALL_S
 from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.arango.settings import ArangoSettings
 from mallku_workers.stores.arango.waiting import WaitingRoom
-from mallku_workers.stores.arango.writing import (
-    BATCHES,
-    MATCHES,
-    SINGLE,
-    Outcome,
-    Writing,
-)
+from mallku_workers.stores.arango.writing import BATCHES, MATCHES, SINGLE, Outcome
 from mallku_workers.stores.base import (
     Done,
     LedgerEntry,
@@ -69,16 +58,8 @@ READ_OPERATIONS: Final = frozenset({*reading.READS, *catalog.READS})
 `aql` is in neither: it reads or writes.
 """
 
-FIRST_WAIT_S: Final = 0.002
-"""Before a write that met another one is tried again, seconds; it doubles with every try."""
-
 RETRY_AFTER_S: Final = 0.05
 """Advice to callers who meet a full queue, seconds."""
-
-RECALL_S: Final = 5.0
-"""A look into the ledger, seconds."""
-
-_MS_PER_S: Final = 1_000
 
 T = TypeVar("T")
 
@@ -108,6 +89,7 @@ class ArangoStore:
         self._settings = settings or ArangoSettings()
         self._names = tuple(check_name(name, "database") for name in databases)
         self._clock = clock
+        self._blocking = Blocking(self._settings, clock)
         self._servers: dict[str, Server] = {}
         self._readers: dict[str, Server] = {}
         self._writers: dict[str, Server] = {}
@@ -184,7 +166,7 @@ class ArangoStore:
         name = work.operation.name
         if name not in WRITE_OPERATIONS and name not in READ_OPERATIONS and name != "aql":
             raise NotSupported(f"{name} is not supported by the ArangoDB store")
-        self._refuse_late(work)
+        refuse_late(work.deadline_ms, self._clock())
         _check_collection(work)
         if self._stopping:
             raise Unavailable("the store is stopping")
@@ -198,9 +180,9 @@ class ArangoStore:
 
     async def _execute(self, server: Server, work: Work) -> Done:
         if work.operation.name in READ_OPERATIONS:
-            return await self._run(self._read, server, work)
+            return await self._run(self._blocking.read, server, work)
         if work.operation.name in catalog.CHANGES:
-            return await self._run(self._administer, server, work)
+            return await self._run(self._blocking.administer, server, work)
         if work.operation.name == "aql" and not runnable(work).modifies:
             return await self._run_query(work)
         prepared = combining.prepare(work, self._settings, self._clock())
@@ -208,7 +190,7 @@ class ArangoStore:
             return await self._room.submit(prepared)
         if work.operation.name == "aql":
             server = self._for_query(work.database, runnable(work))
-        [outcome] = await self._run(self._write, server, [work])
+        [outcome] = await self._run(self._blocking.write, server, [work])
         if isinstance(outcome, MallkuError):
             raise outcome
         return outcome
@@ -216,15 +198,13 @@ class ArangoStore:
     async def collections_of(self, database: str, query: RunnableQuery) -> QueryCollections:
         """The collections that a query would use, as the database itself explains it."""
         server = self._for_query(database, query)
-        return await self._run(_within, RECALL_S, queries.collections_of, server, query)
+        return await self._run(within, RECALL_S, queries.collections_of, server, query)
 
     async def _run_query(self, work: Work) -> Done:
         """The first page of a reading query, and its cursor where there are more."""
         server = self._for_query(work.database, runnable(work))
         if runnable(work).arguments.explain:
-            explained = await self._run(
-                self._timed, work.deadline_ms, queries.explain, server, work
-            )
+            explained = await self._begin_timed(work.deadline_ms, queries.explain, server, work)
             return Done(explained)
         rows, result = await self._desk.open(work.deadline_ms, queries.read, server, work)
         if not result["more"]:
@@ -238,11 +218,12 @@ class ArangoStore:
         A change of the catalog is entered as begun before it is made, so that "none" is a "no" for
         these too; of one that is begun and not finished nobody can say by its entry.
         """
-        return await self._run(self._recall, self._server(database), key, settled)
+        recall = recalling.recall_settled if settled else recalling.recall
+        return await self._run(within, RECALL_S, recall, self._server(database), key)
 
     async def clock(self, database: str) -> StoreClock:
         """The database's own clock; its TTL index may remove whatever has expired by it."""
-        now_ms = await self._run(_within, RECALL_S, _clock, self._server(database))
+        now_ms = await self._run(within, RECALL_S, recalling.clock, self._server(database))
         return StoreClock(now_ms, now_ms)
 
     async def recall_transmission(
@@ -250,9 +231,8 @@ class ArangoStore:
     ) -> LedgerEntry | None:
         """The entry of the owner's mutation that this transmission committed."""
         server = self._server(database)
-        return await self._run(self._recall_transmission, server, transmission, owner)
-
-    # On the loop
+        recall = recalling.recall_transmission
+        return await self._run(within, RECALL_S, recall, server, transmission, owner)
 
     def _server(self, name: str) -> Server:
         found = self._servers.get(name)
@@ -267,10 +247,6 @@ class ArangoStore:
         self._server(database)
         return (self._writers if analyse(query.tree).modifies else self._readers)[database]
 
-    def _refuse_late(self, work: Work) -> None:
-        if self._clock() > work.deadline_ms:
-            raise DeadlineExceeded("the caller's time was over before the work began")
-
     async def _run(self, act: Callable[..., T], *arguments: object) -> T:
         """Cut off, what was not begun is not; what was goes on, and nobody learns its outcome."""
         return await self._begin(act, *arguments)
@@ -284,110 +260,14 @@ class ArangoStore:
     def _begin_timed(
         self, deadline_ms: int, act: Callable[..., T], *arguments: object
     ) -> asyncio.Future[T]:
-        return self._begin(self._timed, deadline_ms, act, *arguments)
+        return self._begin(self._blocking.timed, deadline_ms, act, *arguments)
 
     def _begin_end(self, rows: Rows) -> asyncio.Future[None]:
-        return self._begin(_within, RECALL_S, rows.close)
+        return self._begin(within, RECALL_S, rows.close)
 
     async def _carry_out_group(self, prepared: Sequence[Prepared]) -> list[Outcome]:
         server = self._server(prepared[0].work.database)
-        return await self._run(self._write_combined, server, prepared)
-
-    # In the threads
-
-    def _left_s(self, works: Iterable[Work]) -> float:
-        return max((max(work.deadline_ms for work in works) - self._clock()) / _MS_PER_S, 0.0)
-
-    def _read(self, server: Server, work: Work) -> Done:
-        self._refuse_late(work)
-        name = work.operation.name
-        read = reading.READS.get(name) or catalog.READS[name]
-        with spending(budget_for(self._left_s([work]))):
-            return Done(read(server, work, work.arguments))
-
-    def _timed(self, deadline_ms: int, act: Callable[..., T], *arguments: object) -> T:
-        """A read that has time until `deadline_ms`."""
-        left_s = (deadline_ms - self._clock()) / _MS_PER_S
-        if left_s < 0:
-            raise DeadlineExceeded("the caller's time was over before the work began")
-        return _within(left_s, act, *arguments)
-
-    def _administer(self, server: Server, work: Work) -> Done:
-        self._refuse_late(work)
-        with spending(budget_for(self._left_s([work]), writes=True)):
-            return catalog.administer(server, work, self._clock())
-
-    def _write_combined(self, server: Server, prepared: Sequence[Prepared]) -> list[Outcome]:
-        works = [one.work for one in prepared]
-        try:
-            with spending(budget_for(self._left_s(works), writes=True)):
-                return combining.carry_out(server, prepared)
-        except (RequestError, Conflict):
-            # Nothing was done. The transaction finds out for whom, and says why.
-            return self._write(server, works)
-
-    def _write(self, server: Server, works: Sequence[Work]) -> list[Outcome]:
-        wait_s = FIRST_WAIT_S
-        for _ in range(self._settings.conflict_retries + 1):
-            try:
-                with spending(budget_for(self._left_s(works), writes=True)):
-                    return self._write_once(server, works)
-            except Conflict:
-                if len(works) > 1:
-                    return [self._write_alone(server, work) for work in works]
-                time.sleep(wait_s * random.random())  # noqa: S311 - only spreads tries
-                wait_s *= 2
-        raise Unavailable("other writes were at the same documents again and again")
-
-    def _write_alone(self, server: Server, work: Work) -> Outcome:
-        try:
-            return self._write(server, [work])[0]
-        except MallkuError as error:
-            return error
-
-    def _write_once(self, server: Server, works: Sequence[Work]) -> list[Outcome]:
-        for work in works if len(works) == 1 else ():
-            self._refuse_late(work)
-        first = works[0]
-        if first.operation.name == "aql":
-            return [queries.modify(server, first, self._clock())]
-        if first.operation.name == "transaction":
-            return [several.transaction(server, first, _collection_of, self._clock())]
-        collection = _collection_of(server, first.collection)
-        return Writing(server, collection, self._clock()).carry_out(works)
-
-    def _recall(self, server: Server, key: str, settled: bool) -> LedgerEntry | None:  # noqa: FBT001 - called by position
-        with spending(budget_for(RECALL_S)):
-            binds = {"key": key}
-            if not settled:
-                rows = server.query(texts.RECALL, binds)
-            else:
-                # The exclusive lock is had when every transaction that may write has ended.
-                with server.transaction([], [texts.LEDGER]) as transaction:
-                    rows = transaction.query(texts.RECALL_SETTLED, binds)
-        return opened(rows[0]) if rows else None
-
-    def _recall_transmission(
-        self, server: Server, transmission: str, owner: str
-    ) -> LedgerEntry | None:
-        with spending(budget_for(RECALL_S)):
-            rows = server.query(texts.RECALL_TRANSMISSION, {"id": transmission, "owner": owner})
-        return opened(rows[0]) if rows else None
-
-
-def _within(seconds: float, act: Callable[..., T], *arguments: object) -> T:
-    with spending(budget_for(seconds)):
-        return act(*arguments)
-
-
-def _clock(server: Server) -> int:
-    [now_ms] = server.query(texts.CLOCK, {})
-    return int(now_ms)
-
-
-def _collection_of(server: Server, name: str) -> Collection:
-    known = server.call("GET", f"/_api/collection/{name}")
-    return Collection(name, edge=known["type"] == catalog.EDGES)
+        return await self._run(self._blocking.write_combined, server, prepared)
 
 
 def _check_collection(work: Work) -> None:

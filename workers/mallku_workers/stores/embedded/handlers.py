@@ -11,7 +11,7 @@ from mallku_workers.stores.embedded import (
     collections,
     graphs,
     indexes,
-    queries,
+    modifying,
     transactions,
 )
 from mallku_workers.stores.embedded.document_writes import SEVERAL, SINGLE, write_documents
@@ -32,7 +32,7 @@ CATALOG: Final[dict[str, CatalogWrite]] = {
 """Changes of tables."""
 
 TOGETHER: Final[dict[str, WorkWrite]] = {
-    "aql": queries.modify,
+    "aql": modifying.modify,
     "transaction": transactions.transaction,
 }
 """Changes of several documents, of one or more collections, that are made or not made as one."""
