@@ -1,122 +1,140 @@
-"""Inserts through the ArangoDB store beside python-arango alone, against a server of 2 ms.
+"""Inserts over ArangoDB beside python-arango alone, against a server that answers in 2 ms.
 
-`python -m tests.benchmarks.arango`: one process, 64 inserts in flight; on one side the store with
-claims, effects and combined requests, on the other the driver as it comes in a pool of 64 threads.
-Rounds alternate, and what is told is the ratio of each pair.
+    python -m tests.benchmarks.arango [--rounds 5] [--seconds 2] [--in-flight 64]
+
+Four contestants take turns in one run, all against the same stub: python-arango as it comes, in one
+process with a thread for each insert in flight; the store of a worker by itself, with ledger claims
+and combined requests; and the whole gateway (a real nats-server, one worker with `--store arango`,
+signatures, policy, two records in the trail) with its client on each kind of loop. What is told is
+the ratio of runs of the same round, and what one process of each could do with a core to itself by
+the CPU that it took, which others on the machine disturb less. Exits non-zero when a ratio is not
+as wanted.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import hashlib
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
-from arango.client import ArangoClient
-
-from mallku_contracts.arguments import Insert
-from mallku_contracts.operations import OPERATIONS
-from mallku_workers.stores.arango import ArangoSettings, ArangoStore
-from mallku_workers.stores.base import LedgerClaim, Work
-from tests.benchmarks.children import READY
+from mallku_broker.files import make_private_folder, write_private_text
+from mallku_deploy.bench import Load
+from mallku_deploy.furnish import furnish
+from mallku_deploy.gateway import LocalGateway
+from mallku_deploy.house import House
+from tests.benchmarks.children import Child, server
+from tests.benchmarks.contest import Results, compete
+from tests.benchmarks.contestants import Contestant, Goal
+from tests.benchmarks.report import blocks, disturbance, machine, show
+from tests.benchmarks.stage import LOOPS, HouseOnStage, environment
+from tests.benchmarks.trail import POLICY
 
 DELAY_MS: Final = 2.0
-IN_FLIGHT: Final = 64
-ROUND_S: Final = 3.0
-ROUNDS: Final = 5
+SIZE: Final = 512
+"""A document's JSON, bytes."""
+
 WANTED_RATIO: Final = 3.0
 
-_DOCUMENT: Final = {"kind": "khipu", "weight": 3, "text": "x" * 600, "tags": ["a", "b"]}
+DRIVER: Final = "python-arango"
+STORE: Final = "store"
+GATEWAY: Final = "gateway"
 
 
-@contextmanager
-def stub() -> Generator[str]:
-    """The URL of a server that answers after `DELAY_MS`."""
-    command = [sys.executable, "-m", "tests.benchmarks.arango_stub", str(DELAY_MS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            word, port = child.stdout.readline().split()
-            assert word == READY
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            child.terminate()
+@asynccontextmanager
+async def gateway(root: Path, url: str) -> AsyncGenerator[HouseOnStage]:
+    """A gateway whose one worker stores at `url`; no rate holds its callers back."""
+    house = House(root)
+    make_private_folder(root)
+    write_private_text(house.policy, POLICY)
+    running = LocalGateway(furnish(house, 1), port=0, announce=_say, store="arango")
+    with environment(MALLKU_WORKER_ARANGO_URL=url):
+        await running.__aenter__()
+    try:
+        yield HouseOnStage(running, house, signs_reads=True)
+    finally:
+        await running.__aexit__(None, None, None)
 
 
-def driver_alone(url: str) -> float:
-    """Inserts per second of python-arango with a thread for each in flight."""
-    client = ArangoClient(hosts=url)
-    collection = client.db("mallku", username="root", password="").collection("people")
-    ends = time.perf_counter() + ROUND_S
-
-    def insert_until_the_end(_number: int) -> int:
-        done = 0
-        while time.perf_counter() < ends:
-            collection.insert(_DOCUMENT)
-            done += 1
-        return done
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(IN_FLIGHT) as threads:
-        done = sum(threads.map(insert_until_the_end, range(IN_FLIGHT)))
-    rate = done / (time.perf_counter() - began)
-    client.close()
-    return rate
+def _say(event: object) -> None:
+    print(event, file=sys.stderr)
 
 
-async def through_the_store(url: str) -> float:
-    """Inserts per second of the store, each with its ledger claim."""
-    store = ArangoStore(ArangoSettings(url=url, auth="basic"))
-    await store.start()
-    ends = time.perf_counter() + ROUND_S
+def contestants(url: str, stub: Child, house: HouseOnStage) -> list[Contestant]:
+    """Everybody, in the order in which they take turns."""
+    own = {"stub": [stub.pid]}
+    direct: dict[str, Any] = {"url": url, "size": SIZE, "loop": "asyncio"}
+    called: dict[str, Any] = {
+        "kind": "gateway",
+        "operation": "insert",
+        "environment": house.environment,
+        "size": SIZE,
+        "documents": 0,
+    }
+    return [
+        Contestant(DRIVER, {**direct, "kind": "arango-driver"}, lambda: own),
+        Contestant(STORE, {**direct, "kind": "arango-store"}, lambda: own),
+        *(
+            Contestant(_on(loop), {**called, "loop": loop}, lambda: {**house.processes(), **own})
+            for loop in LOOPS
+        ),
+    ]
 
-    async def insert_until_the_end(caller: int) -> int:
-        done = 0
-        while time.perf_counter() < ends:
-            await store.execute(_work(f"{caller}-{done}"))
-            done += 1
-        return done
 
-    began = time.perf_counter()
-    done = sum(await asyncio.gather(*map(insert_until_the_end, range(IN_FLIGHT))))
-    rate = done / (time.perf_counter() - began)
-    await store.stop()
-    return rate
+def _on(loop: str) -> str:
+    return f"{GATEWAY}, client on {loop}"
 
 
-def _work(name: str) -> Work:
-    now_ms = time.time_ns() // 1_000_000
-    digest = hashlib.sha256(name.encode())
-    claim = LedgerClaim(digest.hexdigest(), digest.digest(), name, now_ms + 900_000)
-    arguments: Any = Insert(document=_DOCUMENT)
-    return Work(OPERATIONS["insert"], "mallku", "people", arguments, now_ms + 30_000, claim)
+def goals() -> list[Goal]:
+    """The ratios that are looked at."""
+    ours = [STORE, *map(_on, LOOPS)]
+    return [Goal(name, DRIVER, "throughput", WANTED_RATIO) for name in ours]
+
+
+def ceilings(results: Results) -> str:
+    """One line: inserts a second at which the driver's process, or the worker, fills a core."""
+    [group] = results.figures
+    alone = _per_core(group[DRIVER].cpu_s_per_1000["client"])
+    ours = {name: figures.cpu_s_per_1000.get("worker") for name, figures in group.items()}
+    workers = [
+        f"{name}: the worker {_per_core(cpu):,.0f}/s, ratio {_per_core(cpu) / alone:.2f}"
+        for name, cpu in ours.items()
+        if cpu
+    ]
+    return "; ".join([f"One full core by its CPU: {DRIVER} {alone:,.0f}/s", *workers]) + "."
+
+
+def _per_core(cpu_s_per_1000: float) -> float:
+    return 1_000 / cpu_s_per_1000
+
+
+async def measure(load: Load, rounds: int) -> Results:
+    """All contestants in turns."""
+    with tempfile.TemporaryDirectory(prefix="mallku-") as folder:
+        async with server("tests.benchmarks.arango_stub", str(DELAY_MS)) as (stub, port):
+            url = f"http://127.0.0.1:{port}"
+            async with gateway(Path(folder) / "house", url) as house:
+                return Results([await compete(contestants(url, stub, house), load, rounds)])
 
 
 def main() -> None:
-    """Measure and print."""
-    pairs: list[tuple[float, float]] = []
-    with stub() as url:
-        for number in range(ROUNDS):
-            alone, store = driver_alone(url), asyncio.run(through_the_store(url))
-            pairs.append((alone, store))
-            print(
-                f"round {number + 1}: driver {alone:,.0f}/s, store {store:,.0f}/s,"
-                f" ratio {store / alone:.1f}"
-            )
-    ratios = sorted(store / alone for alone, store in pairs)
-    print(
-        f"inserts, {IN_FLIGHT} in flight, server of {DELAY_MS} ms:"
-        f" driver {statistics.median(alone for alone, _ in pairs):,.0f}/s,"
-        f" store {statistics.median(store for _, store in pairs):,.0f}/s,"
-        f" ratio {statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}),"
-        f" wanted {WANTED_RATIO}"
-    )
+    """Measure, draw the tables, and end with what the goals say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="the longest run")
+    parser.add_argument("--in-flight", type=int, default=64)
+    options = parser.parse_args()
+    load = Load(options.in_flight, 1_000_000, options.seconds)
+    results = asyncio.run(measure(load, options.rounds))
+    show(blocks(results, None, goals()))
+    print(machine(load, options.rounds, SIZE), disturbance(results), sep="\n")
+    print(ceilings(results))
+    reached = [goal.reached(ratio) for goal in goals() if (ratio := results.ratio(goal))]
+    sys.exit(not all(reached))
 
 
 if __name__ == "__main__":

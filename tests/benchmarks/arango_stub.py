@@ -1,25 +1,47 @@
 """An HTTP server that answers inserts like ArangoDB after a fixed time, and does nothing else.
 
-It runs in a process of its own and prints its port. Documents are not kept.
+It runs in a process of its own and prints its port. Documents are not kept. Besides inserts it
+answers what a worker asks for when it starts, and 501 to everything else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sys
+import time
 from typing import Any, Final
 
+import jwt
+
+from mallku_workers.stores.arango import texts
 from mallku_workers.stores.arango.preparation import LEDGER_INDEXES
 from tests.benchmarks.children import READY
+from tests.benchmarks.loads.gateway import COLLECTION
+
+TOKEN_LIFE_S: Final = 3_600
 
 _END: Final = b"\r\n\r\n"
-_COLLECTION: Final = {"error": False, "code": 200, "name": "people", "type": 2, "id": "1"}
+_DONE: Final = {"error": False, "code": 200}
+_NOT_KNOWN: Final = {"error": True, "code": 501, "errorNum": 9, "errorMessage": "not implemented"}
+_META: Final = {"_id": f"{COLLECTION}/1", "_key": "1", "_rev": "_meiqyLy---"}
+_NAMES: Final = (COLLECTION, texts.LEDGER)
+_INDEXES: Final = [
+    {**index, "id": f"{texts.LEDGER}/{number}"} for number, index in enumerate(LEDGER_INDEXES)
+]
 _AT_START: Final[dict[str, Any]] = {
-    "/index": {"error": False, "code": 200, "indexes": LEDGER_INDEXES},
-    "/database/current": {"error": False, "code": 200, "result": {"name": "mallku", "id": "1"}},
+    "/version": {"server": "arango", "version": "3.12.4"},
+    "/index": {**_DONE, "indexes": _INDEXES},
+    "/database/current": {**_DONE, "result": {"name": "mallku", "id": "1"}},
+    "/collection": {**_DONE, "result": [{"name": name, "type": 2} for name in _NAMES]},
+    **{
+        f"/collection/{name}{part}": {**_DONE, "name": name, "type": 2, "count": 0}
+        for name in _NAMES
+        for part in ("", "/properties", "/count")
+    },
 }
-"""What a store asks for before it serves."""
+"""What a store, and a client that looks for its collection, ask for before they insert."""
 
 
 class Stub(asyncio.Protocol):
@@ -62,35 +84,37 @@ class Stub(asyncio.Protocol):
 
 
 def _answered(method: str, target: str, body: bytes) -> tuple[int, Any]:
+    if target == "/_open/auth":
+        return 200, {"jwt": _token()}
     path = target.partition("?")[0].partition("/_api")[2]
-    if path == "/cursor":
-        works = json.loads(body)["bindVars"]["works"]
-        return 201, {"error": False, "code": 201, "hasMore": False, "result": _rows(works)}
-    if path.startswith("/document/"):
-        return 202, {"_id": "people/1", "_key": "1", "_rev": "_meiqyLy---"}
-    if path == "/version":
-        return 200, {"server": "arango", "version": "3.12.4"}
-    if path in _AT_START:
+    if method == "POST" and path == "/cursor":
+        rows = _rows(json.loads(body))
+        return 201, {**_DONE, "code": 201, "hasMore": False, "result": rows}
+    if method == "POST" and path == f"/document/{COLLECTION}":
+        return 202, _META
+    if method == "GET" and path in _AT_START:
         return 200, _AT_START[path]
-    if path == "/collection" and method == "GET":
-        return 200, {
-            "error": False,
-            "code": 200,
-            "result": [{**_COLLECTION, "name": "mallku_ledger"}],
-        }
-    return 200, _COLLECTION
+    print(f"the stub does not know {method} {target}", file=sys.stderr)
+    return 501, _NOT_KNOWN
 
 
-def _rows(works: list[Any]) -> list[Any]:
-    meta = {"_id": "people/1", "_key": "1", "_rev": "_meiqyLy---"}
+def _token() -> str:
+    now = int(time.time())
+    claims = {"iss": "arangodb", "iat": now, "exp": now + TOKEN_LIFE_S}
+    return jwt.encode(claims, secrets.token_bytes(32), algorithm="HS256")
+
+
+def _rows(query: dict[str, Any]) -> list[Any]:
+    if query["query"].startswith(texts.CLOCK):
+        return [time.time_ns() // 1_000_000]
     return [
         {
             "n": work["n"],
-            "position": "_meiqyLy---",
-            "new": {**meta, **work["document"]},
+            "position": _META["_rev"],
+            "new": {**_META, **work["document"]},
             "old": None,
         }
-        for work in works
+        for work in query["bindVars"].get("works", [])
     ]
 
 

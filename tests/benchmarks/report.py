@@ -26,7 +26,7 @@ from tests.benchmarks.startup import (
     Startup,
 )
 
-_PROCESSES: Final = ("worker", "nats-server", "client")
+_PROCESSES: Final = ("worker", "nats-server", "client", "stub")
 _PACKAGES: Final = ("nats-py", "PyNaCl", "uvloop", "fastapi", "uvicorn", "httptools", "PyJWT")
 _WIDTH: Final = 160
 _MS: Final = 1_000
@@ -56,10 +56,12 @@ class Block:
         return table
 
 
-def blocks(results: Results, startup: Startup | None) -> list[Block]:
-    """Everything that was measured."""
+def blocks(
+    results: Results, startup: Startup | None, looked_at: Sequence[Goal] | None = None
+) -> list[Block]:
+    """Everything that was measured; ratios `looked_at` instead of the usual ones."""
     found = [_figures_block(group) for group in results.figures]
-    found.append(_ratios_block(results))
+    found.append(_ratios_block(results, goals() if looked_at is None else looked_at))
     if startup is not None:
         found.append(_startup_block(startup))
     return found
@@ -113,12 +115,14 @@ def _version(name: str) -> str | None:
 
 def _figures_block(group: dict[str, Figures]) -> Block:
     columns = ("", "calls/s", "least to most", "p50 ms", "p95 ms", "p99 ms")
-    cpu = tuple(f"{part} CPU s per 1,000" for part in _PROCESSES)
-    rows = [_figures_row(name, figures) for name, figures in group.items()]
+    known = {part for figures in group.values() for part in figures.cpu_s_per_1000}
+    parts = [part for part in _PROCESSES if part in known]
+    cpu = tuple(f"{part} CPU s per 1,000" for part in parts)
+    rows = [_figures_row(name, figures, parts) for name, figures in group.items()]
     return Block("Throughput and latency: " + next(iter(group)), (*columns, *cpu), rows)
 
 
-def _figures_row(name: str, figures: Figures) -> tuple[str, ...]:
+def _figures_row(name: str, figures: Figures, parts: Sequence[str]) -> tuple[str, ...]:
     rate = figures.throughput
     cpu = figures.cpu_s_per_1000
     return (
@@ -126,13 +130,13 @@ def _figures_row(name: str, figures: Figures) -> tuple[str, ...]:
         f"{rate.median:,.0f}",
         f"{rate.low:,.0f} to {rate.high:,.0f}",
         *(f"{spread.median:.1f}" for spread in (figures.p50_ms, figures.p95_ms, figures.p99_ms)),
-        *(f"{cpu[part]:.2f}" if part in cpu else "" for part in _PROCESSES),
+        *(f"{cpu[part]:.2f}" if part in cpu else "" for part in parts),
     )
 
 
-def _ratios_block(results: Results) -> Block:
+def _ratios_block(results: Results, looked_at: Sequence[Goal]) -> Block:
     rows = [
-        _ratio_row(goal, ratio) for goal in goals() if (ratio := results.ratio(goal)) is not None
+        _ratio_row(goal, ratio) for goal in looked_at if (ratio := results.ratio(goal)) is not None
     ]
     return Block("Ratios, round by round", _RATIO_COLUMNS, rows)
 

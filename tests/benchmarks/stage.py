@@ -130,7 +130,7 @@ def sealed_insert(house: House, size: int) -> bytes:
 async def _house(root: Path, *, sign_reads: bool) -> AsyncGenerator[HouseOnStage]:
     house = House(root)
     gateway = LocalGateway(furnish(house, workers=1), port=0, announce=_say)
-    with _environment(MALLKU_WORKER_SIGN_READ_REPLIES=str(sign_reads).lower()):
+    with environment(MALLKU_WORKER_SIGN_READ_REPLIES=str(sign_reads).lower()):
         await gateway.__aenter__()
     try:
         yield HouseOnStage(gateway, house, sign_reads)
@@ -143,7 +143,7 @@ def _say(event: Event) -> None:
 
 
 @contextmanager
-def _environment(**values: str) -> Generator[None]:
+def environment(**values: str) -> Generator[None]:
     """Set variables for the processes that are started meanwhile."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
