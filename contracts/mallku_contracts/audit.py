@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, Self
 
 from mallku_contracts import codec
+from mallku_contracts.errors import Replayed
 from mallku_contracts.subjects import OUTCOMES
 
 VERSION: Final = 1
@@ -195,6 +196,15 @@ _HOLDS: Final[dict[str, Callable[[Any], bool]]] = {
     "resolution": tuple(Resolution).__contains__,
     "facts": lambda value: isinstance(value, dict),
 }
+
+
+def may_end_intent(record: Record) -> bool:
+    """Whether a refusal may end the intent that its worker wrote for the same transmission.
+
+    Only once a rule had allowed the command, and never for a replay: anybody may send the bytes of
+    a command again while it is under way.
+    """
+    return record.rule is not None and record.code != Replayed.code
 
 
 def record_hash(data: bytes) -> bytes:

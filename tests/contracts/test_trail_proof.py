@@ -253,6 +253,16 @@ def test_a_checkpoint_that_was_forged(trail: MadeTrail, outcome: Record) -> None
     assert refused(ReceiptBundle(reply_to(trail, outcome), proof)).startswith("checkpoint:")
 
 
+def test_a_checkpoint_in_the_name_of_the_worker_by_another(
+    trail: MadeTrail, outcome: Record
+) -> None:
+    """A trusted worker's key says nothing about the records of another one."""
+    other = trail.author("w2")
+    checkpoint = trail.checkpoint("w1", key=other.key, token=other.token)
+    proof = include(checkpoint, leaves_of(trail, checkpoint, "w1"), "w1", outcome.number)
+    assert "another key" in refused(ReceiptBundle(reply_to(trail, outcome), proof))
+
+
 def test_a_proof_from_altered_records_is_not_made(trail: MadeTrail, outcome: Record) -> None:
     """Whoever fetches it sees that the trail is not in order."""
     checkpoint = trail.checkpoint("w1")

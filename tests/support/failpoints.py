@@ -81,26 +81,27 @@ def strike(name: str) -> None:
 
 def install() -> None:
     """Put failpoints between the steps of this process's pipeline and of its reconciler."""
+    from mallku_workers.audit.publishing import RecordPublisher
     from mallku_workers.audit.writer import AuditWriter
     from mallku_workers.message import Case
     from mallku_workers.reconciling.reconciler import Reconciler
     from mallku_workers.replies import Replies
     from mallku_workers.stores.embedded import EmbeddedStore
 
-    passed, publish = Case.passed, AuditWriter._publish
+    passed, publish = Case.passed, RecordPublisher.publish
 
     def pass_and_strike(case: Case, step: str) -> None:
         passed(case, step)
         strike(step)
 
-    def publish_and_strike(writer: AuditWriter, entry: Any) -> Any:
-        published = publish(writer, entry)
+    def publish_and_strike(publisher: RecordPublisher, entry: Any) -> Any:
+        published = publish(publisher, entry)
         if entry.record.kind in ("intent", "done"):
             strike("intent-sent" if entry.record.kind == "intent" else "outcome-sent")
         return published
 
     Case.passed = pass_and_strike  # type: ignore[method-assign, assignment]
-    AuditWriter._publish = publish_and_strike  # type: ignore[method-assign, assignment]
+    RecordPublisher.publish = publish_and_strike  # type: ignore[method-assign, assignment]
     _around(AuditWriter, "intent", before="intending")
     _around(EmbeddedStore, "execute", before="executing", after="committed", when=_mutates)
     _around(AuditWriter, "done", after="recorded")

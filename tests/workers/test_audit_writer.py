@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from mallku_contracts.errors import InvalidSubject, MallkuError
 from mallku_contracts.governed import Kind, adopted, refused
 from mallku_contracts.subjects import CommandSubject
-from mallku_workers.audit import AuditLimits, AuditWriter, Numbers, writer
+from mallku_workers.audit import AuditLimits, AuditWriter, Numbers, minutes
 from mallku_workers.audit import floods as floods_module
 from mallku_workers.audit.floods import OTHERS, RefusalFloods
 from mallku_workers.message import Case, Message, unix_ms
@@ -46,7 +46,7 @@ async def test_a_flood_is_summed_up_by_the_minute(
 
     It is written when the minute is over, whether or not anybody is refused after it.
     """
-    monkeypatch.setattr(writer, "MINUTE_S", 0.02)
+    monkeypatch.setattr(minutes, "MINUTE_S", 0.02)
     for _ in range(10):
         audit.denied(_case(), ERROR)
     audit.denied(_case("q"), ERROR)

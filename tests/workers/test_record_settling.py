@@ -16,7 +16,8 @@ from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.trail.checkpoint import record_leaf
 from mallku_contracts.trail.merkle import root_of
 from mallku_workers.audit.numbers import Covered, Numbers
-from mallku_workers.audit.writer import AuditLimits, AuditWriter
+from mallku_workers.audit.publishing import AuditLimits
+from mallku_workers.audit.writer import AuditWriter
 from mallku_workers.message import Case, Message, unix_ms
 from mallku_workers.stores.base import Done
 from tests.support.simulated_caller import SimulatedCaller
@@ -217,13 +218,17 @@ async def test_of_several_reconcilers_one_writes(world: World, heard: Fate) -> N
     assert len(world.trail.stream) == 1
 
 
-async def test_a_resolution_that_is_cancelled_is_void(world: World) -> None:
-    """Whoever stops waiting has written nothing that counts."""
+async def test_a_resolution_outlives_whoever_waits_for_it(world: World) -> None:
+    """It may stand in the trail already: void is a number under which only an intent may stand."""
     world.trail.fate = lambda _record: Fate.LOST
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await world.audit.resolved(SUBJECT, Resolution.PENDING, INTENT)
-    assert world.covered().void == (1,)
+    assert world.audit.pending == 1
+    world.trail.fate = lambda _record: Fate.STORED
+    assert await world.audit.flush(5.0) == 0
+    covered = world.covered()
+    assert (covered.size, covered.void) == (1, ())
 
 
 async def test_start_and_stop_are_records(world: World) -> None:

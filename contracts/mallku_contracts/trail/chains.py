@@ -28,7 +28,7 @@ class _Seen:
     """Hashes of a worker's checkpoints by number: those that stand here, and those awaited."""
 
     hashes: dict[int, bytes] = field(default_factory=dict[int, bytes])
-    awaited: dict[int, tuple[bytes, str]] = field(default_factory=dict[int, tuple[bytes, str]])
+    awaited: dict[int, dict[bytes, str]] = field(default_factory=dict[int, dict[bytes, str]])
 
 
 class Chains:
@@ -59,7 +59,7 @@ class Chains:
         if held is not None:
             self._compare(worker, number, held, digest, origin)
         elif number > self._points[worker].checkpoint:
-            seen.awaited[number] = (digest, origin)
+            seen.awaited.setdefault(number, {}).setdefault(digest, origin)
 
     def take(self, sequence: int, subject: str, data: bytes) -> Checkpoint | None:
         """The checkpoint in a message, where it may be held against records; else say why not."""
@@ -78,7 +78,8 @@ class Chains:
         """Say which checkpoints others have seen, and are not here."""
         for worker, seen in self._seen.items():
             newest = self._points[worker].checkpoint
-            for number, (_, origin) in seen.awaited.items():
+            awaited = [(n, who) for n, each in seen.awaited.items() for who in each.values()]
+            for number, origin in awaited:
                 text = (
                     f"{origin} has seen checkpoint {number} of {worker}; the newest that stands"
                     f" here is {newest}"
@@ -123,6 +124,9 @@ class Chains:
         """A number that was there already: the same checkpoint, or another one."""
         number = checkpoint.header.number
         held = self._seen[checkpoint.header.worker].hashes.get(number)
+        if checkpoint.hash == point.hash:
+            text = f"checkpoint {number} stands twice, byte for byte"
+            return about(checkpoint, Kind.COPY, text, sequence)
         if held in (None, checkpoint.hash):
             text = f"checkpoint {number} comes again, after {point.checkpoint}"
             return about(checkpoint, Kind.OLD_CHECKPOINT, text, sequence)
@@ -136,8 +140,7 @@ class Chains:
         seen.hashes[header.number] = checkpoint.hash
         if len(seen.hashes) > MAX_REMEMBERED_HASHES:
             del seen.hashes[next(iter(seen.hashes))]
-        if header.number in seen.awaited:
-            digest, origin = seen.awaited.pop(header.number)
+        for digest, origin in seen.awaited.pop(header.number, {}).items():
             self._compare(header.worker, header.number, checkpoint.hash, digest, origin)
 
     def _compare(self, worker: str, number: int, held: bytes, seen: bytes, origin: str) -> None:

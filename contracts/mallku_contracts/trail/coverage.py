@@ -20,7 +20,7 @@ from mallku_contracts.trail.statement import Statement
 from mallku_contracts.trail.tails import Tails
 
 MAX_LATE_VOID: Final = 10_000
-"""Void numbers of one worker whose record may still arrive."""
+"""Void numbers of one worker whose record may still arrive; beyond it the lower are forgotten."""
 
 MAX_WAITING_RECORDS: Final = 500_000
 """Records that are read while a checkpoint waits for those that it covers."""
@@ -81,7 +81,9 @@ class Coverage:
             return self._late(point, entry)
         if entry.problems:
             self._doubts[entry.worker].suspects.add(number)
-        point.leaves[number] = Leaf(entry.sequence, entry.hash)
+        if not point.leaves:
+            point.since = entry.time
+        point.leaves[number] = Leaf(entry.sequence, entry.hash, entry.kind == "intent")
         return True
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -114,12 +116,15 @@ class Coverage:
         number = entry.number
         if number in point.void:
             point.void.discard(number)
-            return True
+            if entry.kind != "intent":
+                self._accuse_void(entry.worker, number, entry.sequence)
+            return entry.kind == "intent"
         vouched = self._tails.vouched(entry.worker, number)
         if vouched is not None and vouched.hash == entry.hash:
             return self._repeat(entry, vouched)
         if vouched is None and 0 < point.vouched_from <= number:  # its worker lived on
-            point.leaves[number] = Leaf(entry.sequence, entry.hash)
+            point.since = point.newest
+            point.leaves[number] = Leaf(entry.sequence, entry.hash, entry.kind == "intent")
             return True
         text = f"checkpoints of {entry.worker} had covered number {number} before, without it"
         self._findings.at(entry, Kind.INSERTED, text)
@@ -224,9 +229,19 @@ class Coverage:
 
     def _declare_void(self, point: WorkerPoint, worker: str, statement: Statement) -> None:
         for number in statement.void:
-            if number not in point.leaves and len(point.void) < MAX_LATE_VOID:
+            leaf = point.leaves.get(number)
+            if leaf is None:
                 point.void.add(number)
+            elif not leaf.voidable:
+                self._accuse_void(worker, number, leaf.sequence)
             self._void(worker, number)
+        if len(point.void) > MAX_LATE_VOID:
+            point.void = set(sorted(point.void)[-MAX_LATE_VOID // 2 :])
+
+    def _accuse_void(self, worker: str, number: int, sequence: int) -> None:
+        """Workers publish everything but intents until it stands: this one is somebody else's."""
+        text = f"{worker} declared number {number} void, under which only an intent may stand"
+        self._findings.note(Kind.INSERTED, text, sequence=sequence, worker=worker, number=number)
 
     def _forget(self, worker: str, last: int) -> None:
         """Nothing up to this number waits for a checkpoint any more."""

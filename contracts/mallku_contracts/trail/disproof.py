@@ -7,7 +7,7 @@ give the root after all; without one, only the range of numbers is known.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice, product
+from itertools import chain, islice, product
 from typing import Final
 
 from mallku_contracts.trail.checkpoint import record_leaf
@@ -34,7 +34,8 @@ def choose(leaves: Leaves, copies: Mapping[int, Sequence[Leaf]], wanted: bytes) 
     doubled = [number for number, _ in leaves if number in copies]
     held = dict(leaves)
     ways = product(*((held[number], *copies[number]) for number in doubled))
-    for way in islice(ways, MAX_GUESSES):
+    newest = tuple(copies[number][-1] for number in doubled)  # what is acknowledged comes last
+    for way in chain((newest,), islice(ways, MAX_GUESSES)):
         chosen = sorted((held | dict(zip(doubled, way, strict=True))).items())
         if root(chosen) == wanted:
             return chosen

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from mallku_contracts.audit import Record, RecordError, record_hash
+from mallku_contracts.audit import Record, RecordError, may_end_intent, record_hash
 from mallku_contracts.envelope import CommandHeader, command_signing_input
 from mallku_contracts.errors import EnvelopeError, InvalidSubject
 from mallku_contracts.governed import GATEWAY
@@ -32,7 +32,8 @@ class Entry(NamedTuple):
         worker: Empty when the message is no record; then only `problems` says something.
         number, kind, time, id, principal, subject, kid, replayed_of: As in `Record`.
         stands_for: How many refusals it stands for, the record's `count`.
-        granted: A rule allowed the command before this was written.
+        granted: A rule allowed the command before this was written, and it was no replay: whoever
+            sends the bytes of a command again ends nothing.
         resolves: The worker, number and sequence of the intent that a resolution closes.
         resolution: What it found out.
         signed: Whether a caller's signature was checked.
@@ -101,7 +102,7 @@ def _entry(record: Record, sequence: int, digest: bytes, problems: tuple[Finding
         record.kid,
         record.replayed_of or "",
         record.count,
-        record.rule is not None,
+        may_end_intent(record),
         (intent["worker"], intent["number"], intent["sequence"]) if intent else None,
         record.resolution,
         problems=problems,

@@ -40,7 +40,8 @@ class Kind(StrEnum):
     REPEATED = "repeated"
     """Two records of one worker have the same number."""
     INSERTED = "inserted"
-    """A record stands under a number that its worker's checkpoints had covered without it."""
+    """A record stands under a number that its worker's checkpoints had covered without it, or one
+    that is no intent under a void one."""
     TRUNCATED = "truncated"
     """The stream ends before something that is known to have stood in it."""
     RECREATED = "recreated"
@@ -98,7 +99,8 @@ class Kind(StrEnum):
     VOUCHED = "vouched"
     """The last records of a worker that died, covered by another's checkpoint."""
     COPY = "copy"
-    """An outcome stands twice, byte for byte: its acknowledgement was lost on the way."""
+    """An outcome, or a worker's newest checkpoint, stands twice, byte for byte: its acknowledgement
+    was lost on the way."""
     UNCHECKED = "unchecked"
     """Something that cannot be checked with what was read."""
 

@@ -23,7 +23,8 @@ UNDER_WAY_MS: Final = 300_000
 once nothing of it can begin any more and its turn has come; milliseconds."""
 
 MAX_ENDED: Final = 20_000
-"""Ended intents that are remembered, so that a second outcome is known as one."""
+"""Ended intents that are remembered, so that a second outcome is known as one; and as many that
+were resolved, for which a slow worker's own outcome may come long after."""
 
 MAX_SEEN: Final = 200_000
 """Transmissions that are remembered, so that an answer from memory can be held against them."""
@@ -55,6 +56,7 @@ class Intents:
         self._names: dict[_Name, _Place] = {}
         self._pending: set[_Place] = set()
         self._ended: dict[_Place, Ended] = {}
+        self._resolved: dict[_Place, Ended] = {}
         self._ended_names: dict[_Name, _Place] = {}
         self._seen: set[int] = set()
         self._order: deque[tuple[int, int]] = deque()
@@ -81,8 +83,8 @@ class Intents:
         return tuple(self._pending)
 
     def ended(self, most: int) -> tuple[Ended, ...]:
-        """The intents that ended last."""
-        return tuple(self._ended.values())[-most:]
+        """The intents that ended last, and those that were resolved last: so many of each."""
+        return tuple(self._resolved.values())[-most:] + tuple(self._ended.values())[-most:]
 
     def record(self, entry: Entry) -> None:
         """Take one more record."""
@@ -102,7 +104,7 @@ class Intents:
         if intent is not None:
             self._close(intent, VOID)
             return
-        ended = self._ended.get((worker, number))
+        ended = self._how_ended((worker, number))
         if ended is not None and ended.how in ("done", "failed"):
             self._accuse_void(ended.intent, ended.how, ended.intent.sequence)
 
@@ -114,7 +116,7 @@ class Intents:
             if place in self._pending:
                 text = f"{what}: looked into, and nobody can know yet what became of it"
                 self._findings.at(intent, Kind.PENDING, text)
-            elif now_ms - intent.time <= UNDER_WAY_MS:
+            elif abs(now_ms - intent.time) <= UNDER_WAY_MS:  # a time to come makes nobody young
                 young += 1
             else:
                 age = (now_ms - intent.time) // 1_000
@@ -160,11 +162,11 @@ class Intents:
     def _second(self, name: _Name, entry: Entry) -> None:
         """An outcome for which no intent is open."""
         place = self._ended_names.get(name)
-        if place is None:
+        ended = None if place is None else self._how_ended(place)
+        if ended is None:
             text = f"{entry.principal}'s {entry.id} is {entry.kind}, and was never intended"
             self._findings.at(entry, Kind.NO_INTENT, text)
             return
-        ended = self._ended[place]
         if ended.how == VOID:
             self._accuse_void(ended.intent, entry.kind, entry.sequence)
         elif (ended.resolution, entry.kind) not in _AGREES:
@@ -215,7 +217,7 @@ class Intents:
 
     def _resolve_again(self, entry: Entry, place: _Place) -> None:
         """A resolution of what is not open: late, said twice, or of nothing."""
-        ended = self._ended.get(place)
+        ended = self._how_ended(place)
         if ended is None:
             text = f"it names {place[0]} {place[1]}, where no intent is open"
             self._findings.at(entry, Kind.RESOLVES_NOTHING, text)
@@ -239,13 +241,17 @@ class Intents:
 
     def _keep_ended(self, ended: Ended) -> None:
         place = (ended.intent.worker, ended.intent.number)
-        self._ended[place] = ended
+        kept = self._resolved if ended.how == "resolved" else self._ended
+        kept[place] = ended
         self._ended_names[ended.intent.name] = place
-        if len(self._ended) > MAX_ENDED:
-            oldest = next(iter(self._ended))
-            name = self._ended.pop(oldest).intent.name
+        if len(kept) > MAX_ENDED:
+            oldest = next(iter(kept))
+            name = kept.pop(oldest).intent.name
             if self._ended_names.get(name) == oldest:
                 del self._ended_names[name]
+
+    def _how_ended(self, place: _Place) -> Ended | None:
+        return self._ended.get(place) or self._resolved.get(place)
 
     def _accuse_void(self, intent: Intent, how: str, sequence: int) -> None:
         text = f"{intent.id} is {how}, and its worker declared number {intent.number} void"

@@ -189,6 +189,9 @@ def check_bundle(bundle: ReceiptBundle, trust: Trust) -> Proven:
     tree = covering(checkpoint, inclusion.worker, inclusion.number)
     if tree is None or checkpoint.statement.stream != receipt.stream:
         raise ProofError("checkpoint: it covers other records than this one")
+    own = checkpoint.header.worker == receipt.worker
+    if own and checkpoint.header.kid != receipt.kid:
+        raise ProofError("checkpoint: it is signed with another key than the reply")
     leaf = record_leaf(inclusion.number, inclusion.sequence, receipt.hash)
     if not proves(leaf, inclusion.index, tree.size, inclusion.path, tree.root):
         raise ProofError("path: it does not lead from the record to the checkpoint's root")

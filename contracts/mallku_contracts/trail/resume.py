@@ -9,10 +9,14 @@ from mallku_contracts.trail.checkpoint import NO_CHECKPOINT
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A record that no checkpoint covers yet: its place and the SHA-256 of its bytes."""
+    """A record that no checkpoint covers yet: its place and the SHA-256 of its bytes.
+
+    `voidable`: it is an intent, which may stand under a number that was declared void.
+    """
 
     sequence: int
     hash: bytes
+    voidable: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class WorkerPoint:
         vouched_from: The lowest number among these; 0 for none.
         records: How many of its records were read.
         newest: The time of its newest record, Unix milliseconds.
+        since: Its oldest record that no checkpoint covers is no older, Unix milliseconds.
         leaves: Its records that no checkpoint covers, by number.
         void: Numbers declared void whose record was not in the stream then.
     """
@@ -70,6 +75,7 @@ class WorkerPoint:
     vouched_from: int = 0
     records: int = 0
     newest: int = 0
+    since: int = 0
     leaves: dict[int, Leaf] = field(default_factory=dict[int, Leaf])
     void: set[int] = field(default_factory=set[int])
 

@@ -42,6 +42,8 @@ class Tails:
         if vouch.last <= point.covered:  # said again, or the worker covered it after all
             self._compare(vouch, checkpoint)
             return 0
+        if vouch.first <= point.covered and not point.vouched:
+            return 0  # the worker lived, and has covered a part itself: so it will the rest
         leaves = sorted((n, e) for n, e in point.leaves.items() if vouch.first <= n <= vouch.last)
         if vouch.first != point.covered + 1 or not _fits(vouch, leaves):
             self._accuse(vouch, checkpoint, len(leaves))
@@ -66,7 +68,7 @@ class Tails:
         point = self._points[worker]
         for number in [number for number in point.leaves if number <= last]:
             del point.leaves[number]
-        point.covered = max(point.covered, last)
+        point.covered, point.since = max(point.covered, last), point.newest
 
     def finish(self, now_ms: int) -> None:
         """Say what is vouched for, and what is covered by nothing; `now_ms` is Unix ms."""
@@ -114,7 +116,8 @@ def _fits(vouch: Vouch, leaves: list[tuple[int, Leaf]]) -> bool:
 def _tail(point: WorkerPoint, what: str, now_ms: int) -> tuple[Kind, str]:
     if point.final:
         return Kind.AFTER_END, f"{what} stand behind its final checkpoint"
-    if now_ms - point.newest <= MAX_TAIL_AGE_MS:
+    ages = abs(now_ms - point.newest), abs(now_ms - point.since)  # a time to come is not young
+    if max(ages) <= MAX_TAIL_AGE_MS:
         return Kind.TAIL, f"{what} wait for its next checkpoint"
     own = "its checkpoints end before them" if point.checkpoint else "it has no checkpoint at all"
     return Kind.UNCOVERED, f"{what} are covered by no checkpoint: {own}, and nobody vouches"

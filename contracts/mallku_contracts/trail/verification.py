@@ -104,7 +104,7 @@ class Verifier:
         self._position = self._resume.sequence
         self._hash = self._resume.hash
         self._checkpoints = self._resume.checkpoints
-        self._known: dict[int, tuple[bytes, str]] = {}
+        self._known: dict[int, list[tuple[bytes, str]]] = {}
         findings = self._report.findings
         self._points = points_of(_copies(self._resume.workers))
         self._intents = Intents(findings, self._resume.time)
@@ -142,7 +142,7 @@ class Verifier:
             text = f"{origin} names record {sequence}, which was read by an earlier verification"
             self.findings.note(Kind.UNCHECKED, text, sequence=sequence)
         else:
-            self._known[sequence] = (digest, origin)
+            self._known.setdefault(sequence, []).append((digest, origin))
 
     def expect_sequence(self, sequence: int, origin: str) -> None:
         """`origin` knows of a record at this sequence: the stream cannot end before it."""
@@ -189,9 +189,10 @@ class Verifier:
         self._coverage.finish(now_ms)
         self._chains.finish()
         self._intents.finish(now_ms)
-        for sequence, (_, origin) in self._known.items():
-            text = f"{origin} names record {sequence}, and no record stands there"
-            self.findings.note(Kind.GAP, text, sequence=sequence)
+        for sequence, known in self._known.items():
+            for _, origin in known:
+                text = f"{origin} names record {sequence}, and no record stands there"
+                self.findings.note(Kind.GAP, text, sequence=sequence)
         report = self._report
         report.checkpoints, report.covered = self._chains.believed, self._coverage.covered
         report.workers = self._points
@@ -230,12 +231,11 @@ class Verifier:
 
     def _look_at_sequence(self, entry: Entry) -> None:
         """Sequences go up one by one: a record that the server skips was taken out of its files."""
-        begin = self._position + 1
-        if self._position and entry.sequence != begin:
+        begin = self._position + 1 if self._position else max(self._audit.first, 1)
+        if entry.sequence != begin:
             self._miss(begin, entry.sequence - 1)
         self._position, self._hash = entry.sequence, entry.hash
-        known = self._known.pop(entry.sequence, None)
-        if known is not None:
+        for known in self._known.pop(entry.sequence, ()):
             self._compare(entry.sequence, entry.hash, *known)
 
     def _compare(self, sequence: int, held: bytes, named: bytes, origin: str) -> None:

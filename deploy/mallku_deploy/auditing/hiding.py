@@ -20,7 +20,15 @@ HIDDEN: Final = "<hidden>"
 MAX_REMEMBERED_PLACES: Final = 10_000
 """Collections whose hidden fields are kept ready; beyond that it starts over."""
 
-_LITERAL = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?<![\w@.])\d[\w.]*""", re.DOTALL)
+_WORD: Final = re.compile(
+    r"""(?P<name>`(?:[^`\\]|\\.)*`|\xb4(?:[^\xb4\\]|\\.)*\xb4)
+    |//[^\n]*|/\*.*?(?:\*/|\Z)
+    |"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|["'`\xb4].*\Z
+    |(?<![\w@.])\d[\w.]*""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Names in ticks, which stay; comments, strings and numbers. A quote in one of them opens none."""
+
 _COLLECTIONS: Final = "@"
 """Begins the names of bind parameters that name collections."""
 
@@ -58,8 +66,10 @@ class Hiding:
         return veiled(value, paths)
 
     def veil_query(self, text: str, database: str) -> str:
-        """A query's text; where something is hidden in the database, without its literals."""
-        return _LITERAL.sub(HIDDEN, text) if self.paths(database, None) else text
+        """A query's text; where something is hidden there, without its literals and comments."""
+        if not self.paths(database, None):
+            return text
+        return _WORD.sub(lambda word: word["name"] or HIDDEN, text)
 
     def veil_arguments(
         self, arguments: Any, database: str, collection: str | None, operation: str

@@ -136,11 +136,12 @@ def _point(document: dict[str, Any]) -> WorkerPoint:
         "leaves": leaves,
         "void": {_count(number) for number in document["void"]},
     }
-    return WorkerPoint(**(document | changed))
+    return WorkerPoint(**({"since": document["newest"]} | document | changed))
 
 
 def _leaf(document: dict[str, Any]) -> Leaf:
-    return Leaf(_count(document["sequence"]), bytes.fromhex(document["hash"]))
+    sequence, digest = _count(document["sequence"]), bytes.fromhex(document["hash"])
+    return Leaf(sequence, digest, document.get("voidable", True) is True)
 
 
 def _head(document: dict[str, Any]) -> Head:

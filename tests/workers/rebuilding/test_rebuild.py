@@ -67,6 +67,28 @@ async def test_what_a_reconciler_found_counts_as_done(tmp_path: Path, job: Job) 
     assert found.same, described(found)
 
 
+@pytest.mark.parametrize(
+    ("worker", "code", "rule"),
+    [("w2", "replayed", "r/1"), ("w2", "throttled", "r/1"), ("", "replayed", None)],
+)
+async def test_a_command_that_is_sent_again_takes_nothing_away(
+    world: World, job: Job, worker: str, code: str, rule: str | None
+) -> None:
+    """Anybody may send the same bytes while it is under way; that refusal ends no intent."""
+    await world.call("create-collection", "more")
+    entries = world.entries()
+    place = next(n for n, entry in enumerate(entries) if "create-collection" in entry.subject)
+    intent = Record.read(entries[place].data)
+    refusal = replace(
+        intent, kind="denied", worker=worker or intent.worker, code=code, rule=rule, command=None
+    )
+    subject = entries[place].subject.removesuffix("intent") + "denied"
+    refused = entries[place]._replace(subject=subject, data=refusal.pack())
+    told = [*entries[: place + 1], refused, *entries[place + 1 :]]
+    rebuilt = await job.run([each._replace(sequence=n) for n, each in enumerate(told, 1)])
+    assert rebuilt.whole, rebuilt.missing
+
+
 async def test_an_outcome_takes_the_place_of_what_a_reconciler_found(
     world: World, job: Job
 ) -> None:

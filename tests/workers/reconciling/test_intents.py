@@ -60,6 +60,7 @@ def test_a_refusal_before_any_rule_ends_nothing() -> None:
     stream = Stream()
     stream.write("intent")
     stream.write("denied", rule=None)
+    stream.write("denied", code="replayed")
     assert stream.open == ["a"]
 
 

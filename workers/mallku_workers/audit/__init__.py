@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mallku_workers.audit.checkpoints import CheckpointLimits, Checkpoints
 from mallku_workers.audit.numbers import Numbers
+from mallku_workers.audit.publishing import Acknowledgements, AuditLimits
 from mallku_workers.audit.trail import Trail, TrailLimits, open_trail
 from mallku_workers.audit.witness import Witnessing, witness_at
-from mallku_workers.audit.writer import Acknowledgements, AuditLimits, AuditWriter
+from mallku_workers.audit.writer import AuditWriter
 
 __all__ = [
     "Acknowledgements",

@@ -32,7 +32,7 @@ from mallku_contracts.trail.checkpoint import (
     seal_checkpoint,
 )
 from mallku_workers.audit.numbers import Covered, Numbers
-from mallku_workers.audit.writer import Acknowledgements
+from mallku_workers.audit.publishing import Acknowledgements
 from mallku_workers.identity import Trusting
 from mallku_workers.replies import WorkerIdentity
 

@@ -19,8 +19,9 @@ from mallku_contracts.errors import ConfigurationError
 from mallku_workers.audit.checkpoints import CheckpointLimits, Checkpoints
 from mallku_workers.audit.heads import Heads, follow_heads
 from mallku_workers.audit.numbers import Numbers
+from mallku_workers.audit.publishing import Acknowledgements, AuditLimits
 from mallku_workers.audit.witness import Witnessing
-from mallku_workers.audit.writer import Acknowledgements, AuditLimits, AuditWriter
+from mallku_workers.audit.writer import AuditWriter
 from mallku_workers.identity import Trusting
 from mallku_workers.replies import WorkerIdentity
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from mallku_contracts.arguments import Aql
-from mallku_contracts.audit import Record, RecordError, Resolution
+from mallku_contracts.audit import Record, RecordError, Resolution, may_end_intent
 from mallku_contracts.errors import ConfigurationError, MallkuError, NotSupported
 from mallku_contracts.subjects import PREFIX, CommandSubject
 from mallku_contracts.trail.stored import TrailEntry
@@ -33,7 +33,6 @@ OPEN: Final = "open"
 MAX_NAMED: Final = 10
 """Collections that one refusal names."""
 
-_ENDED: Final = frozenset({"failed", "denied"})
 _TOKENS: Final = 8
 
 
@@ -137,10 +136,19 @@ class Gathering:
         name = f"{place.principal}.{record.id}"
         if place.kind == "intent":
             self._open[name] = entry.data
-        elif place.kind in _ENDED or record.resolution == Resolution.NOT_APPLIED:
+        elif place.kind == "denied":
+            self._refuse(name, record)
+        elif place.kind == "failed" or record.resolution == Resolution.NOT_APPLIED:
             self._forget(name)
         elif place.kind == "done" or record.resolution == Resolution.COMMITTED:
             self._commit(place, name, entry.sequence, record)
+
+    def _refuse(self, name: str, record: Record) -> None:
+        """A refusal ends its own worker's intent alone: a command's bytes may be sent again."""
+        if may_end_intent(record):
+            intent = self._intent(name)
+            if intent is not None and intent.worker == record.worker:
+                self._forget(name)
 
     def _commit(self, place: _Place, name: str, sequence: int, record: Record) -> None:
         intent = self._intent(name)

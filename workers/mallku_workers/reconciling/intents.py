@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from mallku_contracts.audit import Record, RecordError, Resolution
+from mallku_contracts.audit import Record, RecordError, Resolution, may_end_intent
 from mallku_contracts.governed import GATEWAY
 from mallku_contracts.trail.stored import TrailEntry
 
@@ -109,7 +109,7 @@ class Intents:
             self._intend(record, entry)
         elif record.kind == "resolved":
             self._resolve(record)
-        elif record.kind != "denied" or record.rule is not None:
+        elif record.kind != "denied" or may_end_intent(record):
             place = self._names.get((record.worker, record.principal, record.id))
             if place is not None:
                 self._end(place)
