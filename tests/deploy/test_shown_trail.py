@@ -327,18 +327,16 @@ def test_what_no_rule_hides_is_shown() -> None:
     "query",
     [
         "FOR p IN people // don't\n FILTER p.n == 's3cret' RETURN p",
-        "FOR p IN people /* isn't */ FILTER p.n == 's3cret' RETURN p",
         "FOR p IN people FILTER p.`it's` == 's3cret' RETURN p",
         'FOR p IN people FILTER p.\xb4say"\xb4 == "s3cret" RETURN p',
-        "FOR p IN people // who earns 99999\n RETURN p /* Calle Sol",
+        "FOR p IN people // who earns 99999\n RETURN p /* isn't Calle Sol",
     ],
 )
 def test_a_quote_in_a_comment_or_a_name_shows_nothing(query: str) -> None:
     """Strings begin where the language says, not at the first quote; comments hold values too."""
     shown = Hiding(HIDING).veil_query(query, "mallku")
     assert _secrets(query)
-    assert not _secrets(shown)
-    assert "people" in shown
+    assert (_secrets(shown), "people" in shown) == ([], True)
 
 
 def test_a_described_message_says_where_it_stands() -> None:
