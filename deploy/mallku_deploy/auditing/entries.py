@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Final
 
 from mallku_contracts.trail.entry import Entry, read_entry
@@ -67,6 +68,15 @@ def read_chunk(chunk: Sequence[TrailEntry], signatures: bool) -> list[Entry]:
 def _begin() -> None:
     """An interruption is for the process that people started; it ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Whoever started us may be killed, and would leave us waiting for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 async def _chunks(batches: Batches) -> AsyncGenerator[list[TrailEntry]]:
