@@ -70,6 +70,12 @@ It answers nobody. The server's own answers go wherever a reply subject says, pa
 JOBS_ANSWER_WITHIN: Final = "1s"
 """How long the server remembers who asked for the answer to a job, which never comes."""
 
+MIRRORED: Final = "mallku.mirror"
+"""Below it the server hands mirrored messages over to KEEPERS, stream by stream."""
+
+KEEPER_PREFIX: Final = "REC.API"
+"""Where KEEPERS find the one call of the JetStream API that a mirror makes."""
+
 CONFIRMATIONS: Final = f"{PREFIX}.{STORED}.>"
 """Where the server says which jobs it keeps, principal by principal; RECORDS exports it to MALLKU.
 
@@ -87,6 +93,7 @@ class Account(StrEnum):
     MALLKU = "MALLKU"
     RECORDS = "RECORDS"
     AUDITORS = "AUDITORS"
+    KEEPERS = "KEEPERS"
     SYS = "SYS"
 
 
@@ -291,7 +298,7 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
     for user in users:
         members[user.account].append(_user(user))
     records, auditors = str(Account.RECORDS), str(Account.AUDITORS)
-    return {
+    accounts: dict[str, Any] = {
         Account.MALLKU: {
             "users": members[Account.MALLKU],
             "limits": {"max_connections": MAX_CALLERS_CONNECTIONS},
@@ -324,6 +331,7 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
                 {
                     "service": {"account": records, "subject": f"$JS.API.{call}"},
                     "to": f"{AUDITOR_PREFIX}.{call}",
+                    "share": True,  # RECORDS is told who reads, and not only that it is an auditor
                 }
                 for call, _ in audit_calls()
             ],
@@ -333,6 +341,43 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
             "exports": [{"service": SERVER_REPORT, "accounts": [records]}],
         },
     }
+    if members[Account.KEEPERS]:
+        accounts[records]["exports"] += _mirror_exports()
+        accounts[Account.KEEPERS] = _keepers(members[Account.KEEPERS])
+    return accounts
+
+
+def mirror_calls() -> list[tuple[str, str]]:
+    """What a mirror asks RECORDS for: the subject there, and the one in KEEPERS."""
+    return [
+        pair
+        for stream in AUDITED_STREAMS
+        for pair in (
+            (f"$JS.API.CONSUMER.CREATE.{stream}", f"{KEEPER_PREFIX}.CONSUMER.CREATE.{stream}"),
+            (f"$JS.FC.{stream}.>", f"$JS.FC.{stream}.>"),
+        )
+    ]
+
+
+def _mirror_exports() -> list[dict[str, Any]]:
+    keepers = [str(Account.KEEPERS)]
+    calls = [{"service": remote, "accounts": keepers} for remote, _ in mirror_calls()]
+    streams = [{"stream": f"{MIRRORED}.{each}.>", "accounts": keepers} for each in AUDITED_STREAMS]
+    return [*calls, *streams]
+
+
+def _keepers(users: list[dict[str, Any]]) -> dict[str, Any]:
+    """The account of those who keep a second trail; it is there when somebody is in it."""
+    records = str(Account.RECORDS)
+    calls = [
+        {"service": {"account": records, "subject": remote}, "to": local, "share": True}
+        for remote, local in mirror_calls()
+    ]
+    streams = [
+        {"stream": {"account": records, "subject": f"{MIRRORED}.{each}.>"}}
+        for each in AUDITED_STREAMS
+    ]
+    return {"users": users, "jetstream": "enabled", "imports": [*calls, *streams]}
 
 
 def audit_calls() -> list[tuple[str, dict[str, str]]]:

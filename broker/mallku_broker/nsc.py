@@ -11,16 +11,19 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mallku_broker.configuration import (
+    AUDITED_STREAMS,
     AUDITOR_PREFIX,
     CONFIRMATIONS,
     JOBS,
     JOBS_ANSWER_WITHIN,
     MAX_AUDITORS_CONNECTIONS,
     MAX_CALLERS_CONNECTIONS,
+    MIRRORED,
     SERVER_REPORT,
     Account,
     User,
     audit_calls,
+    mirror_calls,
 )
 
 _HEAD: Final = """\
@@ -35,7 +38,10 @@ _ACCOUNTS: Final = (Account.MALLKU, Account.RECORDS, Account.AUDITORS)
 
 def nsc_commands(users: Iterable[User]) -> str:
     """A shell script that makes the accounts, what they share, and the users."""
-    lines = [*_accounts(), "", *_shared(), "", *(_user(user) for user in users)]
+    listed = tuple(users)
+    kept = any(user.account is Account.KEEPERS for user in listed)
+    mirrors = (*_mirrors(), "") if kept else ()
+    lines = [*_accounts(), "", *_shared(), "", *mirrors, *(_user(user) for user in listed)]
     return _HEAD + "\n".join(lines) + "\n"
 
 
@@ -62,11 +68,24 @@ def _shared() -> Iterator[str]:
         kind = f" --response-type {response['response_type']}" if response else ""
         local = f"{AUDITOR_PREFIX}.{call}"
         yield f"{_export(f'audit-{number}', remote)} --service{kind}"
-        yield f"{_import(Account.AUDITORS, f'audit-{number}', remote, local)} --service"
+        yield f"{_import(Account.AUDITORS, f'audit-{number}', remote, local)} --service --share"
 
     yield f"{_export('server-report', SERVER_REPORT, Account.SYS)} --service"
     report = _import(Account.RECORDS, "server-report", SERVER_REPORT, SERVER_REPORT, Account.SYS)
     yield f"{report} --service"
+
+
+def _mirrors() -> Iterator[str]:
+    """The account of those who keep mirrors, and what these are made of."""
+    yield f"nsc add account --name {Account.KEEPERS}"
+    yield f"nsc edit account --name {Account.KEEPERS} --js-disk-storage -1 --js-streams -1"
+    for number, (remote, local) in enumerate(mirror_calls(), 1):
+        yield f"{_export(f'mirror-{number}', remote)} --service"
+        yield f"{_import(Account.KEEPERS, f'mirror-{number}', remote, local)} --service --share"
+    for stream in AUDITED_STREAMS:
+        name, handed_over = f"mirrored-{stream}", f"{MIRRORED}.{stream}.>"
+        yield _export(name, handed_over)
+        yield _import(Account.KEEPERS, name, handed_over, handed_over)
 
 
 def _export(name: str, subject: str, account: Account = Account.RECORDS) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeVar
 
+from mallku_broker.advisories import ADVISORY_QUEUE, advisory_subjects
 from mallku_broker.configuration import (
     AUDITOR_PREFIX,
     CONFIRMATIONS,
@@ -121,7 +122,10 @@ def worker_bus() -> Permissions:
 
 
 def worker_records() -> Permissions:
-    """A worker in RECORDS: writes the trail, results and dead jobs, takes jobs, reads settings."""
+    """A worker in RECORDS: writes the trail, results and dead jobs, takes jobs, reads settings.
+
+    It hears what the server says of the trail's streams, as a member of a queue group alone.
+    """
     read = [
         f"$JS.API.{call}"
         for stream in (AUDIT, CHECKPOINTS, *map(_bucket, (POLICY, KEYS, FLAGS, RESULTS)))
@@ -144,7 +148,10 @@ def worker_records() -> Permissions:
             *jobs,
             *read,
         ),
-        subscribe=(f"{WORKER_INBOX_PREFIX}.>",),
+        subscribe=(
+            f"{WORKER_INBOX_PREFIX}.>",
+            *(f"{subject} {ADVISORY_QUEUE}" for subject in advisory_subjects()),
+        ),
     )
 
 

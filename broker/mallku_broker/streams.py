@@ -86,6 +86,8 @@ class StreamSettings:
         rate_bytes: What principals have used of their rates, bytes.
         bucket_bytes: Policy, keys and flags, each, bytes.
         replicas: On how many servers each of them is kept.
+        placement_cluster: In which cluster; empty leaves it to the server.
+        placement_tags: Tags that each of these servers has to have (`server_tags`).
     """
 
     audit_bytes: int = 4_096 * MIB
@@ -96,6 +98,14 @@ class StreamSettings:
     rate_bytes: int = 32 * MIB
     bucket_bytes: int = 32 * MIB
     replicas: int = 1
+    placement_cluster: str = ""
+    placement_tags: tuple[str, ...] = ()
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """Where streams are kept, as the server has it; empty where that is left to it."""
+        cluster = {"cluster": self.placement_cluster} if self.placement_cluster else {}
+        return cluster | ({"tags": list(self.placement_tags)} if self.placement_tags else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +275,8 @@ def _stream(settings: StreamSettings, name: str, subject: str, **more: Any) -> S
         "allow_rollup_hdrs": False,
         "sealed": False,
     }
-    return StreamDefinition(name, configuration | more)
+    placed = {"placement": settings.placement} if settings.placement else {}
+    return StreamDefinition(name, configuration | placed | more)
 
 
 def _bucket(

@@ -109,6 +109,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "mallku-gateway audit reconcile",
         "mallku-gateway audit reconcile --data ./gateway --json",
     ),
+    "audit custody": (
+        "mallku-gateway audit custody",
+        "mallku-gateway audit custody --data ./gateway --json",
+    ),
     "audit rebuild": (
         "mallku-gateway audit rebuild --into embedded:./again",
         "mallku-gateway audit rebuild --into embedded:./again --compare-with embedded:./data/store",

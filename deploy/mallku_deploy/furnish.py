@@ -10,6 +10,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 
 from mallku_broker.administrators import load_administrators
+from mallku_broker.connection_keys import write_connection_keys
 from mallku_broker.files import (
     load_signing_key,
     make_private_folder,
@@ -66,12 +67,14 @@ def furnish(house: House, workers: int) -> Furnished:
     slots = tuple(house.worker(f"worker-{number}") for number in range(1, workers + 1))
     replies = [_furnish_worker(slot) for slot in slots]
     _retire(house, keep={slot.slot for slot in slots})
+    _write_keys(house, policy)
     return Furnished(house, issuer, administrator, text, policy, slots, (*callers, *replies))
 
 
 def furnish_policy(furnished: Furnished, text: str, policy: Policy) -> Furnished:
     """The same house under another policy, with keys for those principals that are new in it."""
     keyed, callers = _furnish_principals(furnished.house, policy)
+    _write_keys(furnished.house, keyed)
     replies = [file for file in furnished.tokens if file.audience == REPLY_AUDIENCE]
     return replace(furnished, text=text, policy=keyed, tokens=(*callers, *replies))
 
@@ -163,6 +166,15 @@ def _furnish_worker(files: WorkerFiles) -> TokenOrder:
     _nkey(files.records)
     key = _signing_key(files.key).public
     return TokenOrder(files.token, files.slot, frozenset(), REPLY_AUDIENCE, key)
+
+
+def _write_keys(house: House, policy: Policy) -> None:
+    """Let workers know whose connections there are: the policy that is pushed does not say."""
+    listed = policy.principals.items()
+    principals = {name: each.nkey for name, each in listed if each.nkey is not None}
+    slots = [house.worker(folder.name) for folder in sorted(house.workers.iterdir())]
+    workers = {slot.slot: _nkey(slot.records) for slot in slots if slot.key.exists()}
+    write_connection_keys(house.connection_keys, principals, workers)
 
 
 def _retire(house: House, keep: Iterable[str]) -> None:

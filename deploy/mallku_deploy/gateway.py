@@ -211,6 +211,7 @@ class LocalGateway:
                     "MALLKU_WORKER_TOKEN_FILE": str(files.token),
                     "MALLKU_WORKER_TRUST_FILE": str(house.trust),
                     "MALLKU_WORKER_AUDIT_DIGEST_KEY_FILE": str(house.digest_key),
+                    "MALLKU_WORKER_CONNECTION_KEYS_FILE": str(house.connection_keys),
                     "MALLKU_WORKER_STORE": self._store,
                     "MALLKU_WORKER_STORE_DIRECTORY": str(house.store),
                     "MALLKU_WORKER_STORE_SYNCHRONOUS": _SYNCHRONOUS[self._durability],

@@ -115,6 +115,11 @@ class House:
         return self.root / "trust.json"
 
     @property
+    def connection_keys(self) -> Path:
+        """Whose connection each nkey is: read by workers, to say who read the trail."""
+        return self.root / "nkeys.json"
+
+    @property
     def policy(self) -> Path:
         """Who may do what; people edit it."""
         return self.root / "policy.yaml"

@@ -21,6 +21,7 @@ from mallku_broker.configuration import (
     Permissions,
     User,
 )
+from mallku_broker.mirror import keeper
 from mallku_broker.nkeys import new_nkey
 from mallku_broker.nsc import nsc_commands
 from mallku_broker.permissions import worker_bus, worker_records
@@ -35,6 +36,7 @@ OPTIONS = {
     },
     ("add", "import"): {
         *("--account", "--name", "--src-account", "--remote-subject", "--local-subject"),
+        "--share",
         "--service",
     },
     ("add", "user"): {
@@ -42,7 +44,7 @@ OPTIONS = {
         "--deny-sub",
     },
 }
-SWITCHES = {"--service"}
+SWITCHES = {"--service", "--share"}
 RECORDS_KEY = "ARECORDS"
 STAND_IN = f"""#!/bin/sh
 printf '%s\\0' "$@" >> "$CALLS"
@@ -56,6 +58,7 @@ def _users() -> list[User]:
         User("worker bus", new_nkey()[1], Account.MALLKU, worker_bus()),
         User("records", new_nkey()[1], Account.RECORDS, worker_records()),
         User("nobody", new_nkey()[1], Account.AUDITORS, Permissions()),
+        User("keeper", new_nkey()[1], Account.KEEPERS, keeper("keeper")),
     ]
 
 
@@ -126,7 +129,7 @@ def test_accounts_get_their_limits(calls: list[list[str]]) -> None:
 def test_users_come_with_their_lists_as_one_word_each(calls: list[list[str]]) -> None:
     """Names with blanks, subjects with `$` and `>` and queues arrive as they are."""
     users = [_options(words) for words in calls if words[:2] == ["add", "user"]]
-    assert [each["--name"] for each in users] == ["worker bus", "records", "nobody"]
+    assert [each["--name"] for each in users] == ["worker bus", "records", "nobody", "keeper"]
     assert users[0]["--allow-sub"].split(",") == list(worker_bus().subscribe)
     assert users[1]["--allow-pub"].split(",") == list(worker_records().publish)
     assert (users[2]["--deny-pub"], users[2]["--deny-sub"]) == (">", ">")

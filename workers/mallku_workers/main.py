@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
+from mallku_broker.connection_keys import own_key
 from mallku_broker.counters import Counters
 from mallku_broker.durability import StreamState, read_stream
 from mallku_broker.files import load_signing_key
@@ -27,6 +28,7 @@ from mallku_workers import logs, recipes
 from mallku_workers.audit import Acknowledgements, Trail, open_trail
 from mallku_workers.connecting import connect_worker
 from mallku_workers.credentials import ReplyToken, keep_trust, trust_complaint
+from mallku_workers.custody import Custodian, Keys, take_custody
 from mallku_workers.dispatcher import Dispatcher
 from mallku_workers.durability import DeclaredDurability, StreamWatch
 from mallku_workers.governance import Governor
@@ -140,6 +142,11 @@ async def _assemble(
     facts = recipes.start_facts(store, declared, governor, key)
     await trail.start(facts, settings.audit_wait_ms / _MS_PER_S)
     _in_background(stack, trail.keep(), stopping)
+    own = own_key(settings.records_credentials)
+    keys = Keys(lambda: governor.policy, own, settings.connection_keys_file)
+    custodian = Custodian(trail.audit, keys)
+    await take_custody(records, custodian, stack)
+    _in_background(stack, custodian.keep(), stopping)
     watch = StreamWatch(read_trail, trail.audit, AUDIT, declared, settings.required)
     _in_background(stack, watch.keep_looking(settings.trail_look_s), stopping)
     cursors = recipes.cursors(settings, instance)

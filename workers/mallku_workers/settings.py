@@ -32,6 +32,11 @@ class WorkerSettings(BaseSettings):
     token_file: Path = Field(description="The worker's token, read again before it expires")
     trust_file: Path = Field(description="Issuers whose tokens are believed")
 
+    connection_keys_file: Path | None = Field(
+        default=None,
+        description="Whose connection each nkey is, where the policy does not say so; JSON",
+    )
+
     tls_ca: Path | None = Field(default=None, description="Authority of the broker's certificate")
     tls_cert: Path | None = Field(default=None, description="The worker's own certificate")
     tls_key: Path | None = Field(default=None, description="The key of that certificate")

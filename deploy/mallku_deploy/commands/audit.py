@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from mallku_deploy.commands import closing_trail, proving_trail, reading_trail, rebuilding
+from mallku_deploy.commands import (
+    closing_trail,
+    keeping_trail,
+    proving_trail,
+    reading_trail,
+    rebuilding,
+)
 from mallku_deploy.examples import add_command
 
 app = typer.Typer(no_args_is_help=True, help="Read, verify and prove the audit trail.")
@@ -21,5 +27,6 @@ add_command(app, "replay", reading_trail.replay, of="audit")
 add_command(app, "history", reading_trail.history, of="audit")
 add_command(app, "export", reading_trail.export, of="audit")
 add_command(app, "reconcile", closing_trail.reconcile, of="audit")
+add_command(app, "custody", keeping_trail.custody, of="audit")
 add_command(app, "rebuild", rebuilding.rebuild, of="audit")
 add_command(app, "hash", rebuilding.hash_, of="audit")
