@@ -22,6 +22,7 @@ from mallku_deploy.commands import (
     doctor,
     flags,
     keys,
+    migrate,
     policy,
     sign,
     store,
@@ -81,6 +82,7 @@ def gateway(
 
 _GATEWAY, _CALLER, _ADMIN = "Run a gateway", "Speak to a gateway", "Keys, tokens, policy"
 _STORES = "Stores, offline"
+_MOVING = "Moving in"
 _TRAIL = "The trail"
 add_command(app, "up", up.up, panel=_GATEWAY)
 add_command(app, "demo", demo.demo, panel=_GATEWAY)
@@ -98,6 +100,7 @@ app.add_typer(flags.app, name="flags", rich_help_panel=_ADMIN)
 app.add_typer(store.app, name="store", rich_help_panel=_STORES)
 add_command(app, "tail", tail.tail, panel=_TRAIL)
 app.add_typer(audit.app, name="audit", rich_help_panel=_TRAIL)
+app.add_typer(migrate.app, name="migrate", rich_help_panel=_MOVING)
 
 
 def main() -> int:

@@ -77,6 +77,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "mallku-gateway flags show --data ./gateway",
         "mallku-gateway flags show --json",
     ),
+    "migrate check": (
+        "mallku-gateway migrate check src",
+        "mallku-gateway migrate check --exclude 'src/legacy/*' --strict",
+        "mallku-gateway migrate check --format github src",
+    ),
     "policy permissions": (
         "mallku-gateway policy permissions --data ./gateway",
         "mallku-gateway policy permissions policy.yaml --format nsc > accounts.sh",

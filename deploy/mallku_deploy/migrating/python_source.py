@@ -1,0 +1,270 @@
+"""Looks through the syntax tree of one Python file."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Final, NamedTuple
+
+from mallku_deploy.migrating.rules import Finding
+
+DRIVERS: Final = frozenset({"arango", "arangoasync", "aioarango", "pyArango", "arango_orm"})
+"""Top packages of the drivers that speak to the database."""
+
+CLIENTS: Final = frozenset({"ArangoClient", "Connection"})
+"""What those drivers open a connection with."""
+
+QUERY_METHODS: Final = frozenset({"execute", "aql_query", "execute_secured_query"})
+"""Methods whose first argument is the text of a query."""
+
+DIRECT_OPERATIONS: Final = frozenset(
+    {
+        *("insert", "insert_many", "get", "update", "update_many", "replace", "replace_many"),
+        *("delete", "delete_many", "truncate", "all", "find", "count", "exists", "has"),
+    }
+)
+"""What a collection that requires security refuses on attribute access."""
+
+SECURED_SUFFIX: Final = "_secured"
+"""How the names of collections end that take secured models only."""
+
+ADDRESS = re.compile(r":8529\b")
+_HTTP = re.compile(r"/_(?:api|db|admin)/|^_api/")
+CREDENTIAL = re.compile(
+    r"\b(?:ARANGO_(?:HOST|DB|USER|PASSWORD|ROOT_PASSWORD)|MALLKU_DB_(?:HOST|PORT|NAME|USER|PASSWORD))\b"
+)
+_AQL = re.compile(r"\b(?:FOR\s+\w+\s+IN|INSERT|UPDATE|REPLACE|REMOVE|UPSERT|RETURN)\b")
+
+_Seen = tuple[ast.AST, str, str]
+
+
+class _Place(NamedTuple):
+    line: int
+    column: int
+
+
+def find_in_python(source: str, path: str) -> list[Finding]:
+    """Every place of a Python file where a rule applies, in the order of the text.
+
+    A file that Python cannot parse is one finding, `MG001`: nothing is passed over in silence.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # theirs, of their code: not ours to report
+            tree = ast.parse(source, path)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        place = _Place(getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1)
+        return [Finding(path, *place, "MG001", f"not Python: {error}")]
+    lines = source.splitlines()
+    seen = chain.from_iterable(look(tree) for look in _LOOKS)
+    return sorted({Finding(path, *_place(node, lines), code, what) for node, code, what in seen})
+
+
+def _place(node: ast.AST, lines: list[str]) -> _Place:
+    line, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+    text = lines[line - 1] if line <= len(lines) else ""
+    return _Place(line, len(text.encode()[:offset].decode(errors="replace")) + 1)
+
+
+def _imports(tree: ast.AST) -> Iterator[_Seen]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        elif isinstance(node, ast.Call) and _last_name(node.func) in {
+            "import_module",
+            "__import__",
+        }:
+            names = [text for text in map(_constant, node.args[:1]) if text]
+        else:
+            continue
+        for name in names:
+            if name.partition(".")[0] in DRIVERS:
+                yield node, "MG101", f"import of {name}"
+
+
+def _clients(tree: ast.AST) -> Iterator[_Seen]:
+    bound = _names_of_drivers(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            dotted = _dotted(node.func)
+            first, _, rest = dotted.partition(".")
+            name = ".".join(filter(None, (bound.get(first), rest)))
+            if name.partition(".")[0] in DRIVERS and name.rpartition(".")[2] in CLIENTS:
+                yield node, "MG102", f"{dotted}(…)"
+
+
+def _names_of_drivers(tree: ast.AST) -> Mapping[str, str]:
+    bound = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                name = alias.name if alias.asname else alias.name.partition(".")[0]
+                bound[alias.asname or name] = name
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            bound |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    return bound
+
+
+def _strings(tree: ast.AST) -> Iterator[_Seen]:
+    prose = _docstrings(tree)
+    for node in ast.walk(tree):
+        text = _constant(node)
+        if text is None or node in prose:
+            continue
+        if ADDRESS.search(text):
+            yield node, "MG103", "port 8529"
+        if found := _HTTP.search(text):
+            yield node, "MG104", f"{found[0]}…"
+
+
+def _environment(tree: ast.AST) -> Iterator[_Seen]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and _last_name(node.value) == "environ":
+            name = _constant(node.slice)
+        elif isinstance(node, ast.Call) and node.args and _reads_environment(node.func):
+            name = _constant(node.args[0])
+        else:
+            continue
+        if name and CREDENTIAL.fullmatch(name):
+            yield node, "MG105", name
+
+
+def _reads_environment(function: ast.expr) -> bool:
+    return _last_name(function) == "getenv" or (
+        isinstance(function, ast.Attribute)
+        and function.attr in {"get", "pop", "setdefault"}
+        and _last_name(function.value) == "environ"
+    )
+
+
+def _inner_database(tree: ast.AST) -> Iterator[_Seen]:
+    """`db._database`; a service's own `self._database` is its own affair."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "_database":
+            owner = node.value
+            if not (isinstance(owner, ast.Name) and owner.id in {"self", "cls"}):
+                yield node, "MG106", f"{_dotted(node) or '…._database'}"
+
+
+def _queries(tree: ast.AST) -> Iterator[_Seen]:
+    for scope in _scopes(tree):
+        texts = {name: value for name, value in _assigned(scope) if _is_assembled_query(value)}
+        for node in _within(scope):
+            if isinstance(node, ast.Call) and _last_name(node.func) in QUERY_METHODS:
+                text = _query_argument(node)
+                if isinstance(text, ast.Name):
+                    text = texts.get(text.id)
+                if text is not None and _is_assembled_query(text):
+                    yield text, "MG107", f"for {_last_name(node.func)}()"
+
+
+def _query_argument(call: ast.Call) -> ast.expr | None:
+    if call.args:
+        return call.args[0]
+    return next((word.value for word in call.keywords if word.arg == "query"), None)
+
+
+def _is_assembled_query(node: ast.expr) -> bool:
+    """Whether a text of AQL is put together from something that is not in the source."""
+    parts = list(ast.walk(node))
+    text = " ".join(filter(None, map(_constant, parts)))
+    return bool(_AQL.search(text)) and _is_assembled(node)
+
+
+def _is_assembled(node: ast.expr) -> bool:
+    if isinstance(node, ast.JoinedStr):
+        return any(isinstance(part, ast.FormattedValue) for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.Add):
+        sides = (node.left, node.right)
+        return any(_constant(side) is None and not _is_constant(side) for side in sides)
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"format", "join", "replace"}
+    )
+
+
+def _is_constant(node: ast.expr) -> bool:
+    return isinstance(node, ast.BinOp) and not _is_assembled(node)
+
+
+def _secured(tree: ast.AST) -> Iterator[_Seen]:
+    for scope in _scopes(tree):
+        names = {name for name, value in _assigned(scope) if _secured_collection(value)}
+        for node in _within(scope):
+            if isinstance(node, ast.Attribute) and node.attr in DIRECT_OPERATIONS:
+                owner = node.value
+                named = isinstance(owner, ast.Name) and owner.id in names
+                if named or _secured_collection(owner):
+                    yield node, "MG108", f".{node.attr}"
+
+
+def _secured_collection(node: ast.expr) -> str | None:
+    """The name in `….collection("…_secured")`, awaited or not."""
+    if isinstance(node, ast.Await):
+        node = node.value
+    if not (isinstance(node, ast.Call) and node.args):
+        return None
+    if _last_name(node.func) not in {"collection", "get_collection", "get_secured_collection"}:
+        return None
+    name = _constant(node.args[0])
+    return name if name and name.endswith(SECURED_SUFFIX) else None
+
+
+def _scopes(tree: ast.AST) -> Iterator[ast.AST]:
+    kinds = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef)
+    return (node for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def _within(scope: ast.AST) -> Iterator[ast.AST]:
+    """What stands in a scope itself, not in the functions inside it."""
+    pending = list(ast.iter_child_nodes(scope))
+    while pending:
+        node = pending.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            pending += ast.iter_child_nodes(node)
+
+
+def _assigned(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    for node in _within(scope):
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            targets, value = [node.target], node.value
+        else:
+            continue
+        yield from ((target.id, value) for target in targets if isinstance(target, ast.Name))
+
+
+def _docstrings(tree: ast.AST) -> set[ast.AST]:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = (node.body for node in ast.walk(tree) if isinstance(node, kinds))
+    return {body[0].value for body in bodies if body and isinstance(body[0], ast.Expr)}
+
+
+def _constant(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _dotted(node: ast.expr) -> str:
+    names = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    return ".".join((node.id, *reversed(names))) if isinstance(node, ast.Name) else ""
+
+
+_LOOKS: Final[tuple[Callable[[ast.AST], Iterator[_Seen]], ...]] = (
+    *(_imports, _clients, _strings, _environment),
+    *(_inner_database, _queries, _secured),
+)
