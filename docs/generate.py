@@ -25,8 +25,8 @@ from mallku_workers.stores.arango import store as arango
 from mallku_workers.stores.embedded import store as embedded
 from mallku_workers.stores.embedded.aql.functions.listing import list_functions
 
-BY_THE_WORKER: Final = frozenset({"next", "outcome"})
-"""Operations that the worker answers from cursors and ledger, over either store."""
+BY_THE_WORKER: Final = frozenset({"next", "outcome", "describe-flags"})
+"""Operations that the worker answers from cursors, ledger and flags, over either store."""
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = (

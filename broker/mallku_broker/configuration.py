@@ -20,7 +20,7 @@ from mallku_broker.files import read_private_text
 from mallku_broker.streams import AUDIT, CHECKPOINTS
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MAX_PAYLOAD_BYTES, MIB
-from mallku_contracts.subjects import JOB, PREFIX, STORED
+from mallku_contracts.subjects import FLAGS_CHANGED, JOB, PREFIX, STORED
 
 RANDOM_PORT: Final = -1
 """The server takes a free port by itself, so that nobody can take it in between."""
@@ -82,6 +82,9 @@ CONFIRMATIONS: Final = f"{PREFIX}.{STORED}.>"
 The subject is made of the job's own, which the sender's permissions held: nobody can have it sent
 to anybody else.
 """
+
+TOLD_TO_CALLERS: Final = (CONFIRMATIONS, FLAGS_CHANGED)
+"""What RECORDS says in MALLKU without being asked; permissions say who there may listen."""
 
 
 _KEY_TEXT = re.compile(r"[A-Za-z0-9+/=_-]+")
@@ -304,7 +307,7 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
             "limits": {"max_connections": MAX_CALLERS_CONNECTIONS},
             "imports": [
                 {"service": {"account": records, "subject": JOBS}},
-                {"stream": {"account": records, "subject": CONFIRMATIONS}},
+                *({"stream": {"account": records, "subject": told}} for told in TOLD_TO_CALLERS),
             ],
         },
         Account.RECORDS: {
@@ -317,7 +320,7 @@ def _accounts(users: Iterable[User]) -> dict[str, Any]:
                     "accounts": [str(Account.MALLKU)],
                     "response_threshold": JOBS_ANSWER_WITHIN,
                 },
-                {"stream": CONFIRMATIONS, "accounts": [str(Account.MALLKU)]},
+                *({"stream": told, "accounts": [str(Account.MALLKU)]} for told in TOLD_TO_CALLERS),
                 *(
                     {"service": f"$JS.API.{call}", "accounts": [auditors]} | response
                     for call, response in audit_calls()

@@ -13,13 +13,13 @@ from typing import Final
 from mallku_broker.configuration import (
     AUDITED_STREAMS,
     AUDITOR_PREFIX,
-    CONFIRMATIONS,
     JOBS,
     JOBS_ANSWER_WITHIN,
     MAX_AUDITORS_CONNECTIONS,
     MAX_CALLERS_CONNECTIONS,
     MIRRORED,
     SERVER_REPORT,
+    TOLD_TO_CALLERS,
     Account,
     User,
     audit_calls,
@@ -61,8 +61,9 @@ def _accounts() -> Iterator[str]:
 def _shared() -> Iterator[str]:
     yield f"{_export('jobs', JOBS)} --service --response-threshold {JOBS_ANSWER_WITHIN}"
     yield f"{_import(Account.MALLKU, 'jobs', JOBS, JOBS)} --service"
-    yield _export("stored", CONFIRMATIONS)
-    yield _import(Account.MALLKU, "stored", CONFIRMATIONS, CONFIRMATIONS)
+    for name, told in zip(("stored", "flags"), TOLD_TO_CALLERS, strict=True):
+        yield _export(name, told)
+        yield _import(Account.MALLKU, name, told, told)
     for number, (call, response) in enumerate(audit_calls(), 1):
         remote = f"$JS.API.{call}"
         kind = f" --response-type {response['response_type']}" if response else ""

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple, TypeVar
 from mallku_broker.advisories import ADVISORY_QUEUE, advisory_subjects
 from mallku_broker.configuration import (
     AUDITOR_PREFIX,
-    CONFIRMATIONS,
     JOBS,
     SERVER_REPORT,
+    TOLD_TO_CALLERS,
     Account,
     Permissions,
     User,
@@ -35,6 +35,7 @@ from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.policy import Policy, Principal
 from mallku_contracts.subjects import (
     CURSOR,
+    FLAGS_CHANGED,
     INBOX_ROOT,
     JOB,
     NEXT,
@@ -187,7 +188,7 @@ def _caller(policy: Policy, name: str, principal: Principal) -> tuple[Permission
     if reason:
         wider.append(Widening(name, f"{PREFIX}.cmd.{name}.>", reason))
         wider.append(Widening(name, _cursors(name, _ANY), reason))
-    subscribe = (f"{inbox_prefix(name)}.>", f"{PREFIX}.{STORED}.{name}.>")
+    subscribe = (f"{inbox_prefix(name)}.>", f"{PREFIX}.{STORED}.{name}.>", FLAGS_CHANGED)
     return Permissions(tuple(_unique(publish)), subscribe), list(_unique(wider))
 
 
@@ -240,7 +241,7 @@ def _subject(channel: str, principal: str, target: _Target) -> str:
 
 def _inspector() -> Permissions:
     """Sees commands and replies, and takes none: a member of a queue group would."""
-    seen = (f"{PREFIX}.cmd.>", f"{PREFIX}.cur.>", JOBS, CONFIRMATIONS, f"{INBOX_ROOT}.>")
+    seen = (f"{PREFIX}.cmd.>", f"{PREFIX}.cur.>", JOBS, *TOLD_TO_CALLERS, f"{INBOX_ROOT}.>")
     return Permissions(
         publish=tuple(_discovery()),
         subscribe=(*seen, *_discovery()),

@@ -16,6 +16,7 @@ from nats.aio.client import Client
 
 from mallku_broker.cancellation import cancellable
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
+from mallku_contracts.governed import CURRENT
 from mallku_contracts.limits import (
     AUDIT_DUPLICATE_WINDOW_S,
     KIB,
@@ -24,7 +25,7 @@ from mallku_contracts.limits import (
     MAX_RECORD_BYTES,
     MIB,
 )
-from mallku_contracts.subjects import JOB, PREFIX, STORED
+from mallku_contracts.subjects import FLAGS_CHANGED, JOB, PREFIX, STORED
 
 JETSTREAM_API: Final = "$JS.API"
 """Where the JetStream API is found in the account RECORDS."""
@@ -199,7 +200,16 @@ def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
         ),
         _bucket(settings, POLICY, history=64),
         _bucket(settings, KEYS, history=64),
-        _bucket(settings, FLAGS, history=16),
+        _bucket(
+            settings,
+            FLAGS,
+            history=16,
+            republish={
+                "src": f"$KV.{FLAGS}.{CURRENT}",
+                "dest": FLAGS_CHANGED,
+                "headers_only": True,
+            },
+        ),
         _bucket(
             settings, RESULTS, max_bytes=settings.result_bytes, max_age=9 * _DAY_S * _NS, history=1
         ),
@@ -286,6 +296,7 @@ def _bucket(
     history: int,
     max_bytes: int | None = None,
     max_age: int = 0,
+    **more: Any,
 ) -> StreamDefinition:
     """A key-value bucket, which is a stream (ADR-8)."""
     return _stream(
@@ -297,6 +308,7 @@ def _bucket(
         max_age=max_age,
         deny_delete=True,
         allow_rollup_hdrs=True,
+        **more,
     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # brings pydantic, which a client has no other use for
         CollectionDescription,
         CollectionInfo,
         EdgeDefinitionInfo,
+        FlagsInfo,
         GraphInfo,
         OutcomeResult,
     )
@@ -216,6 +217,15 @@ class SecuredDatabaseInterface:
         answer = await self._commands.send("list-graphs", None, {}, **options)
         infos: list[GraphInfo] = answer.result
         return infos
+
+    async def describe_flags(self, **options: Unpack[CallOptions]) -> FlagsInfo:
+        """The flags in force: `version`, `collections` with their routes, `default`, `flags`.
+
+        Collections with which this principal may do nothing are left out; globs are not.
+        """
+        answer = await self._commands.send("describe-flags", None, {}, **options)
+        info: FlagsInfo = answer.result
+        return info
 
     async def has_graph(self, name: str, **options: Unpack[CallOptions]) -> bool:
         """Whether there is a graph of this name (operation `list-graphs`)."""

@@ -248,6 +248,7 @@ class SecuredDatabaseInterface:
         return Transaction(self.execute_transaction, options)
 
     execute_transaction = Blocking(awaited.SecuredDatabaseInterface.execute_transaction)
+    describe_flags = Blocking(awaited.SecuredDatabaseInterface.describe_flags)
     graphs = Blocking(awaited.SecuredDatabaseInterface.graphs)
     has_graph = Blocking(awaited.SecuredDatabaseInterface.has_graph)
     create_graph = Blocking(awaited.SecuredDatabaseInterface.create_graph)

@@ -99,6 +99,7 @@ _TABLE: Final = (
     Operation("create-graph", _ADMIN, _DB, a.CreateGraph, r.GraphInfo, "A named graph"),
     Operation("drop-graph", _ADMIN, _DB, a.DropGraph, bool, "Remove a named graph"),
     Operation("list-graphs", _READ, _DB, a.NoArguments, list[r.GraphInfo], "All named graphs"),
+    Operation("describe-flags", _READ, _DB, a.NoArguments, r.FlagsInfo, "The flags in force"),
     Operation(
         "report-violation", _WRITE, _DB, a.ReportViolation, bool, "Put a violation on the trail"
     ),

@@ -74,6 +74,18 @@ class CollectionDescription(CollectionInfo):
     indexes: int
 
 
+class FlagsInfo(TypedDict):
+    """The flags in force; `version` 0 before the first document of them.
+
+    `collections` maps names and globs to routes, in the order in which they count.
+    """
+
+    version: int
+    collections: dict[str, str]
+    default: str
+    flags: dict[str, bool | int | str]
+
+
 class IndexInfo(TypedDict):
     """An index; `id` is `collection/number`. `new` only in the answer to its creation."""
 

@@ -30,6 +30,9 @@ JOB: Final = "job"
 STORED: Final = "stored"
 """Stands for `job` where the server says that a job is kept: to whom its subject names, alone."""
 
+FLAGS_CHANGED: Final = f"{PREFIX}.flags"
+"""Where the server says, without content, that other flags were put into their bucket."""
+
 OUTCOMES: Final = ("intent", "done", "failed", "denied", "resolved")
 """The last token of an audit subject."""
 

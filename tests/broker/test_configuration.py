@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mallku_broker.configuration import (
-    CONFIRMATIONS,
     JOBS,
+    TOLD_TO_CALLERS,
     Account,
     Permissions,
     ServerConfiguration,
@@ -63,13 +63,13 @@ def test_what_crosses_between_accounts_is_this_and_no_more() -> None:
             f"CONSUMER.MSG.NEXT.{stream}.*",
         )
     }
-    jobs = {("MALLKU", JOBS, None), ("MALLKU", CONFIRMATIONS, None)}
+    jobs = {("MALLKU", subject, None) for subject in (JOBS, *TOLD_TO_CALLERS)}
     report = ("RECORDS", "$SYS.REQ.SERVER.PING.JSZ", None)
     assert imports == jobs | trail | {report}
     assert [name for name, each in accounts.items() if "exports" in each] == ["RECORDS", "SYS"]
     assert accounts["SYS"]["exports"] == [{"service": report[1], "accounts": ["RECORDS"]}]
     for export in accounts["RECORDS"]["exports"]:
-        for_jobs = export.get("service") == JOBS or export.get("stream") == CONFIRMATIONS
+        for_jobs = export.get("service") == JOBS or export.get("stream") in TOLD_TO_CALLERS
         assert export["accounts"] == (["MALLKU"] if for_jobs else ["AUDITORS"])
 
 

@@ -19,7 +19,7 @@ from mallku_broker.permissions import (
 from mallku_contracts.errors import MallkuError
 from mallku_contracts.operations import OPERATIONS, Operation, Scope
 from mallku_contracts.policy import CompiledPolicy, Policy
-from mallku_contracts.subjects import NEXT, CommandSubject
+from mallku_contracts.subjects import FLAGS_CHANGED, NEXT, CommandSubject
 
 DATABASES = ("mallku", "other")
 COLLECTIONS = ("anchors", "fc_messages", "fc_rounds", "khipu")
@@ -151,7 +151,7 @@ def test_a_literal_name_stays_exact() -> None:
         "mallku.v1.cmd.p.db.c.get",
         "mallku.v1.job.p.db.c.get",
     )
-    assert permissions.subscribe == ("_INBOX_mallku.p.>", "mallku.v1.stored.p.>")
+    assert permissions.subscribe == ("_INBOX_mallku.p.>", "mallku.v1.stored.p.>", FLAGS_CHANGED)
     assert widenings == []
 
 

@@ -24,7 +24,7 @@ NAMED = (
     "update-match replace replace-many replace-match upsert delete delete-many delete-match "
     "transaction create-collection drop-collection truncate list-collections describe-collection "
     "create-index drop-index list-indexes create-graph drop-graph list-graphs report-violation "
-    "redrive"
+    "redrive describe-flags"
 )
 
 

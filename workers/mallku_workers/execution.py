@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from mallku_contracts.arguments import Next, Outcome
 from mallku_contracts.errors import (
@@ -37,6 +37,9 @@ _MS_PER_S: Final = 1_000
 
 T = TypeVar("T")
 
+Own = Callable[[Request], Awaitable[Any]]
+"""How a worker itself carries out an operation that is no affair of the store: its result."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bulkheads:
@@ -55,9 +58,10 @@ class Executor:
 
     Args:
         clock: Unix milliseconds.
+        own: What is carried out here and not in the store, by the operation's name.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of
         self,
         store: Store,
         breaker: Breaker,
@@ -65,11 +69,13 @@ class Executor:
         bulkheads: Bulkheads,
         *,
         clock: Callable[[], int],
+        own: Mapping[str, Own] | None = None,
     ) -> None:
         self._store = store
         self._breaker = breaker
         self._cursors = cursors
         self._clock = clock
+        self._own = own or {}
         self._reads = asyncio.Semaphore(bulkheads.max_reads)
         self._writes = asyncio.Semaphore(bulkheads.max_writes)
 
@@ -137,6 +143,8 @@ class Executor:
             return await outcome(self._store, subject, arguments)
         if isinstance(arguments, Next):
             return await self._cursors.next(owner, arguments, ends_ms)
+        if (own := self._own.get(request.operation.name)) is not None:
+            return Done(await own(request))
         work = Work(
             request.operation,
             subject.database,

@@ -161,7 +161,7 @@ async def _assemble(
         refusals=Refusals(settings.refusals_per_s, time.monotonic_ns),
         throttle=throttle,
         audit=trail.audit,
-        executor=recipes.executor(settings, store, cursors),
+        executor=recipes.executor(settings, store, cursors, governor),
         replies=Replies(bus, identity, unix_ms, sign_reads=settings.sign_read_replies),
         skew_ms=settings.clock_skew_ms,
     )

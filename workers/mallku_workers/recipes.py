@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from mallku_workers.breaker import Breaker
 from mallku_workers.durability import DeclaredDurability
 from mallku_workers.execution import Bulkheads, Executor
 from mallku_workers.governance import Governor
+from mallku_workers.governance.describing import describe_flags
 from mallku_workers.identity import Identifier
 from mallku_workers.message import unix_ms
 from mallku_workers.queries.authorize import QueryAuthorizer
@@ -124,11 +126,14 @@ def cursors(settings: WorkerSettings, instance: str) -> Cursors:
     )
 
 
-def executor(settings: WorkerSettings, store: Store, cursors: Cursors) -> Executor:
+def executor(
+    settings: WorkerSettings, store: Store, cursors: Cursors, governor: Governor
+) -> Executor:
     """What carries commands out in the store, behind a breaker and two bulkheads."""
     breaker = Breaker(settings.breaker_failures, settings.breaker_reset_s, time.monotonic)
     bulkheads = Bulkheads(settings.max_reads, settings.max_writes)
-    return Executor(store, breaker, cursors, bulkheads, clock=unix_ms)
+    own = {"describe-flags": partial(describe_flags, lambda: governor.flags)}
+    return Executor(store, breaker, cursors, bulkheads, clock=unix_ms, own=own)
 
 
 def reconciler(  # noqa: PLR0913 - what it is made of

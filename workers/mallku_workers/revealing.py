@@ -62,6 +62,10 @@ def reveal(done: Done, request: Request) -> Done:
             shown: Any = [info for info in done.result if asker.may_know(info["name"])]
         case "list-graphs":
             shown = [info for info in done.result if all(map(asker.may_know, _members(info)))]
+        case "describe-flags":
+            routes = done.result["collections"].items()
+            known = {name: way for name, way in routes if "*" in name or asker.may_know(name)}
+            shown = {**done.result, "collections": known}
         case "outcome":
             shown = {**done.result, "result": _Remembered(asker).shown(done.result["result"])}
         case "transaction":
