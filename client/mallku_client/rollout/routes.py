@@ -1,0 +1,79 @@
+"""Which way a collection is reached now, as the flags in force say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from mallku_contracts.errors import MallkuError
+from mallku_contracts.flags import Flags, Route
+from mallku_contracts.results import FlagsInfo
+
+LOOK_S: Final = 0.5
+"""Between two looks at the flags, seconds: how long a switch may take to be heeded."""
+
+
+class Routes(Protocol):
+    """Says which way a collection is reached."""
+
+    def route(self, collection: str) -> Route:
+        """The route of a collection, now; asks nobody."""
+        ...
+
+    @property
+    def default(self) -> Route:
+        """The route of what is about no collection."""
+        ...
+
+
+class WatchedRoutes:
+    """The routes that a gateway's flags say, looked at again and again in a thread of its own.
+
+    Until flags were seen once everything goes the old way, and flags that cannot be had change
+    nothing: who cannot ask the gateway should not start to depend on it.
+
+    Args:
+        describe_flags: The blocking `describe_flags` of a database.
+    """
+
+    def __init__(self, describe_flags: Callable[[], FlagsInfo], look_s: float = LOOK_S) -> None:
+        self._describe = describe_flags
+        self._look_s = look_s
+        self._flags: Flags | None = None
+        self._ended = threading.Event()
+        self._seen = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="mallku-routes", daemon=True)
+        self._thread.start()
+
+    def route(self, collection: str) -> Route:
+        """The route of a collection by the flags last seen."""
+        return Route.LEGACY if self._flags is None else self._flags.route(collection)
+
+    @property
+    def default(self) -> Route:
+        """The route of what no line names."""
+        return Route.LEGACY if self._flags is None else Route(self._flags.default)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until flags were seen once; False when they were not in time."""
+        return self._seen.wait(timeout_s)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.is_set():
+            self.look()
+            self._ended.wait(self._look_s)
+
+    def look(self) -> None:
+        """Ask once, now."""
+        try:
+            found = self._describe()
+        except MallkuError:
+            return
+        if found["version"] and (self._flags is None or found["version"] > self._flags.version):
+            self._flags = Flags.model_validate(found)
+        self._seen.set()
