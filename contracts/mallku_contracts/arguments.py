@@ -86,6 +86,9 @@ Filters = Annotated[dict[FieldPath, Any], Field(max_length=MAX_FILTERS)]
 """Attribute names, a dot between levels, to the values they must equal."""
 
 Limit = Annotated[int, Field(ge=0, le=MAX_SKIP)]
+ModelName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+"""The secured model in whose name documents are read or written (policy, `requires_security`)."""
+
 IdempotencyKey = Annotated[str, Field(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS)]
 
 
@@ -118,12 +121,14 @@ class Get(Arguments):
     document: Reference
     rev: str | None = None
     check_rev: bool = True
+    model: ModelName | None = None
 
 
 class GetMany(Arguments):
     """Several documents by key or id; missing ones are left out."""
 
     documents: list[Reference] = Field(max_length=MAX_BATCH_DOCUMENTS)
+    model: ModelName | None = None
 
 
 class SortField(_Part):
@@ -145,6 +150,7 @@ class Find(Arguments):
     sort: list[SortField] = Field(default_factory=list, max_length=MAX_SORT_FIELDS)
     after: str | None = None
     batch_size: int = Field(default=DEFAULT_PAGE_DOCUMENTS, ge=1, le=MAX_PAGE_DOCUMENTS)
+    model: ModelName | None = None
 
     @model_validator(mode="after")
     def _one_way_to_continue(self) -> Find:
@@ -163,7 +169,8 @@ class Aql(Arguments):
     """A query in ArangoDB's query language with its bind values.
 
     `count` and `full_count` have all rows made before the first page. `profile` adds the plan to
-    the answer; `explain` answers with the plan alone, and nothing is run.
+    the answer; `explain` answers with the plan alone, and nothing is run. With `read_only` a query
+    that would change documents is refused, whatever came into its text.
     """
 
     query: str = Field(min_length=1, max_length=MAX_QUERY_CHARS)
@@ -174,6 +181,7 @@ class Aql(Arguments):
     profile: bool = False
     explain: bool = False
     fail_on_warning: bool = False
+    read_only: bool = False
 
 
 class Next(Arguments):
@@ -208,6 +216,7 @@ class _InsertOptions(Arguments):
     overwrite_mode: Literal["ignore", "replace", "update", "conflict"] | None = None
     keep_none: bool = True
     merge: bool = True
+    model: ModelName | None = None
 
 
 class Insert(_InsertOptions):
@@ -222,11 +231,18 @@ class InsertMany(_InsertOptions):
     documents: list[Document] = Field(max_length=MAX_BATCH_DOCUMENTS)
 
 
-class _ReplaceOptions(Arguments):
+class _Tried(Arguments):
+    """With `dry_run` nothing is touched, and the answer says what would be (`results.DryRun`)."""
+
+    dry_run: bool = False
+
+
+class _ReplaceOptions(_Tried):
     check_rev: bool = True
     return_new: bool = False
     return_old: bool = False
     silent: bool = False
+    model: ModelName | None = None
 
 
 class _UpdateOptions(_ReplaceOptions):
@@ -246,7 +262,7 @@ class UpdateMany(_UpdateOptions):
     documents: list[Document] = Field(max_length=MAX_BATCH_DOCUMENTS)
 
 
-class UpdateMatch(Arguments):
+class UpdateMatch(_Tried):
     """Change the given attributes of every document that equals the filters."""
 
     filters: Filters
@@ -254,6 +270,7 @@ class UpdateMatch(Arguments):
     limit: Limit | None = None
     keep_none: bool = True
     merge: bool = True
+    model: ModelName | None = None
 
 
 class Replace(_ReplaceOptions):
@@ -268,12 +285,13 @@ class ReplaceMany(_ReplaceOptions):
     documents: list[Document] = Field(max_length=MAX_BATCH_DOCUMENTS)
 
 
-class ReplaceMatch(Arguments):
+class ReplaceMatch(_Tried):
     """Put `body` in the place of every document that equals the filters; keys stay."""
 
     filters: Filters
     body: Document
     limit: Limit | None = None
+    model: ModelName | None = None
 
 
 class Upsert(Arguments):
@@ -290,6 +308,7 @@ class Upsert(Arguments):
     return_old: bool = False
     keep_none: bool = True
     merge: bool = True
+    model: ModelName | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Upsert:
@@ -298,7 +317,7 @@ class Upsert(Arguments):
         return self
 
 
-class Delete(Arguments):
+class Delete(_Tried):
     """Remove the document that a key, an id, or a map with `_key` or `_id` names."""
 
     document: Reference
@@ -309,7 +328,7 @@ class Delete(Arguments):
     silent: bool = False
 
 
-class DeleteMany(Arguments):
+class DeleteMany(_Tried):
     """Remove several documents, with a result or an error for each."""
 
     documents: list[Reference] = Field(max_length=MAX_BATCH_DOCUMENTS)
@@ -318,7 +337,7 @@ class DeleteMany(Arguments):
     silent: bool = False
 
 
-class DeleteMatch(Arguments):
+class DeleteMatch(_Tried):
     """Remove every document that equals the filters."""
 
     filters: Filters
@@ -404,13 +423,18 @@ class ReportViolation(Arguments):
     """A security violation that a client saw before it sent anything."""
 
     violation: str = Field(min_length=1, max_length=4_096)
-    collection: str | None = None
+    collection: str | None = Field(default=None, max_length=MAX_NAME_CHARS)
 
 
 class Redrive(Arguments):
     """Give a dead job another try."""
 
     sequence: int = Field(ge=1)
+
+
+def is_dry_run(arguments: Arguments) -> bool:
+    """Whether it is asked what a write would touch, and nothing is to be touched."""
+    return isinstance(arguments, _Tried) and arguments.dry_run
 
 
 def read_arguments(model: type[A], values: object) -> A:

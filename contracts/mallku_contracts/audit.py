@@ -16,9 +16,12 @@ from typing import Any, Final, Self
 
 from mallku_contracts import codec
 from mallku_contracts.errors import Replayed
-from mallku_contracts.subjects import OUTCOMES
+from mallku_contracts.subjects import JOB, OUTCOMES, PREFIX
 
 VERSION: Final = 1
+
+ROTATION: Final = "generation"
+"""The fact of a `rotate` record that names it: which of the trail's streams begins here."""
 
 
 class Resolution(StrEnum):
@@ -70,6 +73,8 @@ class Record:
         trace: The W3C trace id of the caller's request, 32 hexadecimal digits; empty without one.
         resolves: In `resolved`, the intent it closes: its `worker`, `number` and stream `sequence`.
         resolution: In `resolved`, what was found out: a `Resolution`.
+        via: Where a door signed: its name as `door`, the caller's key id as `kid`; in the intent
+            also the caller's `proof`. The record's `kid` and the key in `command` are the door's.
         facts: About the gateway itself, what there is to say; of a catalog's change its `result`.
     """
 
@@ -99,6 +104,7 @@ class Record:
     trace: str = ""
     resolves: dict[str, Any] = field(default_factory=dict)
     resolution: str = ""
+    via: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def pack(self) -> bytes:
@@ -135,6 +141,7 @@ _DEFAULTS: Final = tuple(
 )
 _REQUIRED: Final = tuple(name for name, default in _DEFAULTS if default is MISSING)
 _COMMAND_PARTS: Final = 4
+_JOBS: Final = f"{PREFIX}.{JOB}."
 
 
 def _frozen(value: Any) -> Any:
@@ -194,6 +201,7 @@ _HOLDS: Final[dict[str, Callable[[Any], bool]]] = {
     "trace": _is_text,
     "resolves": _is_intent,
     "resolution": tuple(Resolution).__contains__,
+    "via": lambda value: isinstance(value, dict),
     "facts": lambda value: isinstance(value, dict),
 }
 
@@ -215,15 +223,19 @@ def record_hash(data: bytes) -> bytes:
 def message_id(record: Record) -> str:
     """The `Nats-Msg-Id` of a record: one intent for each transmission, else one for each record.
 
-    A resolution is named by the intent that it closes, so that several reconcilers write one.
+    A resolution is named by the intent that it closes, so that several reconcilers write one, and
+    a rotation by the stream that begins. A durable job is delivered until it is done, and has an
+    intent for each time.
 
     The stream's memory of intents tells every worker what any has seen; the principal stands in
     its ids because they are the caller's to choose. Nothing else may be named by the caller: an
     outcome under an id that the stream still remembers would be taken for a duplicate and dropped.
     """
-    if record.kind == "intent":
+    if record.kind == "intent" and not record.subject.startswith(_JOBS):
         return f"i.{record.principal}.{record.id}"
     if record.kind == "resolved" and record.resolves:
         intent = record.resolves
         return f"r.{intent['worker']}.{intent['number']}.{record.resolution}"
+    if ROTATION in record.facts:
+        return f"g.{record.facts[ROTATION]}"
     return f"o.{record.worker}.{record.number}"

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import msgpack
+from typing import Final
 
 from mallku_contracts import codec
 from mallku_contracts.errors import (
@@ -21,7 +19,6 @@ from mallku_contracts.errors import (
     MessageTooLarge,
     StaleCommand,
     SubjectMismatch,
-    UnsupportedVersion,
     UnverifiedReply,
 )
 from mallku_contracts.identifiers import is_uuid7, uuid7_ms
@@ -32,22 +29,22 @@ from mallku_contracts.limits import (
     MAX_COMMAND_BYTES,
     MAX_COMMAND_LIFE_MS,
     MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_JOB_LIFE_MS,
+    MAX_ORDERING_KEY_CHARS,
     MAX_PROTECTED_BYTES,
     MAX_REPLY_BYTES,
     MAX_TIME_MS,
     MAX_TOKEN_BYTES,
 )
-from mallku_contracts.subjects import CommandSubject, inbox_prefix
+from mallku_contracts.protected import check_ranges, read_fields
+from mallku_contracts.subjects import JOB, CommandSubject, inbox_prefix, job_line
 
-VERSION: Final = 1
 COMMAND_CONTEXT: Final = b"mallku-command-v1"
 REPLY_CONTEXT: Final = b"mallku-reply-v1"
 HASH_BYTES: Final = 32
 _ARRAY_OF_FOUR: Final = b"\x94"
 _LENGTH_WIDTHS: Final = {b"\xc4": 1, b"\xc5": 2, b"\xc6": 4}
 """Bytes of length behind the marks of bin 8, bin 16 and bin 32 (msgpack's specification)."""
-
-_MAX_FIELDS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,13 @@ def _check_sizes(envelope: Envelope) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CommandHeader:
-    """The protected part of a command. Times are Unix milliseconds, `budget` milliseconds."""
+    """The protected part of a command. Times are Unix milliseconds, `budget` milliseconds.
+
+    Attributes:
+        run_at: Of a durable job, when it is to be done at the earliest; 0 for at once. None in
+            every other command.
+        order: Of a durable job, its ordering key; empty without one. None in every other command.
+    """
 
     v: int
     kid: str
@@ -128,10 +131,18 @@ class CommandHeader:
     idem: str
     reply: str
     ath: bytes
+    run_at: int | None = None
+    order: str | None = None
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it was signed as a durable job."""
+        return self.run_at is not None
 
     def pack(self) -> bytes:
         """The bytes that are signed."""
-        return codec.pack_trusted({name: getattr(self, name) for name in _COMMAND_FIELDS})
+        fields = _JOB_FIELDS if self.is_job else _COMMAND_FIELDS
+        return codec.pack_trusted({name: getattr(self, name) for name in fields})
 
     @classmethod
     def read(cls, protected: bytes) -> CommandHeader:
@@ -141,7 +152,7 @@ class CommandHeader:
             UnsupportedVersion: `v` is not the version spoken here.
             MalformedEnvelope: naming the field that is wrong.
         """
-        fields = read_fields(protected, _COMMAND_FIELDS)
+        fields = read_fields(protected, _COMMAND_FIELDS, _JOB_FIELDS)
         check_ranges(fields, _COMMAND_RANGES)
         header = cls(**fields)
         if not is_uuid7(header.id):
@@ -150,14 +161,32 @@ class CommandHeader:
             raise MalformedEnvelope("protected.idem is empty or too long")
         if len(header.ath) != HASH_BYTES:
             raise MalformedEnvelope("protected.ath is not a SHA-256")
+        if header.is_job:
+            header._check_job()
         return header
 
+    def _check_job(self) -> None:
+        run_at, order = self.run_at or 0, self.order or ""
+        if run_at and not self.iat <= run_at <= self.exp:
+            raise MalformedEnvelope("protected.run_at is not 0, and not between iat and exp")
+        if len(order) > MAX_ORDERING_KEY_CHARS:
+            raise MalformedEnvelope("protected.order is too long")
+        if run_at and order:
+            raise MalformedEnvelope("protected: a job has run_at or order, not both")
+
     def check_times(self, now_ms: int, *, skew_ms: int = MAX_CLOCK_SKEW_MS) -> None:
-        """Refuse what is stale, from the future, or valid for too long."""
-        if not 0 < self.exp - self.iat <= MAX_COMMAND_LIFE_MS:
-            raise MalformedEnvelope(f"a command is valid for 1 to {MAX_COMMAND_LIFE_MS} ms")
-        if now_ms > self.exp + skew_ms:
-            raise StaleCommand(f"the command's exp passed {now_ms - self.exp} ms ago")
+        """Refuse what is stale, from the future, or valid for too long.
+
+        Args:
+            now_ms: When it was sent, as far as that is known: of a durable job the time at which
+                the stream took it, which must be as soon after `iat` as with any command.
+        """
+        most = MAX_JOB_LIFE_MS if self.is_job else MAX_COMMAND_LIFE_MS
+        if not 0 < self.exp - self.iat <= most:
+            raise MalformedEnvelope(f"a command is valid for 1 to {most} ms")
+        stale_ms = min(self.exp, self.iat + MAX_COMMAND_LIFE_MS)
+        if now_ms > stale_ms + skew_ms:
+            raise StaleCommand(f"the command's exp passed {now_ms - stale_ms} ms ago")
         if now_ms < self.iat - skew_ms:
             raise CommandFromFuture(f"the command's iat lies {self.iat - now_ms} ms ahead")
         if abs(uuid7_ms(self.id) - self.iat) > MAX_COMMAND_LIFE_MS:
@@ -165,6 +194,10 @@ class CommandHeader:
 
     def check_subject(self, subject: CommandSubject) -> None:
         """Refuse a command that came on another subject than the one it was signed for."""
+        if self.is_job != (subject.channel == JOB):
+            raise SubjectMismatch("a durable job is signed as one, and nothing else is")
+        if subject.line != job_line(scheduled=bool(self.run_at), ordering_key=self.order or ""):
+            raise SubjectMismatch("the subject names another time or ordering key")
         signed = (self.op, self.db, self.col)
         if signed != (subject.operation, subject.database, subject.collection):
             raise SubjectMismatch("the subject names another operation, database or collection")
@@ -187,6 +220,7 @@ _COMMAND_FIELDS: Final[dict[str, type]] = {
     "reply": str,
     "ath": bytes,
 }
+_JOB_FIELDS: Final[dict[str, type]] = _COMMAND_FIELDS | {"run_at": int, "order": str}
 _COMMAND_RANGES: Final = (
     ("iat", 0, MAX_TIME_MS),
     ("exp", 0, MAX_TIME_MS),
@@ -246,58 +280,6 @@ _REPLY_FIELDS: Final[dict[str, type]] = {
     "ath": bytes,
 }
 _REPLY_RANGES: Final = (("time", 0, MAX_TIME_MS),)
-
-
-def read_fields(protected: bytes, expected: dict[str, type]) -> dict[str, Any]:
-    """The fields of a protected part: exactly those of `expected`, each of its type.
-
-    Raises:
-        UnsupportedVersion: `v` is not the version spoken here.
-        MalformedEnvelope: naming the field that is missing, unknown or of another type.
-    """
-    fields = _read_flat_map(protected)
-    version = fields.get("v")
-    if type(version) is not int or version != VERSION:
-        raise UnsupportedVersion(f"protected.v: this side speaks version {VERSION}")
-    if fields.keys() != expected.keys():
-        odd = min(map(str, fields.keys() ^ expected.keys()))
-        raise MalformedEnvelope(f"protected.{odd[:40]} is missing or unknown")
-    for name, kind in expected.items():
-        if type(fields[name]) is not kind:
-            raise MalformedEnvelope(f"protected.{name} is not of type {kind.__name__}")
-    return fields
-
-
-def _read_flat_map(protected: bytes) -> dict[Any, Any]:
-    """Read a map that holds no arrays, no extension types and no key twice."""
-    try:
-        fields = msgpack.unpackb(
-            protected,
-            strict_map_key=True,
-            object_pairs_hook=_unique,
-            max_array_len=0,
-            max_map_len=_MAX_FIELDS,
-            max_ext_len=0,
-        )
-    except (ValueError, TypeError, msgpack.UnpackException):
-        raise MalformedEnvelope("protected is not a flat msgpack map with unique keys") from None
-    if type(fields) is not dict:
-        raise MalformedEnvelope("protected is not a map")
-    return fields
-
-
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice")
-    return value
-
-
-def check_ranges(fields: dict[str, Any], ranges: tuple[tuple[str, int, int], ...]) -> None:
-    """Refuse a number outside (field, least, most); `MalformedEnvelope` names the field."""
-    for name, low, high in ranges:
-        if not low <= fields[name] <= high:
-            raise MalformedEnvelope(f"protected.{name}: {fields[name]} is out of range")
 
 
 def command_signing_input(subject: str, protected: bytes, body: bytes) -> bytes:

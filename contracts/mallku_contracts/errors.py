@@ -21,11 +21,13 @@
     │   ├── PrincipalMismatch       210  principal_mismatch
     │   ├── Replayed                211  replayed
     │   ├── MalformedBody           212  malformed_body
-    │   └── UnverifiedReply         213  unverified_reply          raised by clients alone
+    │   ├── UnverifiedReply         213  unverified_reply          raised by clients alone
+    │   └── InvalidProof            214  invalid_proof
     ├── AuthorizationError      3xx  may they
     │   ├── PermissionDenied        301  permission_denied
     │   ├── ReservedName            302  reserved_name
-    │   └── RateLimited             303  rate_limited              retryable
+    │   ├── RateLimited             303  rate_limited              retryable
+    │   └── SecurityViolation       304  security_violation
     ├── RequestError            4xx  arguments and documents
     │   ├── InvalidArguments        401  invalid_arguments
     │   ├── NotSupported            402  not_supported
@@ -61,13 +63,18 @@
     ├── AuditError              6xx  the trail
     │   ├── AuditUnavailable        601  audit_unavailable         retryable
     │   └── OutcomePending          602  outcome_pending
+    ├── JobError                7xx  durable jobs
+    │   ├── JobUnconfirmed          701  job_unconfirmed           retryable
+    │   ├── JobPending              702  job_pending               retryable
+    │   ├── JobGivenUp              703  job_given_up
+    │   └── JobNotFound             704  job_not_found
     ├── ClientError             8xx  never on the wire: raised where the call was made
     │   ├── GatewayUnreachable      801  gateway_unreachable       retryable
     │   ├── ConfigurationError      802  configuration
     │   └── ClientClosed            803  client_closed
     └── InternalError           901  internal
 
-7xx is kept for jobs. A number that is retired is never used again. Only errors of this tree cross
+7xx is about jobs. A number that is retired is never used again. Only errors of this tree cross
 the wire; whatever else happens in a worker becomes one bland `InternalError` with a correlation id.
 `error_code` and `http_code` are ArangoDB's, so that whoever handled python-arango's errors finds
 them where they were.
@@ -255,6 +262,12 @@ class UnverifiedReply(EnvelopeError):
     code, number = "unverified_reply", 213
 
 
+class InvalidProof(EnvelopeError):
+    """What a door brings does not prove that the caller asked for exactly this, and now."""
+
+    code, number = "invalid_proof", 214
+
+
 class AuthorizationError(MallkuError):
     """The principal may not do this, or not now."""
 
@@ -278,6 +291,12 @@ class RateLimited(AuthorizationError):
 
     code, number, http_code = "rate_limited", 303, 429
     retryable = True
+
+
+class SecurityViolation(AuthorizationError):
+    """A secured collection was approached without a secured model that it lets in."""
+
+    code, number, error_code = "security_violation", 304, 11
 
 
 class RequestError(MallkuError):
@@ -502,6 +521,36 @@ class OutcomePending(AuditError):
     """The effect is committed, but its record is not acknowledged yet."""
 
     code, number = "outcome_pending", 602
+
+
+class JobError(MallkuError):
+    """About durable jobs."""
+
+
+class JobUnconfirmed(JobError):
+    """Nobody said that the job is kept; it may be. Submitted again with its key it is one job."""
+
+    code, number, http_code = "job_unconfirmed", 701, 503
+    retryable = True
+
+
+class JobPending(JobError):
+    """The job has no result yet; it is kept, and can be asked about again."""
+
+    code, number, http_code = "job_pending", 702, 504
+    retryable = True
+
+
+class JobGivenUp(JobError):
+    """The job was tried as often as it may be; it lies among the dead ones."""
+
+    code, number = "job_given_up", 703
+
+
+class JobNotFound(JobError):
+    """There is no dead job at this place, or it is too old for another try."""
+
+    code, number, http_code = "job_not_found", 704, 404
 
 
 class ClientError(MallkuError):

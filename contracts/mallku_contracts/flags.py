@@ -15,16 +15,16 @@ Flags grant nothing: what somebody may do is the policy's to say, whatever stand
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Final
 
 import yaml
 from pydantic import AfterValidator, Field, PlainValidator
 
+from mallku_contracts.globs import covers
 from mallku_contracts.limits import KIB
 from mallku_contracts.policy.closed import Closed, Glob, Name
-from mallku_contracts.policy.globs import FirstMatch, covers, glob_pattern
+from mallku_contracts.routes import Route, Routing
 from mallku_contracts.subjects import NO_COLLECTION
 from mallku_contracts.yaml_text import Kind, YamlError, locate, place_text, read_yaml
 
@@ -46,17 +46,6 @@ MAX_FLAG_NUMBER: Final = 2**53 - 1
 
 class FlagsError(ValueError):
     """The flags cannot be used; each line of the message is `source:line:column: what`."""
-
-
-class Route(StrEnum):
-    """Which way a collection is reached during a rollout."""
-
-    LEGACY = "legacy"
-    """The former way alone."""
-    SHADOW = "shadow"
-    """The former way answers; reads are asked of the gateway too, and compared."""
-    GATEWAY = "gateway"
-    """The gateway alone."""
 
 
 def _route(text: str) -> Route:
@@ -97,13 +86,11 @@ class Flags(Closed):
 
     def route(self, collection: str) -> Route:
         """How a collection is reached: by its own line, else by the first glob that matches."""
-        found = self.collections.get(collection) or self._globs.find(collection)
-        return Route(found or self.default)
+        return self._routing.route(collection)
 
     @cached_property
-    def _globs(self) -> FirstMatch[str]:
-        globs = [each for each in self.collections.items() if "*" in each[0]]
-        return FirstMatch([(glob_pattern(glob), route) for glob, route in globs])
+    def _routing(self) -> Routing:
+        return Routing(self.collections, self.default)
 
 
 _FLAGS: Final = Kind(Flags, "a document of flags", "a version", MAX_FLAGS_CHARS)

@@ -14,10 +14,14 @@ from functools import cached_property
 from typing import Any, Final
 
 from mallku_contracts import codec
-from mallku_contracts.envelope import Envelope, check_ranges, length_prefixed, read_fields
+from mallku_contracts.envelope import (
+    Envelope,
+    length_prefixed,
+)
 from mallku_contracts.errors import EnvelopeError, MessageTooLarge
 from mallku_contracts.keys import PublicKey, SigningKey
 from mallku_contracts.limits import KIB, MAX_PROTECTED_BYTES, MAX_TIME_MS, MIB
+from mallku_contracts.protected import check_ranges, read_fields
 from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
 
 VERSION: Final = 1

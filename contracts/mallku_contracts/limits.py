@@ -38,6 +38,18 @@ MAX_TOKEN_BYTES: Final = 8 * KIB
 MAX_COMMAND_LIFE_MS: Final = 60_000
 """From `iat` to `exp` of a command, milliseconds."""
 
+MAX_JOB_LIFE_MS: Final = 7 * 24 * 3_600 * 1_000
+"""From `iat` to `exp` of a durable job, milliseconds."""
+
+JOB_MEMORY_MS: Final = 24 * 3_600 * 1_000
+"""How long after its `exp` the ledger remembers what a job did, milliseconds."""
+
+REDRIVE_WITHIN_MS: Final = 23 * 3_600 * 1_000
+"""How long after its `exp` a dead job may be tried again, milliseconds; the ledger knows it yet."""
+
+MAX_ORDERING_KEY_CHARS: Final = 128
+"""An ordering key, characters."""
+
 MAX_CURSORS: Final = 64
 """Queries of one worker that are not at their end, count: cursors, and what a store keeps open."""
 

@@ -55,6 +55,10 @@ class Operation:
 _READ, _WRITE, _ADMIN = Access.READ, Access.WRITE, Access.ADMIN
 _COL, _DB = Scope.COLLECTION, Scope.DATABASE
 
+_ONE: Final = r.WriteResult | r.DryRun
+_SEVERAL: Final = r.BatchResult | r.DryRun
+_NUMBER: Final = int | r.DryRun
+
 _TABLE: Final = (
     Operation("get", _READ, _COL, a.Get, a.Document | None, "One document by its key"),
     Operation("get-many", _READ, _COL, a.GetMany, list[a.Document], "Documents by their keys"),
@@ -66,16 +70,18 @@ _TABLE: Final = (
     Operation("outcome", _READ, _DB, a.Outcome, r.OutcomeResult, "What became of my command"),
     Operation("insert", _WRITE, _COL, a.Insert, r.WriteResult, "A new document"),
     Operation("insert-many", _WRITE, _COL, a.InsertMany, r.BatchResult, "Several new documents"),
-    Operation("update", _WRITE, _COL, a.Update, r.WriteResult, "Change parts of a document"),
-    Operation("update-many", _WRITE, _COL, a.UpdateMany, r.BatchResult, "Change several documents"),
-    Operation("update-match", _WRITE, _COL, a.UpdateMatch, int, "Change what equals filters"),
-    Operation("replace", _WRITE, _COL, a.Replace, r.WriteResult, "Put a document in its place"),
-    Operation("replace-many", _WRITE, _COL, a.ReplaceMany, r.BatchResult, "Replace several"),
-    Operation("replace-match", _WRITE, _COL, a.ReplaceMatch, int, "Replace what equals filters"),
+    Operation("update", _WRITE, _COL, a.Update, _ONE, "Change parts of a document"),
+    Operation("update-many", _WRITE, _COL, a.UpdateMany, _SEVERAL, "Change several documents"),
+    Operation("update-match", _WRITE, _COL, a.UpdateMatch, _NUMBER, "Change what equals filters"),
+    Operation("replace", _WRITE, _COL, a.Replace, _ONE, "Put a document in its place"),
+    Operation("replace-many", _WRITE, _COL, a.ReplaceMany, _SEVERAL, "Replace several"),
+    Operation(
+        "replace-match", _WRITE, _COL, a.ReplaceMatch, _NUMBER, "Replace what equals filters"
+    ),
     Operation("upsert", _WRITE, _COL, a.Upsert, r.UpsertResult, "Insert, or change what is there"),
-    Operation("delete", _WRITE, _COL, a.Delete, r.WriteResult, "Remove a document"),
-    Operation("delete-many", _WRITE, _COL, a.DeleteMany, r.BatchResult, "Remove several documents"),
-    Operation("delete-match", _WRITE, _COL, a.DeleteMatch, int, "Remove what equals filters"),
+    Operation("delete", _WRITE, _COL, a.Delete, _ONE, "Remove a document"),
+    Operation("delete-many", _WRITE, _COL, a.DeleteMany, _SEVERAL, "Remove several documents"),
+    Operation("delete-match", _WRITE, _COL, a.DeleteMatch, _NUMBER, "Remove what equals filters"),
     Operation("transaction", _WRITE, _DB, a.Transaction, list[Any], "Several writes, all or none"),
     Operation(
         "create-collection", _ADMIN, _COL, a.CreateCollection, r.CollectionInfo, "A new collection"
@@ -108,6 +114,3 @@ _TABLE: Final = (
 
 OPERATIONS: Final[Mapping[str, Operation]] = {operation.name: operation for operation in _TABLE}
 """Every operation by its name on the wire."""
-
-UNSUPPORTED: Final = frozenset({"report-violation", "redrive"})
-"""Operations whose names are kept, and which every gateway of this version refuses by name."""

@@ -37,6 +37,38 @@ BatchResult = list[DocumentMeta | ErrorEntry | bool]
 """One entry for each document, in their order."""
 
 
+class WouldTouch(TypedDict):
+    """A document that a dry run would have touched, in its present revision.
+
+    `_rev` is None for one that would be new.
+    """
+
+    _id: str
+    _key: str
+    _rev: str | None
+
+
+class FailedPlace(TypedDict):
+    """A document of a batch that would fail: its place, from 0, and the error."""
+
+    place: int
+    error: dict[str, Any]
+
+
+class DryRun(TypedDict):
+    """What a write with `dry_run` would do: nothing was touched.
+
+    `count` says how many documents, `documents` names them, `more` that there were too many to name
+    all; `errors` are those of a batch.
+    """
+
+    dry_run: Literal[True]
+    count: int
+    documents: list[WouldTouch]
+    more: bool
+    errors: list[FailedPlace]
+
+
 class Page(TypedDict):
     """A page of documents; `more` says whether another follows, `after` how to ask for it.
 
@@ -177,13 +209,20 @@ class QueryRows(TypedDict):
 class OutcomeResult(TypedDict):
     """What became of a command.
 
-    `state` is `done` when the ledger holds its commit and `unknown` when it does not; the ledger
-    forgets entries after their time, so `unknown` is not a "no".
+    `state` is `done` when the ledger holds its commit, or the result of a durable job is kept,
+    `failed` when it is kept why a durable job was not done, and `unknown` otherwise; both forget
+    after their time, and jobs may wait, so `unknown` is not a "no".
+
+    Attributes:
+        error: Why a job failed, as it would cross the wire alone.
+        reply: The worker's signed reply to a job: `result` and `error` are read from it.
     """
 
-    state: Literal["done", "unknown"]
+    state: Literal["done", "failed", "unknown"]
     id: str | None
     result: Any
+    error: NotRequired[dict[str, Any]]
+    reply: NotRequired[bytes]
 
 
 class Receipt(TypedDict):

@@ -6,6 +6,7 @@ refused when the subject is built, never cleaned up.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,8 +25,20 @@ CURSOR: Final = "cur"
 NEXT: Final = "next"
 """The operation of that channel."""
 
+CANCEL: Final = "cancel"
+"""The channel on which a caller says that a command need not be begun; its id follows."""
+
 JOB: Final = "job"
 """The channel of durable jobs, which a stream keeps."""
+
+SCHEDULED: Final = "at"
+"""Follows the operation of a job that is to be done at a time of its own."""
+
+ORDERED: Final = "key"
+"""Follows the operation of a job that is to be done in order; the token of its key follows."""
+
+PARTITIONS: Final = 8
+"""Lines in which ordered jobs wait; those of one principal with one key stand in the same."""
 
 STORED: Final = "stored"
 """Stands for `job` where the server says that a job is kept: to whom its subject names, alone."""
@@ -47,6 +60,9 @@ _INBOX_REST = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern}){{0,3}}")
 _PREFIX_DOT: Final = PREFIX + "."
 _CHANNELS: Final = ("cmd", JOB, CURSOR)
 _COMMAND_TOKENS: Final = 7
+_LINE = re.compile(rf"|{SCHEDULED}|{ORDERED}\.[0-9a-f]{{32}}")
+"""What may follow the operation of a job: nothing, that it has its time, or its place in a line."""
+_KEY_DIGITS: Final = 32
 
 
 def is_name(value: object) -> TypeGuard[str]:
@@ -70,8 +86,9 @@ class CommandSubject:
     """Where a command is published: who asks, for which database, collection and operation.
 
     In the channel `cur` the token of the collection names the worker that holds a cursor, and the
-    operation is `next`. There is no subject with a token outside the grammar: `InvalidSubject` says
-    which one was refused.
+    operation is `next`. In the channel `job` a `line` may follow the operation: `at`, or `key` and
+    the token of an ordering key (`job_line`). There is no subject with a token outside the grammar:
+    `InvalidSubject` says which one was refused.
     """
 
     principal: str
@@ -80,6 +97,7 @@ class CommandSubject:
     operation: str
     channel: str = "cmd"
     worker: str = ""
+    line: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.principal, "principal")
@@ -93,11 +111,14 @@ class CommandSubject:
             check_name(self.worker, "worker")
             if self.operation != NEXT:
                 raise InvalidSubject(f"a worker's cursors are asked for {NEXT}, and nothing else")
+        if self.line and (self.channel != JOB or not _LINE.fullmatch(self.line)):
+            raise InvalidSubject("what follows the operation is not what may follow that of a job")
 
     def __str__(self) -> str:
         return (
             f"{PREFIX}.{self.channel}.{self.principal}"
             f".{self.database}.{self.worker or self.collection}.{self.operation}"
+            f"{'.' if self.line else ''}{self.line}"
         )
 
     @classmethod
@@ -122,12 +143,22 @@ class CommandSubject:
 @lru_cache(MAX_REMEMBERED_SUBJECTS)
 def _parse(subject: str) -> CommandSubject:
     tokens = subject.split(".", _COMMAND_TOKENS)
-    if len(tokens) != _COMMAND_TOKENS or not subject.startswith(_PREFIX_DOT):
+    if len(tokens) < _COMMAND_TOKENS or not subject.startswith(_PREFIX_DOT):
         raise InvalidSubject(f"{subject[:120]!r} is not the subject of a command")
-    _, _, channel, principal, database, place, operation = tokens
+    _, _, channel, principal, database, place, operation, *line = tokens
+    if line and (channel != JOB or not line[0]):
+        raise InvalidSubject(f"{subject[:120]!r} is not the subject of a command")
     if channel == CURSOR and operation == NEXT:
         return CommandSubject.of_cursor(principal, database, place)
-    return CommandSubject(principal, database, place, operation, channel)
+    return CommandSubject(principal, database, place, operation, channel, line="".join(line))
+
+
+def job_line(*, scheduled: bool, ordering_key: str) -> str:
+    """What follows the operation of a job; an ordering key is any text, and its hash a token."""
+    if ordering_key:
+        digest = hashlib.sha256(ordering_key.encode()).hexdigest()
+        return f"{ORDERED}.{digest[:_KEY_DIGITS]}"
+    return SCHEDULED if scheduled else ""
 
 
 def command_pattern(operation: str) -> str:
@@ -138,6 +169,25 @@ def command_pattern(operation: str) -> str:
 def cursor_pattern(worker: str) -> str:
     """What the worker subscribes to for the pages of its cursors; no other one does."""
     return f"{PREFIX}.{CURSOR}.*.*.{check_name(worker, 'worker')}.{NEXT}"
+
+
+def cancel_subject(principal: str, command_id: str) -> str:
+    """Where a caller says that its transmission `command_id` need not be begun any more."""
+    return (
+        f"{PREFIX}.{CANCEL}.{check_name(principal, 'principal')}.{check_name(command_id, 'id')}"
+    )
+
+
+CANCEL_PATTERN: Final = f"{PREFIX}.{CANCEL}.*.*"
+"""What every worker subscribes to, in no queue group: whoever holds the command is meant."""
+
+
+def read_cancel_subject(subject: str) -> tuple[str, str] | None:
+    """Principal and id in the subject of a cancellation; None where it is none."""
+    head, _, rest = subject.partition(f"{PREFIX}.{CANCEL}.")
+    principal, dot, command_id = rest.partition(".")
+    well = not head and dot and is_name(principal) and is_name(command_id)
+    return (principal, command_id) if well else None
 
 
 def audit_subject(command: CommandSubject, outcome: str) -> str:
@@ -153,6 +203,11 @@ def audit_subject(command: CommandSubject, outcome: str) -> str:
 def inbox_prefix(principal: str) -> str:
     """The only place where replies for `principal` may go; a dot and a token follow."""
     return f"{INBOX_ROOT}.{check_name(principal, 'principal')}"
+
+
+def door_inbox(principal: str, door: str) -> str:
+    """Where replies for `principal` go that a door fetches; a dot and a token follow."""
+    return f"{inbox_prefix(principal)}.{check_name(door, 'door')}"
 
 
 def is_own_inbox(reply: str, principal: str) -> bool:

@@ -83,6 +83,11 @@ def issue_token(identity: Identity, issuer_key: SigningKey) -> str:
     return jwt.encode(claims, private, algorithm=_ALGORITHM, headers={"kid": issuer_key.kid})
 
 
+def is_compact(text: str) -> bool:
+    """Whether this is a JWT with an Ed25519 signature, in the one spelling that it has."""
+    return _COMPACT.fullmatch(text) is not None
+
+
 def verify_token(
     token: str | bytes, trust: Trust, *, audience: str, now_s: float, leeway_s: float
 ) -> Identity:
@@ -114,7 +119,7 @@ def _as_text(token: str | bytes) -> str:
     if len(token) > MAX_TOKEN_BYTES:
         raise InvalidToken(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
     text = token if isinstance(token, str) else token.decode("ascii", "replace")
-    if not _COMPACT.fullmatch(text):
+    if not is_compact(text):
         raise InvalidToken("the token is not a JWT in its compact form")
     return text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 HEADER: Final = "traceparent"
 """The header that names the trace; it is not signed, and nobody relies on it."""
@@ -12,19 +12,37 @@ MAX_TRACEPARENT_CHARS: Final = 128
 """A longer header is not looked at; version 00 has 55 characters."""
 
 _TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
 _FIRST_VERSION: Final = "00"
+_SAMPLED: Final = 1
 
 
-def trace_id(traceparent: str) -> str:
-    """The trace id in a well-formed `traceparent`, 32 hexadecimal digits; empty in any other.
+class TraceParent(NamedTuple):
+    """Where a request stands in its caller's trace; ids are hexadecimal, 32 and 16 digits.
+
+    `sampled` says that the caller may have recorded it.
+    """
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+
+def read_traceparent(text: str) -> TraceParent | None:
+    """What a well-formed `traceparent` says; None for any other.
 
     Versions after 00 may have more behind a hyphen, as the standard asks readers to allow.
     """
-    if len(traceparent) > MAX_TRACEPARENT_CHARS:
-        return ""
-    found = _TRACEPARENT.fullmatch(traceparent)
-    if found is None or (found[2] and traceparent.startswith(_FIRST_VERSION)):
-        return ""
-    return found[1]
+    if len(text) > MAX_TRACEPARENT_CHARS:
+        return None
+    found = _TRACEPARENT.fullmatch(text)
+    if found is None or (found[4] and text.startswith(_FIRST_VERSION)):
+        return None
+    return TraceParent(found[1], found[2], bool(int(found[3], 16) & _SAMPLED))
+
+
+def trace_id(traceparent: str) -> str:
+    """The trace id in a well-formed `traceparent`, 32 hexadecimal digits; empty in any other."""
+    found = read_traceparent(traceparent)
+    return found.trace_id if found else ""

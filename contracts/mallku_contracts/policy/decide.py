@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mallku_contracts.aql.allow import GRANTED_KINDS
 from mallku_contracts.errors import AuthorizationError, PermissionDenied, ReservedName
+from mallku_contracts.globs import matches
 from mallku_contracts.operations import OPERATIONS, Access, Operation, Scope
 from mallku_contracts.policy.access import QueryAccess
 from mallku_contracts.policy.bound import DocumentRules, DocumentTemplate
@@ -98,6 +99,41 @@ class CompiledPolicy:
                 self._grants.clear()
             self._grants[key] = grant
         return grant
+
+    def refuse_door(self, door: str, issuer: str, subject: CommandSubject, origin: str) -> None:
+        """Refuse a door that may not carry commands of the subject's principal from `origin`.
+
+        Raises:
+            PermissionDenied
+        """
+        entry = self.policy.principals.get(door)
+        if entry is None or entry.kind != "door":
+            raise self._denied(f"the policy knows no door {door!r}", subject)
+        if entry.issuers and issuer not in entry.issuers:
+            raise self._denied(f"the issuer {issuer!r} does not speak for {door!r}", subject)
+        if not entry.acts_for or not matches(entry.acts_for, subject.principal):
+            raise self._denied(f"{door!r} does not act for {subject.principal!r}", subject)
+        if entry.origins.get(origin) != subject.database:
+            raise self._denied(
+                f"{door!r} is not at {origin[:80]!r} with {subject.database!r} behind it", subject
+            )
+
+    def refuse_beyond_door(
+        self, door: str, roles: frozenset[str], subject: CommandSubject, operation: Operation
+    ) -> None:
+        """Refuse what a door may not carry, whoever asks for it.
+
+        Raises:
+            PermissionDenied
+        """
+        effective = self._effective(door, roles)
+        asked = (operation, OPERATIONS["aql"]) if operation.name == NEXT else (operation,)
+        for wanted in asked:
+            for role in effective:
+                if self._rules[role].first(subject.database, subject.collection, wanted):
+                    return
+        target = f"{subject.operation} on {subject.database}/{subject.collection}"
+        raise self._denied(f"no rule lets the door {door!r} carry {target}", subject)
 
     def explain(
         self, subject: CommandSubject, operation: Operation, *, roles: frozenset[str], issuer: str

@@ -48,6 +48,7 @@ NEW_VERSIONS: Final = frozenset(
 """Operations that write new versions of documents."""
 
 _NKEY = re.compile(r"U[A-Z2-7]{55}")
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]{1,255}")
 _SYSTEM: Final = frozenset({"_key", "_id", "_rev"})
 
 
@@ -56,6 +57,12 @@ def _operation(text: str) -> str:
     if text in known:
         return text
     raise ValueError(f"unknown operation {text!r}{did_you_mean(text, known)}")
+
+
+def _origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError("not an origin: http or https, a host in lower case, a port, no path")
+    return text
 
 
 def _nkey(text: str) -> str:
@@ -122,6 +129,9 @@ OperationName = Annotated[str, AfterValidator(_operation)]
 Where = Annotated[Condition | None, PlainValidator(field_reader(_read_where))]
 Forced = Annotated[dict[str, Any], PlainValidator(field_reader(_read_forced))]
 Hidden = Annotated[tuple[FieldPath, ...], PlainValidator(field_reader(_read_hidden))]
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class Rule(Closed):
@@ -202,15 +212,20 @@ class Principal(Closed):
 
     Attributes:
         kind: `caller` sends commands; `inspector` reads traffic; `auditor` reads the trail;
-            `administrator` looks after streams and buckets.
+            `administrator` looks after streams and buckets; `door` carries commands of others,
+            and has none of its own: its roles say what it may carry at all.
         nkey: The public key of their broker connection.
         issuers: Whose tokens speak for them; none named means any trusted issuer.
+        acts_for: Callers whose commands a door carries, names or globs.
+        origins: Where a door is reached (`https://host:port`), and the database behind it.
     """
 
-    kind: Literal["caller", "inspector", "auditor", "administrator"] = "caller"
+    kind: Literal["caller", "inspector", "auditor", "administrator", "door"] = "caller"
     roles: tuple[Name, ...] = ()
     nkey: Annotated[str, AfterValidator(_nkey)] | None = None
     issuers: tuple[str, ...] = ()
+    acts_for: tuple[Glob, ...] = ()
+    origins: dict[Origin, Name] = Field(default_factory=dict)
 
 
 class Policy(Closed):
@@ -232,7 +247,8 @@ class Policy(Closed):
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
-        for message, place in (*self._unknown_roles(), *self._twins(), *self._gateways_own()):
+        checks = (self._unknown_roles, self._twins, self._gateways_own, self._doors)
+        for message, place in (problem for check in checks for problem in check()):
             raise _refusal(message, place, absolute=True)
         return self
 
@@ -249,6 +265,20 @@ class Policy(Closed):
         for name in self.principals:
             if name.startswith("_"):
                 yield "principals that begin with _ are the gateway itself", ("principals", name)
+
+    def _doors(self) -> Iterator[tuple[str, Place]]:
+        for name, entry in self.principals.items():
+            for key in ("acts_for", "origins"):
+                if entry.kind != "door" and getattr(entry, key):
+                    yield f"{key} belongs to principals of kind door", ("principals", name, key)
+            held = entry.roles if entry.kind == "door" else ()
+            for rule in (rule for role in held for rule in self._rules_of(role)):
+                if rule.restricts:
+                    text = f"{rule.restricts[0]} of rule {rule.id!r}: a door sees no documents"
+                    yield text, ("principals", name, "roles")
+
+    def _rules_of(self, role: str) -> tuple[Rule, ...]:
+        return self.roles[role].rules if role in self.roles else ()
 
     def _twins(self) -> Iterator[tuple[str, Place]]:
         for name, role in self.roles.items():

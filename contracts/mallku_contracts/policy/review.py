@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from mallku_contracts.globs import covers, overlap
 from mallku_contracts.operations import OPERATIONS, Access, Scope
 from mallku_contracts.policy.condition import All, AnyOf, Condition
 from mallku_contracts.policy.contradiction import is_idle, is_impossible
-from mallku_contracts.policy.globs import covers, overlap
 from mallku_contracts.policy.model import NEW_VERSIONS, Policy, Role, Rule
 from mallku_contracts.policy.problem import Place
 from mallku_contracts.policy.shadow import Shadow, cast_shadows
@@ -56,9 +56,12 @@ def _principals(policy: Policy) -> Iterator[Finding]:
     for name, entry in policy.principals.items():
         if entry.kind == "caller" and not entry.roles:
             yield Finding(("principals", name), "a caller without roles may do nothing")
-        if entry.kind != "caller" and entry.roles:
+        if entry.kind not in {"caller", "door"} and entry.roles:
             place: Place = ("principals", name, "roles")
             yield Finding(place, f"roles mean nothing to an {entry.kind}: only callers use them")
+        if entry.kind == "door" and not (entry.roles and entry.acts_for and entry.origins):
+            text = "a door without roles, acts_for and origins carries nothing"
+            yield Finding(("principals", name), text)
 
 
 def _rules(policy: Policy) -> Iterator[Finding]:

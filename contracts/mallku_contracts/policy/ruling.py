@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from mallku_contracts.globs import FirstMatch, any_of, matches
 from mallku_contracts.operations import OPERATIONS, Operation, Scope
 from mallku_contracts.policy.bound import DocumentRules, DocumentTemplate
 from mallku_contracts.policy.collection import CollectionRules
-from mallku_contracts.policy.globs import FirstMatch, any_of, matches
 from mallku_contracts.policy.model import Policy, Role, Rule
 from mallku_contracts.policy.schema import DocumentSchema
 from mallku_contracts.subjects import NO_COLLECTION

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from mallku_contracts.globs import any_of
 from mallku_contracts.operations import OPERATIONS, Scope
-from mallku_contracts.policy.globs import any_of
 from mallku_contracts.policy.model import Rule
 
 MAX_COMPARED_RULES: Final = 2_000

@@ -52,14 +52,21 @@ class Chains:
             if point.checkpoint:
                 self._seen[worker].hashes[point.checkpoint] = point.hash
 
-    def expect(self, worker: str, number: int, digest: bytes, origin: str) -> None:
-        """Somebody (`origin`, for people) has seen this checkpoint: it has to be in the stream."""
+    def expect(self, worker: str, number: int, digest: bytes, origin: str) -> bool:
+        """Somebody (`origin`, for people) has seen this checkpoint: it has to be in the stream.
+
+        Returns:
+            False where that cannot be said: it is older than the ones whose hashes are remembered.
+        """
         seen = self._seen[worker]
         held = seen.hashes.get(number)
         if held is not None:
             self._compare(worker, number, held, digest, origin)
-        elif number > self._points[worker].checkpoint:
-            seen.awaited.setdefault(number, {}).setdefault(digest, origin)
+            return True
+        if number <= self._points[worker].checkpoint:
+            return False
+        seen.awaited.setdefault(number, {}).setdefault(digest, origin)
+        return True
 
     def take(self, sequence: int, subject: str, data: bytes) -> Checkpoint | None:
         """The checkpoint in a message, where it may be held against records; else say why not."""

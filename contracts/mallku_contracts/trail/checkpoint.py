@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Final
 from mallku_contracts import codec
 from mallku_contracts.envelope import (
     Envelope,
-    check_ranges,
     length_prefixed,
-    read_fields,
     token_hash,
 )
 from mallku_contracts.errors import EnvelopeError, MessageTooLarge
 from mallku_contracts.keys import PublicKey, SigningKey
 from mallku_contracts.limits import MAX_CHECKPOINT_BYTES, MAX_CLOCK_SKEW_MS, MAX_TIME_MS
+from mallku_contracts.protected import check_ranges, read_fields
 from mallku_contracts.subjects import PREFIX, check_name, is_name
 from mallku_contracts.trail.merkle import HASH_BYTES
 from mallku_contracts.trail.statement import (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from mallku_contracts.trail import disproof
@@ -16,22 +15,17 @@ from mallku_contracts.trail.checkpoint import Checkpoint
 from mallku_contracts.trail.entry import Entry
 from mallku_contracts.trail.findings import Findings, Kind
 from mallku_contracts.trail.resume import Leaf, WorkerPoint
-from mallku_contracts.trail.statement import Statement
 from mallku_contracts.trail.tails import Tails
 
 MAX_LATE_VOID: Final = 10_000
 """Void numbers of one worker whose record may still arrive; beyond it the lower are forgotten."""
 
+LATE_VOID_MS: Final = 3_600_000
+"""For so long after its checkpoint the record of a void number may arrive, milliseconds: what was
+published stands at once, or when a connection that hangs is given up at last."""
+
 MAX_WAITING_RECORDS: Final = 500_000
 """Records that are read while a checkpoint waits for those that it covers."""
-
-
-@dataclass(slots=True)
-class _Doubts:
-    """Of a worker's uncovered records: others of the same number, and questionable ones."""
-
-    copies: dict[int, list[Leaf]] = field(default_factory=dict[int, list[Leaf]])
-    suspects: set[int] = field(default_factory=set[int])
 
 
 class Coverage:
@@ -54,7 +48,7 @@ class Coverage:
         self._end = end
         self._void = void
         self._tails = Tails(findings, points, end)
-        self._doubts: defaultdict[str, _Doubts] = defaultdict(_Doubts)
+        self._suspects: defaultdict[str, set[int]] = defaultdict(set[int])
         self._waiting: deque[Checkpoint] = deque()
         self._waited = 0
         self.covered = 0
@@ -80,7 +74,7 @@ class Coverage:
         if number <= point.covered:
             return self._late(point, entry)
         if entry.problems:
-            self._doubts[entry.worker].suspects.add(number)
+            self._suspects[entry.worker].add(number)
         if not point.leaves:
             point.since = entry.time
         point.leaves[number] = Leaf(entry.sequence, entry.hash, entry.kind == "intent")
@@ -115,7 +109,7 @@ class Coverage:
         """A record whose number its worker's checkpoints have passed."""
         number = entry.number
         if number in point.void:
-            point.void.discard(number)
+            del point.void[number]
             if entry.kind != "intent":
                 self._accuse_void(entry.worker, number, entry.sequence)
             return entry.kind == "intent"
@@ -133,8 +127,8 @@ class Coverage:
     def _copy(self, point: WorkerPoint, entry: Entry) -> bool:
         """A second record under a number that waits for its checkpoint."""
         first = point.leaves[entry.number]
-        copies = self._doubts[entry.worker].copies.setdefault(entry.number, [])
-        copies.append(Leaf(entry.sequence, entry.hash))
+        copies = point.copies.get(entry.number, ())
+        point.copies[entry.number] = (*copies, Leaf(entry.sequence, entry.hash))
         if first.hash == entry.hash:
             return self._repeat(entry, first)
         text = f"{entry.worker} has another record of number {entry.number} at {first.sequence}"
@@ -156,7 +150,7 @@ class Coverage:
             self._findings.add(about(checkpoint, Kind.AFTER_END, text))
         if self._joins(point, checkpoint):
             self._judge_root(point, checkpoint)
-            self._declare_void(point, worker, statement)
+            self._declare_void(point, checkpoint)
             self._forget(worker, statement.last)
         for vouch in statement.vouches:
             self.covered += self._tails.judge(vouch, checkpoint)
@@ -188,10 +182,9 @@ class Coverage:
             return
         leaves = [(number, held[number]) for number in numbers]
         self.covered += len(leaves)
-        doubts = self._doubts[checkpoint.header.worker]
-        chosen = disproof.choose(leaves, doubts.copies, statement.root)
+        chosen = disproof.choose(leaves, point.copies, statement.root)
         if chosen is None:
-            self._accuse(doubts.suspects, checkpoint, leaves)
+            self._accuse(self._suspects[checkpoint.header.worker], checkpoint, leaves)
         elif max((leaf.sequence for _, leaf in chosen), default=0) != statement.sequence:
             text = f"it names sequence {statement.sequence}, at which none of its records stands"
             self._findings.add(about(checkpoint, Kind.CHECKPOINT, text))
@@ -227,16 +220,17 @@ class Coverage:
         number, sequence = (named[0][0], named[0][1].sequence) if named else (None, None)
         self._findings.note(kind, text, sequence=sequence, worker=header.worker, number=number)
 
-    def _declare_void(self, point: WorkerPoint, worker: str, statement: Statement) -> None:
-        for number in statement.void:
+    def _declare_void(self, point: WorkerPoint, checkpoint: Checkpoint) -> None:
+        worker = checkpoint.header.worker
+        for number in checkpoint.statement.void:
             leaf = point.leaves.get(number)
             if leaf is None:
-                point.void.add(number)
+                point.void[number] = checkpoint.header.time
             elif not leaf.voidable:
                 self._accuse_void(worker, number, leaf.sequence)
             self._void(worker, number)
         if len(point.void) > MAX_LATE_VOID:
-            point.void = set(sorted(point.void)[-MAX_LATE_VOID // 2 :])
+            point.void = dict(sorted(point.void.items())[-MAX_LATE_VOID // 2 :])
 
     def _accuse_void(self, worker: str, number: int, sequence: int) -> None:
         """Workers publish everything but intents until it stands: this one is somebody else's."""
@@ -246,11 +240,10 @@ class Coverage:
     def _forget(self, worker: str, last: int) -> None:
         """Nothing up to this number waits for a checkpoint any more."""
         self._tails.forget(worker, last)
-        doubts = self._doubts.get(worker)
-        if doubts is not None:
-            for number in [number for number in doubts.copies if number <= last]:
-                del doubts.copies[number]
-            doubts.suspects = {number for number in doubts.suspects if number > last}
+        point = self._points[worker]
+        point.copies = {number: each for number, each in point.copies.items() if number > last}
+        if worker in self._suspects:
+            self._suspects[worker] = {each for each in self._suspects[worker] if each > last}
 
 
 def _covers(checkpoint: Checkpoint, numbers: list[int]) -> str:

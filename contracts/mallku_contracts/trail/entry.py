@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from mallku_contracts import codec
 from mallku_contracts.audit import Record, RecordError, may_end_intent, record_hash
+from mallku_contracts.dpop import Proof
 from mallku_contracts.envelope import CommandHeader, command_signing_input
-from mallku_contracts.errors import EnvelopeError, InvalidSubject
+from mallku_contracts.errors import EnvelopeError, InvalidProof, InvalidSubject
 from mallku_contracts.governed import GATEWAY
 from mallku_contracts.keys import KeyFormatError, PublicKey
 from mallku_contracts.subjects import NO_COLLECTION, PREFIX, CommandSubject, audit_subject
 from mallku_contracts.trail.digests import MARK
 from mallku_contracts.trail.findings import Finding, Kind
+from mallku_contracts.trail.governing import Adopted, NotSigned, read_adoption
+from mallku_contracts.trail.rotation import Rotation, read_rotation
 
 _AUDIT_TOKENS: Final = 8
 _ABOUT_GATEWAY: Final = f"{PREFIX}.audit.{GATEWAY}."
@@ -37,6 +41,8 @@ class Entry(NamedTuple):
         resolves: The worker, number and sequence of the intent that a resolution closes.
         resolution: What it found out.
         signed: Whether a caller's signature was checked.
+        rotation: What the first record of one of the trail's streams says of the one before.
+        adopted: The signed document that a worker put in force.
         hidden: An intent that holds keyed hashes in the place of what was signed.
         problems: Findings about this record alone.
     """
@@ -58,6 +64,8 @@ class Entry(NamedTuple):
     resolution: str = ""
     signed: bool = False
     hidden: bool = False
+    rotation: Rotation | None = None
+    adopted: Adopted | None = None
     problems: tuple[Finding, ...] = ()
 
 
@@ -81,10 +89,21 @@ def read_entry(sequence: int, subject: str, data: bytes, *, signatures: bool = T
     signed = signatures and intended and not hidden
     if intended:
         texts += _asked(record, check_signature=signed)
+    adopted, complaint = _adoption(record, subject)
+    texts += [(Kind.UNGOVERNED, complaint)] if complaint else []
     problems = tuple(
         Finding(kind, text, sequence, record.worker, record.number) for kind, text in texts
     )
-    return _entry(record, sequence, digest, problems)._replace(signed=signed, hidden=hidden)
+    read = _entry(record, sequence, digest, problems)
+    return read._replace(signed=signed, hidden=hidden, adopted=adopted)
+
+
+def _adoption(record: Record, subject: str) -> tuple[Adopted | None, str]:
+    """The document that was taken; or what does not hold about it."""
+    try:
+        return read_adoption(record, subject), ""
+    except NotSigned as error:
+        return None, f"{subject}: {error}"
 
 
 def _entry(record: Record, sequence: int, digest: bytes, problems: tuple[Finding, ...]) -> Entry:
@@ -105,6 +124,7 @@ def _entry(record: Record, sequence: int, digest: bytes, problems: tuple[Finding
         may_end_intent(record),
         (intent["worker"], intent["number"], intent["sequence"]) if intent else None,
         record.resolution,
+        rotation=read_rotation(record),
         problems=problems,
     )
 
@@ -168,6 +188,22 @@ def _asked(record: Record, *, check_signature: bool) -> list[tuple[Kind, str]]:
     signed = command_signing_input(record.subject, protected, body)
     if check_signature and not key.verify(signed, signature):
         return [(Kind.SIGNATURE, f"{record.principal}'s signature of {record.id} does not hold")]
+    return _carried(record, header, named, body) if record.via and check_signature else []
+
+
+def _carried(
+    record: Record, header: CommandHeader, named: CommandSubject, body: bytes
+) -> list[tuple[Kind, str]]:
+    """What is wrong with the caller's proof of a command that a door signed."""
+    about = f"{record.id}: {record.principal}'s proof does not hold"
+    try:
+        proof = Proof.read(record.via["proof"])
+        proof.check_covers_command(header, named, codec.unpack(body))
+        made_for = (record.via["kid"], header.id)
+    except (InvalidProof, codec.CodecError, KeyError, AttributeError) as error:
+        return [(Kind.SIGNATURE, f"{about}: {error}")]
+    if made_for != (proof.key.kid, proof.command_id(header.attempt)):
+        return [(Kind.SIGNATURE, f"{about}: made with another key or for another transmission")]
     return []
 
 

@@ -48,12 +48,18 @@ class Kind(StrEnum):
     """The stream is another one than before, or younger than its own records."""
     BEGINNING = "beginning-missing"
     """The stream's first record is not its first any more."""
+    UNGOVERNED = "not-signed"
+    """A document that governs was taken, and no trusted administrator has signed it."""
+    SEAM = "bad-seam"
+    """Where one of the trail's streams begins, its first record does not say what was before it."""
 
     # checkpoints
     CHECKPOINT = "bad-checkpoint"
     """A message among the checkpoints is none, or its signature does not hold."""
     UNKNOWN_KEY = "unknown-key"
     """A checkpoint's token is not from a trusted issuer."""
+    REVOKED_KEY = "revoked-key"
+    """A worker went on writing after its key was revoked."""
     FOREIGN_KEY = "foreign-key"
     """A worker's checkpoint is signed with another key than its former ones."""
     CHAIN = "broken-chain"

@@ -61,6 +61,11 @@ class Intents:
         self._seen: set[int] = set()
         self._order: deque[tuple[int, int]] = deque()
         self._since_ms = since_ms
+        self._begin_ms = 0
+
+    def begin(self, time_ms: int) -> None:
+        """The first record of all was written then; what ledgers know may be older."""
+        self._begin_ms = time_ms
 
     def go_on(
         self, opened: tuple[Intent, ...], pending: tuple[_Place, ...], ended: tuple[Ended, ...]
@@ -189,7 +194,8 @@ class Intents:
         if hash((entry.principal, first)) in self._seen:
             return
         slack = MAX_COMMAND_LIFE_MS + 2 * MAX_CLOCK_SKEW_MS
-        if is_uuid7(first) and uuid7_ms(first) <= self._since_ms + slack:
+        unknown_ms = max(self._since_ms + slack, self._begin_ms + MAX_CLOCK_SKEW_MS)
+        if is_uuid7(first) and uuid7_ms(first) <= unknown_ms:
             text = f"{entry.id} was answered from memory of {first}, which is not remembered here"
             self._findings.at(entry, Kind.UNCHECKED, text)
             return

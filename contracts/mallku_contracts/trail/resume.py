@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mallku_contracts.trail.checkpoint import NO_CHECKPOINT
@@ -63,7 +64,9 @@ class WorkerPoint:
         newest: The time of its newest record, Unix milliseconds.
         since: Its oldest record that no checkpoint covers is no older, Unix milliseconds.
         leaves: Its records that no checkpoint covers, by number.
-        void: Numbers declared void whose record was not in the stream then.
+        copies: Of these, the others that stand under the same number.
+        void: Numbers declared void whose record was not in the stream then, each with the time of
+            the checkpoint that said so, Unix milliseconds.
     """
 
     kid: str = ""
@@ -77,7 +80,8 @@ class WorkerPoint:
     newest: int = 0
     since: int = 0
     leaves: dict[int, Leaf] = field(default_factory=dict[int, Leaf])
-    void: set[int] = field(default_factory=set[int])
+    copies: dict[int, tuple[Leaf, ...]] = field(default_factory=dict[int, tuple[Leaf, ...]])
+    void: dict[int, int] = field(default_factory=dict[int, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class Resume:
         open: Intents without outcome.
         pending: Numbers of those of which a resolution said that nobody can know yet.
         ended: The intents that ended last.
+        revoked: Names that the newest list of revocations holds, with since when (Unix ms).
+        revocations: The version of that list.
     """
 
     sequence: int = 0
@@ -103,3 +109,5 @@ class Resume:
     open: tuple[Intent, ...] = ()
     pending: tuple[tuple[str, int], ...] = ()
     ended: tuple[Ended, ...] = ()
+    revoked: Mapping[str, int] = field(default_factory=dict[str, int])
+    revocations: int = 0

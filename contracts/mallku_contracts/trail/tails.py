@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mallku_contracts.trail import disproof
@@ -45,7 +46,7 @@ class Tails:
         if vouch.first <= point.covered and not point.vouched:
             return 0  # the worker lived, and has covered a part itself: so it will the rest
         leaves = sorted((n, e) for n, e in point.leaves.items() if vouch.first <= n <= vouch.last)
-        if vouch.first != point.covered + 1 or not _fits(vouch, leaves):
+        if vouch.first != point.covered + 1 or not _fits(vouch, leaves, point.copies):
             self._accuse(vouch, checkpoint, len(leaves))
         self._vouches[vouch.worker] = vouch
         point.vouched += len(leaves)
@@ -105,11 +106,14 @@ class Tails:
             self._room -= len(leaves)
 
 
-def _fits(vouch: Vouch, leaves: list[tuple[int, Leaf]]) -> bool:
+def _fits(
+    vouch: Vouch, leaves: list[tuple[int, Leaf]], copies: Mapping[int, Sequence[Leaf]]
+) -> bool:
+    """Whether this is what was vouched for; of a record that stands twice, whichever was meant."""
     return (
         len(leaves) == vouch.size
         and (not leaves or leaves[-1][0] == vouch.last)
-        and disproof.root(leaves) == vouch.root
+        and disproof.choose(leaves, copies, vouch.root) is not None
     )
 
 

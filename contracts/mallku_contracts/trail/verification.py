@@ -13,21 +13,26 @@ from typing import Final
 
 from mallku_contracts.audit import record_hash
 from mallku_contracts.governed import GATEWAY
+from mallku_contracts.governed import Kind as Governed
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.trail.chains import Chains, points_of
 from mallku_contracts.trail.checkpoint import CheckpointOpener
-from mallku_contracts.trail.coverage import Coverage
+from mallku_contracts.trail.coverage import LATE_VOID_MS, Coverage
 from mallku_contracts.trail.entry import Entry
 from mallku_contracts.trail.findings import Findings, Kind
+from mallku_contracts.trail.governing import Adopted
 from mallku_contracts.trail.intents import Intents
 from mallku_contracts.trail.resume import Resume, WorkerPoint
-from mallku_contracts.trust import Trust
+from mallku_contracts.trust import Keys, Trust
 
 MAX_AHEAD: Final = 256
 """Checkpoints that are fed ahead of the records which they cover."""
 
 MAX_ENDED_KEPT: Final = 2_000
 """Ended intents that the next verification is told of."""
+
+REVOKED_WITHIN_MS: Final = 60_000
+"""A worker may write for so long after its key was revoked, until it heard of that; ms."""
 
 MAX_KEYS_SHOWN: Final = 1_000
 """Callers' keys that are listed in a report."""
@@ -94,16 +99,29 @@ class Verifier:
     Args:
         audit: The stream of records; nothing behind its `last` will be fed.
         trust: Whose tokens workers may have.
+        seams: Where the streams begin that the trail is made of: which one, counted from 1, by its
+            first sequence. None where that is not known, and records alone say it.
+        administrators: Whose documents may govern; None where the auditor does not know.
     """
 
-    def __init__(self, audit: Extent, trust: Trust, resume: Resume | None = None) -> None:
+    def __init__(
+        self,
+        audit: Extent,
+        trust: Trust,
+        resume: Resume | None = None,
+        seams: Mapping[int, int] | None = None,
+        administrators: Keys | None = None,
+    ) -> None:
         self._audit = audit
+        self._administrators = administrators
+        self._seams = seams
         self._resume = resume or Resume()
         self._report = Report()
         self._first_ms = self._last_ms = self._resume.time
         self._position = self._resume.sequence
         self._hash = self._resume.hash
         self._checkpoints = self._resume.checkpoints
+        self._revoked, self._revocations = self._resume.revoked, self._resume.revocations
         self._known: dict[int, list[tuple[bytes, str]]] = {}
         findings = self._report.findings
         self._points = points_of(_copies(self._resume.workers))
@@ -130,7 +148,12 @@ class Verifier:
 
     def expect_checkpoint(self, worker: str, number: int, digest: bytes, origin: str) -> None:
         """`origin`, a text for people, holds a checkpoint of this SHA-256: it has to be there."""
-        self._chains.expect(worker, number, digest, origin)
+        if not self._chains.expect(worker, number, digest, origin):
+            text = (
+                f"{origin} names checkpoint {number} of {worker}, which was read by an earlier"
+                " verification; reading from the start holds it against what stands there"
+            )
+            self.findings.note(Kind.UNCHECKED, text, worker=worker, number=number)
 
     def expect_record(self, sequence: int, digest: bytes, origin: str) -> None:
         """`origin` holds a receipt of the record of this SHA-256 at this sequence."""
@@ -175,6 +198,9 @@ class Verifier:
         self._count(entry)
         for problem in entry.problems:
             self.findings.add(problem)
+        self._look_at_seam(entry)
+        if entry.adopted is not None:
+            self._look_at_document(entry, entry.adopted)
         self._look_at_sequence(entry)
         void = self._coverage.is_void(entry.worker, entry.number)
         if entry.worker and self._coverage.record(entry):
@@ -186,6 +212,7 @@ class Verifier:
     def finish(self, now_ms: int) -> Report:
         """Everything was fed: what is there to say; `now_ms` is the auditor's clock, Unix ms."""
         self._look_at_end()
+        self._look_at_revoked()
         self._coverage.finish(now_ms)
         self._chains.finish()
         self._intents.finish(now_ms)
@@ -205,10 +232,12 @@ class Verifier:
             self._hash,
             self._checkpoints,
             self._last_ms,
-            dict(self._points),
+            {worker: _lasting(point, self._last_ms) for worker, point in self._points.items()},
             self._intents.open,
             self._intents.pending,
             self._intents.ended(MAX_ENDED_KEPT),
+            self._revoked,
+            self._revocations,
         )
 
     def _look_at_stream(self, audit: Extent) -> None:
@@ -228,6 +257,38 @@ class Verifier:
         gone = str(begin) if begin == last else f"{begin}-{last}"
         text = f"no message stands at sequence {gone}: it was deleted, or the server lost it"
         self.findings.note(Kind.GAP, text, sequence=begin)
+
+    def _look_at_document(self, entry: Entry, adopted: Adopted) -> None:
+        """What governs has to be an administrator's; what it revokes counts from then on."""
+        if self._administrators is not None and adopted.kid not in self._administrators:
+            text = f"{adopted.kind} {adopted.version} is signed with {adopted.kid}, which no"
+            self.findings.at(entry, Kind.UNGOVERNED, f"{text} administrator has")
+        elif adopted.kind is Governed.KEYS and adopted.version >= self._revocations:
+            self._revoked, self._revocations = adopted.revoked, adopted.version
+
+    def _look_at_revoked(self) -> None:
+        for worker, point in self._points.items():
+            since = self._revoked.get(point.kid)
+            if since is not None and point.newest > since + REVOKED_WITHIN_MS:
+                late = (point.newest - since) // 1_000
+                text = f"{worker} wrote records until {late} s after its key was revoked"
+                self.findings.note(Kind.REVOKED_KEY, text, worker=worker)
+
+    def _look_at_seam(self, entry: Entry) -> None:
+        """A stream of the trail begins with a record that says what was before it."""
+        said, known = entry.rotation, self._seams
+        generation = None if known is None else known.get(entry.sequence)
+        follows = self._position == entry.sequence - 1
+        if said is None:
+            if generation is not None:
+                text = f"stream {generation} of the trail begins here, and no record says so"
+                self.findings.at(entry, Kind.SEAM, text)
+        elif known is not None and said.generation != generation:
+            text = f"it says that stream {said.generation} of the trail begins, which does not here"
+            self.findings.at(entry, Kind.SEAM, text)
+        elif said.last != entry.sequence - 1 or (follows and said.hash != self._hash):
+            text = f"it says that another record, at {said.last}, was the last one before"
+            self.findings.at(entry, Kind.SEAM, text)
 
     def _look_at_sequence(self, entry: Entry) -> None:
         """Sequences go up one by one: a record that the server skips was taken out of its files."""
@@ -265,6 +326,7 @@ class Verifier:
     def _begin(self, time_ms: int) -> None:
         """The first record of all: the stream has to be older."""
         self._first_ms = time_ms
+        self._intents.begin(time_ms)
         if self._audit.created > time_ms + 2 * MAX_CLOCK_SKEW_MS:
             late = (self._audit.created - time_ms) // 1_000
             text = f"the stream was created {late} s after its first record was written"
@@ -274,6 +336,14 @@ class Verifier:
 def _copies(workers: Mapping[str, WorkerPoint]) -> dict[str, WorkerPoint]:
     """Points that may be changed while the former ones stay as they are."""
     return {
-        worker: replace(point, leaves=dict(point.leaves), void=set(point.void))
+        worker: replace(
+            point, leaves=dict(point.leaves), copies=dict(point.copies), void=dict(point.void)
+        )
         for worker, point in workers.items()
     }
+
+
+def _lasting(point: WorkerPoint, now_ms: int) -> WorkerPoint:
+    """A point without the void numbers whose record can arrive no more."""
+    void = {n: since for n, since in point.void.items() if now_ms - since <= LATE_VOID_MS}
+    return replace(point, void=void)
