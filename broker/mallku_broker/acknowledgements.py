@@ -90,6 +90,10 @@ class AcknowledgementMultiplexer:
         self._pending: Pending[Ack] = Pending(_timed_out)
         self._subscription: Subscription | None = None
 
+    def expect(self, stream: str) -> None:
+        """From now on another stream has to store every message."""
+        self._stream = stream
+
     @property
     def in_flight(self) -> int:
         """Messages that wait for their acknowledgement."""

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from nats.aio.client import Client
 
-from mallku_broker.streams import AUDIT, JETSTREAM_API, ask
+from mallku_broker.generations import generations
+from mallku_broker.streams import JETSTREAM_API, ask
 from mallku_contracts.governed import ADOPT, GATEWAY, Kind
 from mallku_contracts.subjects import PREFIX
 
@@ -34,10 +35,18 @@ async def highest_adopted(connection: Client, kind: Kind, *, api: str = JETSTREA
         GatewayUnreachable: the trail does not answer.
         ConfigurationError: there is no trail.
     """
+    found = [
+        await _highest_in(connection, state.name, kind, api)
+        for state in await generations(connection, api=api)
+    ]
+    return max(found, default=0)
+
+
+async def _highest_in(connection: Client, stream: str, kind: Kind, api: str) -> int:
     wanted: dict[str, Any] = {"subjects_filter": adoption_filter(kind), "offset": 0}
     highest = 0
     for _ in range(MAX_PAGES):
-        answer = await ask(connection, f"STREAM.INFO.{AUDIT}", wanted, api=api)
+        answer = await ask(connection, f"STREAM.INFO.{stream}", wanted, api=api)
         subjects: dict[str, int] = answer.get("state", {}).get("subjects") or {}
         highest = max([highest, *(_version(subject) for subject in subjects)])
         wanted["offset"] += len(subjects)

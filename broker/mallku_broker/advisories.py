@@ -17,7 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mallku_broker.configuration import AUDITED_STREAMS
+from mallku_broker.accounts import (
+    TRAIL_STREAMS,
+)
 from mallku_broker.streams import JETSTREAM_API
 
 ADVISORIES: Final = "$JS.EVENT.ADVISORY"
@@ -105,7 +107,7 @@ class Call:
     @property
     def reads(self) -> bool:
         """Whether somebody got to read one of the trail's streams by it."""
-        return self.name in _READS and self.stream in AUDITED_STREAMS and not self.refused
+        return self.name in _READS and self.stream in TRAIL_STREAMS and not self.refused
 
     @property
     def filters(self) -> list[str]:
@@ -119,7 +121,7 @@ class Call:
 
 def advisory_subjects() -> tuple[str, ...]:
     """What a worker listens to, in the queue `ADVISORY_QUEUE` alone."""
-    return (CALLS, *(f"{ADVISORIES}.STREAM.*.{stream}" for stream in AUDITED_STREAMS))
+    return (CALLS, *(f"{ADVISORIES}.STREAM.*.{stream}" for stream in TRAIL_STREAMS))
 
 
 def read_advisory(

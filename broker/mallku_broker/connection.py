@@ -34,13 +34,7 @@ from mallku_broker.tls import explain, tls_context
 from mallku_broker.transport import AbortableTransport
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, MessageTooLarge
 
-__all__ = [
-    "ConnectionSettings",
-    "GatewayConnection",
-    "Listener",
-    "Watcher",
-    "connect",
-]
+__all__ = ["ConnectionSettings", "GatewayConnection", "Listener", "Watcher", "connect"]
 
 Listener = Callable[[str, str, bytes, bytes | None], None]
 """Gets subject, reply, body and header block of each message; must neither wait nor raise."""
@@ -168,6 +162,11 @@ class GatewayConnection(Client):
         """Whether more waits to be sent than `pending_bytes`: see `relief`."""
         return self._pending_data_size > self._max_pending_size
 
+    @property
+    def pending_bytes(self) -> int:
+        """What waits to be handed to the operating system, bytes."""
+        return int(self._pending_data_size)
+
     def post(
         self, subject: str, body: bytes, *, reply: str = "", header: bytes = NO_HEADERS
     ) -> None:
@@ -209,6 +208,10 @@ class GatewayConnection(Client):
             flushed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             await self._flush_queue.put(flushed)
             await flushed
+
+    def abort(self) -> None:
+        """Drop the wire; the connection comes back by itself, over the server that failed least."""
+        self._wire.abort()
 
     async def connected(self) -> None:
         """Return when the connection is up; wait for it under a timeout.

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mallku_broker.durability import Fill, fill_of, servers_of
-from mallku_broker.streams import Drift, StreamSettings, compare, definitions
+from mallku_broker.streams import (
+    AUDIT,
+    Drift,
+    StreamDefinition,
+    StreamSettings,
+    compare,
+    definitions,
+    sealed_subject,
+)
 
 HOLDING: Final = frozenset(
     {
@@ -65,11 +73,23 @@ class StreamCustody:
         return not (self.weak or self.behind or self.fill.alarming)
 
 
-def judge_custody(info: Mapping[str, Any]) -> StreamCustody:
-    """Judge a stream of the trail by its STREAM.INFO."""
+def _wanted(stream: str, *, sealed: bool) -> StreamDefinition:
+    """What a stream of the trail has to be; of those that were sealed, it is that they are."""
+    known = {each.name: each for each in definitions(StreamSettings())}
+    wanted = known.get(stream, known[AUDIT])
+    changes = {"sealed": True, "subjects": [sealed_subject(stream)]} if sealed else {}
+    return StreamDefinition(stream, {**wanted.configuration, "name": stream, **changes})
+
+
+def judge_custody(info: Mapping[str, Any], *, sealed: bool = False) -> StreamCustody:
+    """Judge a stream of the trail by its STREAM.INFO.
+
+    Args:
+        sealed: Another stream goes on: this one has to take nothing any more.
+    """
     found: Mapping[str, Any] = info["config"]
     stream = str(found["name"])
-    (wanted,) = (each for each in definitions(StreamSettings()) if each.name == stream)
+    wanted = _wanted(stream, sealed=sealed)
     drifts = [each for each in compare(wanted, found) if each.field in HOLDING]
     drifts += [
         Drift(stream, name, None, found[name], safe=False)
@@ -82,7 +102,7 @@ def judge_custody(info: Mapping[str, Any]) -> StreamCustody:
     return StreamCustody(
         stream,
         tuple(drifts),
-        fill_of(info),
+        replace(fill_of(info), limit=0) if sealed else fill_of(info),
         int(found.get("num_replicas", 1)),
         servers_of(info),
         tuple(behind),

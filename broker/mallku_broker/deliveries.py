@@ -31,9 +31,20 @@ class Delivery(NamedTuple):
 
 def told(reply: str) -> Delivery:
     """Read the reply subject of a delivered message; `ValueError` when it is not one."""
+    tokens = _tokens(reply)
+    return Delivery(tokens[3], int(tokens[5]), int(tokens[6]), int(tokens[7]), int(tokens[8]))
+
+
+def told_of_delivery(reply: str) -> tuple[str, int]:
+    """Of which stream it is, and how often it was delivered, this time included; as `told`."""
+    tokens = _tokens(reply)
+    return tokens[2], int(tokens[4])
+
+
+def _tokens(reply: str) -> list[str]:
     tokens = reply.split(".")
     if len(tokens) > _TOKENS:
         tokens = tokens[:2] + tokens[4:]
     if len(tokens) < _TOKENS:
         raise ValueError("not the reply subject of a delivered message")
-    return Delivery(tokens[3], int(tokens[5]), int(tokens[6]), int(tokens[7]), int(tokens[8]))
+    return tokens

@@ -94,6 +94,10 @@ class GroupCommit:
 
     Args:
         publisher: Under way with one group at a time; nobody else should publish through it.
+
+    Attributes:
+        groups: Groups that left, those that were published one by one among them.
+        grouped: Records in them.
     """
 
     def __init__(self, publisher: Publisher, limits: GroupLimits | None = None) -> None:
@@ -107,6 +111,7 @@ class GroupCommit:
         self._left = 0
         self._work: asyncio.Task[None] | None = None
         self._closed = False
+        self.groups = self.grouped = 0
 
     @property
     def waiting(self) -> int:
@@ -161,6 +166,8 @@ class GroupCommit:
     async def _commit_groups(self) -> None:
         """One group after the other, until nothing waits."""
         while group := self._next_group():
+            self.groups += 1
+            self.grouped += len(group)
             if len(group) < self._limits.min_messages or not await self._publish_together(group):
                 await self._publish_singly(group)
 

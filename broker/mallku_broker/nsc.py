@@ -10,8 +10,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from mallku_broker.configuration import (
-    AUDITED_STREAMS,
+from mallku_broker.accounts import (
     AUDITOR_PREFIX,
     JOBS,
     JOBS_ANSWER_WITHIN,
@@ -20,6 +19,7 @@ from mallku_broker.configuration import (
     MIRRORED,
     SERVER_REPORT,
     TOLD_TO_CALLERS,
+    TRAIL_STREAMS,
     Account,
     User,
     audit_calls,
@@ -83,7 +83,7 @@ def _mirrors() -> Iterator[str]:
     for number, (remote, local) in enumerate(mirror_calls(), 1):
         yield f"{_export(f'mirror-{number}', remote)} --service"
         yield f"{_import(Account.KEEPERS, f'mirror-{number}', remote, local)} --service --share"
-    for stream in AUDITED_STREAMS:
+    for stream in TRAIL_STREAMS:
         name, handed_over = f"mirrored-{stream}", f"{MIRRORED}.{stream}.>"
         yield _export(name, handed_over)
         yield _import(Account.KEEPERS, name, handed_over, handed_over)

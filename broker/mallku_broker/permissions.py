@@ -9,40 +9,47 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeVar
 
-from mallku_broker.advisories import ADVISORY_QUEUE, advisory_subjects
-from mallku_broker.configuration import (
+from mallku_broker.accounts import (
     AUDITOR_PREFIX,
     JOBS,
     SERVER_REPORT,
     TOLD_TO_CALLERS,
+    TRAIL_STREAMS,
     Account,
     Permissions,
     User,
     audit_calls,
 )
+from mallku_broker.advisories import ADVISORY_QUEUE, advisory_subjects
+from mallku_broker.jobs import permissions_of_workers
 from mallku_broker.streams import (
-    AUDIT,
-    CHECKPOINTS,
     DEAD,
     FLAGS,
     KEYS,
     POLICY,
     RATES,
+    REDRIVEN,
     RESULTS,
 )
 from mallku_broker.streams import JOBS as JOB_STREAM
+from mallku_contracts.globs import matches
 from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.policy import Policy, Principal
 from mallku_contracts.subjects import (
+    CANCEL,
+    CANCEL_PATTERN,
     CURSOR,
     FLAGS_CHANGED,
     INBOX_ROOT,
     JOB,
     NEXT,
     NO_COLLECTION,
+    ORDERED,
     PREFIX,
+    SCHEDULED,
     STORED,
     command_pattern,
+    door_inbox,
     inbox_prefix,
 )
 
@@ -99,11 +106,13 @@ def principal_permissions(policy: Policy, name: str) -> tuple[Permissions, list[
         case "caller":
             return _caller(policy, name, principal)
         case "inspector":
-            return _inspector(), []
+            return _inspector(name), []
         case "auditor":
             return _auditor(name), []
         case "administrator":
             return _administrator(name), []
+        case "door":
+            return _door(policy, name, principal)
 
 
 def worker_bus() -> Permissions:
@@ -118,7 +127,7 @@ def worker_bus() -> Permissions:
     )
     return Permissions(
         publish=(f"{INBOX_ROOT}.>",),
-        subscribe=(*commands, f"{PREFIX}.cur.*.*.*.next", *_discovery()),
+        subscribe=(*commands, f"{PREFIX}.cur.*.*.*.next", CANCEL_PATTERN, *_discovery()),
     )
 
 
@@ -129,24 +138,17 @@ def worker_records() -> Permissions:
     """
     read = [
         f"$JS.API.{call}"
-        for stream in (AUDIT, CHECKPOINTS, *map(_bucket, (POLICY, KEYS, FLAGS, RESULTS)))
+        for stream in (*TRAIL_STREAMS, DEAD, *map(_bucket, (POLICY, KEYS, FLAGS, RESULTS)))
         for call in _reading(stream)
     ]
-    jobs = (
-        f"$JS.API.STREAM.INFO.{JOB_STREAM}",
-        f"$JS.API.CONSUMER.INFO.{JOB_STREAM}.*",
-        f"$JS.API.CONSUMER.MSG.NEXT.{JOB_STREAM}.*",
-        f"$JS.ACK.{JOB_STREAM}.>",
-    )
     return Permissions(
         publish=(
             f"{PREFIX}.audit.>",
             f"{PREFIX}.checkpoint.*",
-            f"{PREFIX}.dead.>",
             f"{PREFIX}.rate.*.*",
             f"$KV.{RESULTS}.>",
             SERVER_REPORT,
-            *jobs,
+            *permissions_of_workers(),
             *read,
         ),
         subscribe=(
@@ -161,6 +163,7 @@ _ACCOUNTS: Final = {
     "inspector": Account.MALLKU,
     "auditor": Account.AUDITORS,
     "administrator": Account.RECORDS,
+    "door": Account.MALLKU,
 }
 
 
@@ -169,10 +172,11 @@ def _caller(policy: Policy, name: str, principal: Principal) -> tuple[Permission
     targets, reason = _collapse(exact)
     databases = {target.database for target in targets if target.operation in QUERYING}
     commands = sorted(target for target in targets if target.operation != NEXT)
-    publish = [
+    publish: list[str] = [
         *(_subject("cmd", name, target) for target in commands),
-        *(_subject(JOB, name, target) for target in commands),
+        *(subject for target in commands for subject in _job_subjects(name, target)),
         *(_cursors(name, database) for database in sorted(databases)),
+        *([f"{PREFIX}.{CANCEL}.{name}.*"] if commands else []),
     ]
     wider = [
         Widening(name, _subject("cmd", name, _tokens(target)), f"{glob!r} is a glob")
@@ -189,6 +193,31 @@ def _caller(policy: Policy, name: str, principal: Principal) -> tuple[Permission
         wider.append(Widening(name, f"{PREFIX}.cmd.{name}.>", reason))
         wider.append(Widening(name, _cursors(name, _ANY), reason))
     subscribe = (f"{inbox_prefix(name)}.>", f"{PREFIX}.{STORED}.{name}.>", FLAGS_CHANGED)
+    return Permissions(tuple(_unique(publish)), subscribe), list(_unique(wider))
+
+
+def callers_of(policy: Policy, door: Principal) -> list[str]:
+    """The callers that a door acts for."""
+    known = sorted(policy.principals.items())
+    return [name for name, each in known if each.kind == "caller" and matches(door.acts_for, name)]
+
+
+def _door(policy: Policy, name: str, door: Principal) -> tuple[Permissions, list[Widening]]:
+    """What its callers may publish, and of their inboxes the part that is named after the door."""
+    callers = callers_of(policy, door)
+    publish: list[str] = []
+    wider: list[Widening] = []
+    for caller in callers:
+        permissions, widenings = _caller(policy, caller, policy.principals[caller])
+        publish += permissions.publish
+        wider += [Widening(name, each.subject, each.reason) for each in widenings]
+        reason = f"NATS sees no proof that {caller!r} asked"
+        wider += [Widening(name, subject, reason) for subject in permissions.publish]
+    subscribe = (
+        f"{inbox_prefix(name)}.>",
+        *(f"{door_inbox(caller, name)}.>" for caller in callers),
+        *(f"{PREFIX}.{STORED}.{caller}.>" for caller in callers),
+    )
     return Permissions(tuple(_unique(publish)), subscribe), list(_unique(wider))
 
 
@@ -239,11 +268,32 @@ def _subject(channel: str, principal: str, target: _Target) -> str:
     )
 
 
-def _inspector() -> Permissions:
-    """Sees commands and replies, and takes none: a member of a queue group would."""
-    seen = (f"{PREFIX}.cmd.>", f"{PREFIX}.cur.>", JOBS, *TOLD_TO_CALLERS, f"{INBOX_ROOT}.>")
+def _job_subjects(principal: str, target: _Target) -> Iterator[str]:
+    """A durable job; one with a time of its own; one with an ordering key."""
+    plain = _subject(JOB, principal, target)
+    yield from (plain, f"{plain}.{SCHEDULED}", f"{plain}.{ORDERED}.*")
+
+
+def _inspector(name: str) -> Permissions:
+    """Sees commands and replies, and takes none: a member of a queue group would.
+
+    In its own name it may publish what no worker carries out, and have the server say which way a
+    message takes (`nats trace`); the answer comes to its own inbox.
+    """
+    seen = (
+        f"{PREFIX}.cmd.>",
+        f"{PREFIX}.cur.>",
+        CANCEL_PATTERN,
+        JOBS,
+        *TOLD_TO_CALLERS,
+        f"{INBOX_ROOT}.>",
+    )
     return Permissions(
-        publish=tuple(_discovery()),
+        publish=(
+            *_discovery(),
+            f"{PREFIX}.cmd.{name}.*.*.*",
+            f"{inbox_prefix(name)}.>",
+        ),
         subscribe=(*seen, *_discovery()),
         deny_subscribe=("> >",),
     )
@@ -258,7 +308,7 @@ def _auditor(name: str) -> Permissions:
 def _administrator(name: str) -> Permissions:
     """Looks after streams and buckets; deletes and purges none, and writes no record."""
     buckets = (POLICY, KEYS, FLAGS, RESULTS)
-    streams = (AUDIT, CHECKPOINTS, JOB_STREAM, DEAD, RATES, *map(_bucket, buckets))
+    streams = (*TRAIL_STREAMS, JOB_STREAM, DEAD, REDRIVEN, RATES, *map(_bucket, buckets))
     calls = [
         f"$JS.API.{call}"
         for stream in streams
@@ -267,6 +317,7 @@ def _administrator(name: str) -> Permissions:
             f"STREAM.CREATE.{stream}",
             f"STREAM.UPDATE.{stream}",
             f"CONSUMER.LIST.{stream}",
+            f"CONSUMER.NAMES.{stream}",
             f"CONSUMER.DELETE.{stream}.*",
         )
     ]

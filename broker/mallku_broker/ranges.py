@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from mallku_broker.connection import GatewayConnection
+from nats.aio.client import Client
+
 from mallku_broker.streams import JETSTREAM_API, ask
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MIB
@@ -71,7 +72,10 @@ DEFAULT_LIMITS: Final = ReadLimits()
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """What the server says about a stream; times are its own words (RFC 3339)."""
+    """What the server says about a stream; times are its own words (RFC 3339).
+
+    `sealed`: it takes no message any more.
+    """
 
     name: str
     created: str
@@ -80,11 +84,10 @@ class StreamState:
     first: int
     last: int
     consumers: int
+    sealed: bool = False
 
 
-async def stream_state(
-    connection: GatewayConnection, stream: str, *, api: str = JETSTREAM_API
-) -> StreamState:
+async def stream_state(connection: Client, stream: str, *, api: str = JETSTREAM_API) -> StreamState:
     """Ask for a stream's state; errors as `streams.ask`."""
     found = await ask(connection, f"STREAM.INFO.{stream}", {}, api=api)
     state = found["state"]
@@ -96,4 +99,5 @@ async def stream_state(
         state["first_seq"],
         state["last_seq"],
         state.get("consumer_count", 0),
+        bool(found["config"].get("sealed", False)),
     )

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from mallku_broker.buckets import place, put
 from mallku_broker.connection import GatewayConnection
+from mallku_broker.generations import TrailReader, newest_record
 from mallku_broker.ranges import Range
 from mallku_broker.single import newest_message
-from mallku_broker.stream_reader import StreamReader
 from mallku_broker.streams import AUDIT, FLAGS
 from mallku_contracts.audit import Record, RecordError
 from mallku_contracts.subjects import audit_subject
@@ -53,7 +53,7 @@ class Former:
 
 async def read_former(connection: GatewayConnection) -> Former:
     """The newest `reconcile` record; errors as of `single.message_at`."""
-    entry = await newest_message(connection, AUDIT, SUBJECT)
+    entry = await newest_record(connection, SUBJECT)
     return Former() if entry is None else _former(entry)
 
 
@@ -86,7 +86,7 @@ async def answered(connection: GatewayConnection, request: int, after: int) -> F
         GatewayUnreachable, ConfigurationError: the trail cannot be read.
     """
     wanted = Range(AUDIT, (SUBJECT,), first=after + 1, follow=True)
-    async with StreamReader(connection, wanted, name=RECONCILE) as reader:
+    async with TrailReader(connection, wanted, name=RECONCILE) as reader:
         while True:
             for former in map(_former, await reader.next()):
                 if former.asked >= request:

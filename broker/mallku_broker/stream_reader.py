@@ -22,13 +22,12 @@ from mallku_broker.deliveries import DELIVERED
 from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
 from mallku_broker.pulling import Pulled
 from mallku_broker.ranges import DEFAULT_LIMITS, Range, ReadLimits, StreamState, stream_state
-from mallku_broker.streams import ApiError, ask
+from mallku_broker.streams import NO_SUCH_STREAM, ApiError, ask
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.trail.stored import TrailEntry
 
 _NS: Final = 1_000_000_000
 _INSTANCE_BYTES: Final = 8
-_NO_STREAM: Final = 10059
 
 Trouble = Callable[[str], None]
 """Told why reading stopped for a while; it goes on by itself. Must not raise."""
@@ -180,7 +179,7 @@ class StreamReader:
         except ApiError as error:
             if not self._created:
                 raise
-            if error.err_code == _NO_STREAM:
+            if error.err_code == NO_SUCH_STREAM:
                 raise StreamChanged(f"{self._wanted.stream} is gone") from None
             self._tell(error.message)
         else:

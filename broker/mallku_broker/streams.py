@@ -1,21 +1,22 @@
 """The streams and buckets of the gateway as code: created, checked, and never changed in silence.
 
-Requests go to the JetStream API as JSON, because the library's `StreamConfig` does not know every
-field. They belong into the account RECORDS.
+They belong into the account RECORDS.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import nats.errors
 from nats.aio.client import Client
 
-from mallku_broker.cancellation import cancellable
-from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
+from mallku_broker.jetstream import API_TIMEOUT_S as API_TIMEOUT_S  # noqa: PLC0414
+from mallku_broker.jetstream import JETSTREAM_API as JETSTREAM_API  # noqa: PLC0414
+from mallku_broker.jetstream import NO_SUCH_STREAM as NO_SUCH_STREAM  # noqa: PLC0414
+from mallku_broker.jetstream import ApiError as ApiError  # noqa: PLC0414
+from mallku_broker.jetstream import ask as ask  # noqa: PLC0414
+from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.governed import CURRENT
 from mallku_contracts.limits import (
     AUDIT_DUPLICATE_WINDOW_S,
@@ -25,13 +26,7 @@ from mallku_contracts.limits import (
     MAX_RECORD_BYTES,
     MIB,
 )
-from mallku_contracts.subjects import FLAGS_CHANGED, JOB, PREFIX, STORED
-
-JETSTREAM_API: Final = "$JS.API"
-"""Where the JetStream API is found in the account RECORDS."""
-
-API_TIMEOUT_S: Final = 5.0
-"""One request to the JetStream API, seconds."""
+from mallku_contracts.subjects import FLAGS_CHANGED, JOB, ORDERED, PARTITIONS, PREFIX, STORED
 
 MAX_HEADER_BYTES: Final = 16 * KIB
 """What headers may add to a stored message, bytes."""
@@ -43,16 +38,26 @@ MAX_CONSUMERS: Final = 256
 """Consumers of one stream: nobody may exhaust the server with them."""
 
 AUDIT, CHECKPOINTS = "MALLKU_AUDIT", "MALLKU_CHECKPOINTS"
-JOBS, DEAD = "MALLKU_JOBS", "MALLKU_DEAD"
+MAX_GENERATIONS: Final = 16
+"""Streams that the trail is made of at the most: so many are in every list of permissions."""
+
+JOBS, DEAD, REDRIVEN = "MALLKU_JOBS", "MALLKU_DEAD", "MALLKU_REDRIVEN"
 RATES = "MALLKU_RATES"
 POLICY, KEYS, FLAGS, RESULTS = "mallku_policy", "mallku_keys", "mallku_flags", "mallku_results"
 
 _NS: Final = 1_000_000_000
 _DAY_S: Final = 86_400
 _RATES_WINDOW_S: Final = 5
-_NOT_FOUND: Final = 10059
 _NAME_IN_USE: Final = 10058
 _UNLIMITED: Final = -1
+
+_IN_PARTITIONS: Final = {
+    "src": f"{PREFIX}.{JOB}.*.*.*.*.{ORDERED}.*",
+    "dest": f"{PREFIX}.{JOB}."
+    + "".join(f"{{{{wildcard({place})}}}}." for place in (1, 2, 3, 4))
+    + f"{ORDERED}.{{{{wildcard(5)}}}}.{{{{partition({PARTITIONS},1,5)}}}}",
+}
+"""Ordered jobs: to principal and key the server adds the partition that they belong to."""
 
 _GROWING: Final = frozenset(
     {"max_bytes", "max_age", "max_msg_size", "max_consumers", "max_msgs", "max_msgs_per_subject"}
@@ -68,8 +73,23 @@ _HARMLESS: Final = frozenset(
         "num_replicas",
         "no_ack",
         "republish",
+        "subject_transform",
     }
 )
+
+
+def generation(number: int) -> str:
+    """The name of one of the streams that the trail is made of, from 1 on."""
+    return AUDIT if number == 1 else f"{AUDIT}_{number}"
+
+
+def sealed_subject(stream: str) -> str:
+    """What a sealed stream of the trail has for subjects: nobody may publish there."""
+    return f"{PREFIX}.sealed.{stream}"
+
+
+AUDIT_STREAMS: Final = tuple(map(generation, range(1, MAX_GENERATIONS + 1)))
+"""The streams that the trail may be made of; all but the newest are sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +102,7 @@ class StreamSettings:
         audit_bytes: The audit trail, bytes.
         checkpoint_bytes: The workers' checkpoints, bytes.
         job_bytes: Jobs that wait, bytes; a full stream refuses new ones.
-        dead_bytes: Jobs that could not be done, bytes.
+        dead_bytes: Jobs that could not be done, bytes; kept for 30 days.
         result_bytes: Results of jobs, bytes.
         rate_bytes: What principals have used of their rates, bytes.
         bucket_bytes: Policy, keys and flags, each, bytes.
@@ -167,6 +187,7 @@ def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
             f"{PREFIX}.{JOB}.>",
             retention="workqueue",
             no_ack=True,
+            subject_transform=_IN_PARTITIONS,
             republish={
                 "src": f"{PREFIX}.{JOB}.>",
                 "dest": f"{PREFIX}.{STORED}.>",
@@ -183,6 +204,16 @@ def definitions(settings: StreamSettings) -> tuple[StreamDefinition, ...]:
             f"{PREFIX}.dead.>",
             max_bytes=settings.dead_bytes,
             max_msg_size=MAX_RECORD_BYTES + MAX_HEADER_BYTES,
+            max_age=30 * _DAY_S * _NS,
+        ),
+        _stream(
+            settings,
+            REDRIVEN,
+            f"{PREFIX}.redrive.>",
+            retention="workqueue",
+            max_bytes=settings.bucket_bytes,
+            max_msg_size=MAX_RECORD_BYTES + MAX_HEADER_BYTES,
+            max_age=8 * _DAY_S * _NS,
         ),
         _stream(
             settings,
@@ -228,7 +259,7 @@ async def ensure(connection: Client, wanted: Iterable[StreamDefinition]) -> list
         found = await _find(connection, definition.name)
         if found is None:
             found = await _create(connection, definition)
-        drifts += compare(definition, found)
+        drifts += compare(*await _newest(connection, definition, found))
     return drifts
 
 
@@ -255,6 +286,7 @@ async def apply(connection: Client, definition: StreamDefinition) -> list[Drift]
     found = await _find(connection, definition.name)
     if found is None:
         raise ConfigurationError(f"there is no stream {definition.name}")
+    definition, found = await _newest(connection, definition, found)
     changes = {drift.field: drift.expected for drift in compare(definition, found) if drift.safe}
     if changes:
         found = await _call(connection, f"STREAM.UPDATE.{definition.name}", {**found, **changes})
@@ -328,9 +360,28 @@ async def _find(connection: Client, name: str) -> dict[str, Any] | None:
     try:
         return await _call(connection, f"STREAM.INFO.{name}", {})
     except ApiError as error:
-        if error.err_code == _NOT_FOUND:
+        if error.err_code == NO_SUCH_STREAM:
             return None
         raise
+
+
+async def _newest(
+    connection: Client, definition: StreamDefinition, found: dict[str, Any]
+) -> tuple[StreamDefinition, dict[str, Any]]:
+    """The trail's newest stream, and what it has to be; every other stream as it is.
+
+    Those before it are sealed, so that nothing is to be changed about them. A rotation that was
+    interrupted is its administrator's to end.
+    """
+    newest = definition, found
+    for name in AUDIT_STREAMS[1:] if definition.name == AUDIT else ():
+        if not found.get("sealed"):
+            break
+        there = await _find(connection, name)
+        if there is not None:
+            found = there
+            newest = StreamDefinition(name, {**definition.configuration, "name": name}), found
+    return newest
 
 
 async def _create(connection: Client, definition: StreamDefinition) -> dict[str, Any]:
@@ -343,40 +394,7 @@ async def _create(connection: Client, definition: StreamDefinition) -> dict[str,
         return found  # somebody else created it in between
 
 
-class ApiError(ConfigurationError):
-    """The JetStream API refused a request; `err_code` is the server's own number for why."""
-
-    def __init__(self, call: str, err_code: int, description: str) -> None:
-        super().__init__(f"JetStream refused {call}: {description} ({err_code})")
-        self.err_code = err_code
-
-
 async def _call(connection: Client, call: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the JetStream API about a stream; returns the stream's configuration."""
     configuration: dict[str, Any] = (await ask(connection, call, body))["config"]
     return configuration
-
-
-async def ask(
-    connection: Client, call: str, body: Mapping[str, Any], *, api: str = JETSTREAM_API
-) -> dict[str, Any]:
-    """Ask the JetStream API (ADR-2, ADR-31): `call` is what follows `api` and a dot.
-
-    Raises:
-        GatewayUnreachable: it does not answer within `API_TIMEOUT_S`.
-        ApiError: it refused.
-    """
-    try:
-        message = await cancellable(
-            connection.request(f"{api}.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S)
-        )
-    except nats.errors.Error as error:
-        raise GatewayUnreachable(
-            f"JetStream did not answer {call} within {API_TIMEOUT_S} s "
-            f"({type(error).__name__}); may this user call it?"
-        ) from error
-    answer: dict[str, Any] = json.loads(message.data)
-    if "error" in answer:
-        refusal = answer["error"]
-        raise ApiError(call, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
-    return answer

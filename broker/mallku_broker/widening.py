@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from mallku_broker.permissions import Widening, principal_permissions
+from mallku_broker.permissions import Widening, callers_of, principal_permissions
 from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.policy import Policy, Principal, Rule
 from mallku_contracts.subjects import NO_COLLECTION, PREFIX
@@ -26,6 +26,9 @@ def widenings(policy: Policy) -> list[Widening]:
         found |= dict.fromkeys(principal_permissions(policy, name)[1])
         if principal.kind == "caller":
             found |= dict.fromkeys(_of_caller(policy, name, principal))
+        for caller in callers_of(policy, principal):
+            others = _of_caller(policy, caller, policy.principals[caller])
+            found |= dict.fromkeys(each._replace(principal=name) for each in others)
     return list(found)
 
 

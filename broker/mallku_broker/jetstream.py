@@ -1,0 +1,58 @@
+"""The JetStream API (ADR-2, ADR-31): one question, one answer, and what a refusal is.
+
+Requests go as JSON, because the library's `StreamConfig` does not know every field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+
+from mallku_broker.cancellation import cancellable
+from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
+
+JETSTREAM_API: Final = "$JS.API"
+"""Where the JetStream API is found in the account RECORDS."""
+
+API_TIMEOUT_S: Final = 5.0
+"""One request to the JetStream API, seconds."""
+
+NO_SUCH_STREAM: Final = 10059
+"""The server's number for a stream that is not there."""
+
+
+class ApiError(ConfigurationError):
+    """The JetStream API refused a request; `err_code` is the server's own number for why."""
+
+    def __init__(self, call: str, err_code: int, description: str) -> None:
+        super().__init__(f"JetStream refused {call}: {description} ({err_code})")
+        self.err_code = err_code
+
+
+async def ask(
+    connection: Client, call: str, body: Mapping[str, Any], *, api: str = JETSTREAM_API
+) -> dict[str, Any]:
+    """Ask the JetStream API (ADR-2, ADR-31): `call` is what follows `api` and a dot.
+
+    Raises:
+        GatewayUnreachable: it does not answer within `API_TIMEOUT_S`.
+        ApiError: it refused.
+    """
+    try:
+        message = await cancellable(
+            connection.request(f"{api}.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S)
+        )
+    except nats.errors.Error as error:
+        raise GatewayUnreachable(
+            f"JetStream did not answer {call} within {API_TIMEOUT_S} s "
+            f"({type(error).__name__}); may this user call it?"
+        ) from error
+    answer: dict[str, Any] = json.loads(message.data)
+    if "error" in answer:
+        refusal = answer["error"]
+        raise ApiError(call, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
+    return answer
