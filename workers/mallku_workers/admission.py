@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -19,9 +20,16 @@ from mallku_contracts.subjects import (
     is_own_inbox,
 )
 from mallku_workers.message import Case, Message
+from mallku_workers.rolling import Pace
 
 UNKNOWN_IN_FLIGHT: Final = 4
 """Commands under way for each principal that the policy does not know, commands."""
+
+PACE_WINDOW_S: Final = 5.0
+"""Over which it is measured how fast slots become free, seconds."""
+
+MAX_PACES: Final = 1_024
+"""Principals and classes whose pace is known; the oldest is forgotten for a new one."""
 
 _T = TypeVar("_T")
 _PRINCIPAL: Final = 3
@@ -78,19 +86,28 @@ class Slots:
     Args:
         total: Commands under way in this worker.
         limits: The principal's own; None for one that the policy does not know.
-        retry_after: Advice in `Busy`, seconds.
+        retry_after: Advice in `Busy` before it was measured how fast slots become free, seconds.
+        clock: Monotonic seconds.
 
     Attributes:
+        total: As given.
         in_flight: Commands under way now.
         turned_away: Commands that found no slot, since the start; counted, and not recorded.
     """
 
     def __init__(
-        self, total: int, limits: Callable[[str], Limits | None], retry_after: float
+        self,
+        total: int,
+        limits: Callable[[str], Limits | None],
+        retry_after: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._total = total
+        self.total = total
         self._limits = limits
         self._retry_after = retry_after
+        self._clock = clock
+        self._pace = self._new_pace()
+        self._paces: dict[tuple[str, str], Pace] = {}
         self._taken: Counter[tuple[str, str]] = Counter()
         self._held: Counter[str] = Counter()
         self.in_flight = 0
@@ -113,9 +130,12 @@ class Slots:
             _refuse_large(case, own.payload_bytes)
         taken = self._taken[key]
         if taken >= bound:
-            raise self._busy(f"{principal!r} has {bound} commands under way here")
-        if self._held[principal] >= self._total - self.in_flight:
-            raise self._busy("this worker has no free slot")
+            pace = self._paces.get(key) or self._new_pace()
+            told = f"{principal!r} has {bound} commands under way here"
+            raise self._busy(told, pace.retry_after_s(taken))
+        if self._held[principal] >= self.total - self.in_flight:
+            after_s = self._pace.retry_after_s(self.in_flight)
+            raise self._busy("this worker has no free slot", after_s)
         self._taken[key] = taken + 1
         self._held[principal] += 1
         self.in_flight += 1
@@ -129,10 +149,23 @@ class Slots:
         self.in_flight -= 1
         _count_down(self._taken, key)
         _count_down(self._held, key[0])
+        self._pace.free()
+        self._pace_of(key).free()
 
-    def _busy(self, message: str) -> Busy:
+    def _busy(self, message: str, retry_after: float) -> Busy:
         self.turned_away += 1
-        return Busy(message, retry_after=self._retry_after)
+        return Busy(message, retry_after=retry_after)
+
+    def _new_pace(self) -> Pace:
+        return Pace(PACE_WINDOW_S, self._retry_after, self._clock)
+
+    def _pace_of(self, key: tuple[str, str]) -> Pace:
+        pace = self._paces.get(key)
+        if pace is None:
+            if len(self._paces) >= MAX_PACES:
+                del self._paces[next(iter(self._paces))]
+            pace = self._paces[key] = self._new_pace()
+        return pace
 
 
 def _count_down(counts: Counter[_T], name: _T) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mallku_contracts import arguments as a
-from mallku_contracts.arguments import read_arguments
+from mallku_contracts.arguments import Arguments, is_dry_run, read_arguments
 from mallku_contracts.errors import (
     AuditUnavailable,
     InvalidArguments,
@@ -24,7 +24,7 @@ from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import Identity
 from mallku_contracts.trail.digests import Digests
 from mallku_workers.audit.detail import is_hidden
-from mallku_workers.message import Case
+from mallku_workers.message import Carrier, Case
 from mallku_workers.queries.authorize import (
     QueryAsker,
     QueryAuthorizer,
@@ -67,15 +67,19 @@ class Authorizer:
 
         Raises:
             PermissionDenied, ReservedName: naming what was missing.
+            SecurityViolation: a secured collection, and no secured model that it lets in.
             InvalidArguments, InvalidQuery, ResultTooLarge
             AuditUnavailable: records must not hold it, and there is no key to hash it with.
         """
         now_ms = case.message.received_ms
-        asking = _Asking(policy, subject, identity, now_ms)
+        asking = _Asking(policy, subject, identity, now_ms, case.carrier)
+        asking.refuse_door()
         case.grant = grant = asking.decide(subject)
         operation = OPERATIONS[subject.operation]
         rules = grant.bind(subject.principal, now_ms)
-        arguments = restrict(read_arguments(operation.arguments, body), operation, grant, rules)
+        values = read_arguments(operation.arguments, body)
+        _refuse_direct(policy, subject.collection, operation, values)
+        arguments = restrict(values, operation, grant, rules)
         case.request = request = Request(
             subject, operation, arguments, policy, identity, grant, now_ms, rules
         )
@@ -108,11 +112,23 @@ class Authorizer:
                 asker = QueryAsker(
                     request.policy, request.subject, request.identity.roles, request.now_ms
                 )
+                await self._refuse_query_beyond_door(aql, request, asking)
                 query = await self.queries.authorize(aql, asker, request.grant)
                 return replace(request, query=query)
             case _:
                 pass
         return request
+
+    async def _refuse_query_beyond_door(
+        self, aql: a.Aql, request: Request, asking: _Asking
+    ) -> None:
+        """Refuse a query of which the door might not carry every part, whoever asks it."""
+        if asking.carrier is None:
+            return
+        door = asking.carrier.identity
+        subject = replace(request.subject, principal=door.principal)
+        asker = QueryAsker(request.policy, subject, door.roles, request.now_ms)
+        await self.queries.authorize(aql, asker, request.grant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +137,20 @@ class _Asking:
     subject: CommandSubject
     identity: Identity
     now_ms: int
+    carrier: Carrier | None = None
+
+    def refuse_door(self) -> None:
+        """Refuse a door that may not act for the caller, where the caller's proof was made for."""
+        if self.carrier is not None:
+            door, origin = self.carrier.identity, self.carrier.proof.origin
+            self.policy.refuse_door(door.principal, door.issuer, self.subject, origin)
 
     def decide(self, subject: CommandSubject) -> Grant:
         identity = self.identity
         operation = OPERATIONS[subject.operation]
+        if self.carrier is not None:
+            door = self.carrier.identity
+            self.policy.refuse_beyond_door(door.principal, door.roles, subject, operation)
         return self.policy.decide(subject, operation, roles=identity.roles, issuer=identity.issuer)
 
     def steps(self, arguments: a.Transaction) -> Iterator[Step]:
@@ -144,6 +170,9 @@ class _Asking:
         grant = self.decide(self._on(step.collection, operation))
         rules = grant.bind(self.subject.principal, self.now_ms)
         values = read_arguments(operation.arguments, step.arguments)
+        if is_dry_run(values):
+            raise InvalidArguments("dry_run: a transaction is carried out as a whole, or not sent")
+        _refuse_direct(self.policy, step.collection, operation, values)
         return Step(operation, step.collection, restrict(values, operation, grant, rules), rules)
 
     def refuse_graph(self, arguments: a.CreateGraph) -> None:
@@ -159,6 +188,15 @@ class _Asking:
             )
         except InvalidSubject as error:
             raise InvalidArguments(error.message, details=error.details) from None
+
+
+def _refuse_direct(
+    policy: CompiledPolicy, collection: str, operation: Operation, values: Arguments
+) -> None:
+    """Refuse documents of a secured collection in the name of no model (`refuse_direct`)."""
+    if "model" in type(values).model_fields:
+        model: str | None = getattr(values, "model")  # noqa: B009 - of the models that have it
+        policy.holding(collection).rules.refuse_direct(collection, operation.name, model)
 
 
 def _members(arguments: a.CreateGraph) -> set[str]:

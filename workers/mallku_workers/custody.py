@@ -137,15 +137,15 @@ class Custodian:
             self.sum_up()
 
     def _happened(self, event: Event) -> None:
-        facts = dict(
-            zip(EVENT_FACTS, (event.name, event.stream, event.id, event.time), strict=True)
-        )
+        happened = (event.name, event.stream, event.id, event.time)
+        facts: dict[str, Any] = dict(zip(EVENT_FACTS, happened, strict=True))
         if event.name not in _QUIET:
             _log.warning("stream_advisory", facts=facts)
         self._record(Verb.ADVISORY, event.name, facts)
 
     def _called(self, call: Call) -> None:
         by = self._keys.principal(call.key)
+        facts: dict[str, Any]
         if call.changes:
             values = (call.name, call.stream, call.id, call.time, by, call.key, call.account)
             facts = dict(zip(CALL_FACTS, (*values, call.refused), strict=True))

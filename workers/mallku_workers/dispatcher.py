@@ -15,21 +15,16 @@ from typing import Any, Final, Protocol
 import structlog
 
 from mallku_broker.connection import Listener
-from mallku_broker.headers import decode_headers
 from mallku_broker.permissions import READ_QUEUE, WRITE_QUEUE
-from mallku_contracts.limits import KIB
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.subjects import NEXT, command_pattern, cursor_pattern
-from mallku_contracts.tracing import HEADER, trace_id
+from mallku_contracts.tracing import trace_id
 from mallku_workers.message import Message, unix_ms
+from mallku_workers.tracing import traceparent_in
 
 CUT_OFF_S: Final = 1.0
 """What a command that is cut off may take to tell its caller so, seconds."""
 
-MAX_TRACED_HEADER_BYTES: Final = 8 * KIB
-"""A larger block of headers is not searched for a trace, bytes."""
-
-_TRACE: Final = HEADER.encode()
 _log = structlog.get_logger("mallku.dispatcher")
 
 
@@ -55,6 +50,7 @@ class Dispatcher:
         self._worker = worker
         self._handle = handle
         self._subscriptions: list[Any] = []
+        self._cursors: list[Any] = []
         self._under_way: set[asyncio.Task[None]] = set()
 
     @property
@@ -64,9 +60,13 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Join the queue groups of every operation, and listen for the pages of own cursors."""
-        self._subscriptions.append(
-            await self._bus.listen(cursor_pattern(self._worker), self._receive)
-        )
+        self._cursors.append(await self._bus.listen(cursor_pattern(self._worker), self._receive))
+        await self.join()
+
+    async def join(self) -> None:
+        """Join the queue groups of every operation, unless that was done."""
+        if self._subscriptions:
+            return
         for operation in OPERATIONS.values():
             if operation.name == NEXT:
                 continue
@@ -79,8 +79,16 @@ class Dispatcher:
             )
 
     def _receive(self, subject: str, reply: str, body: bytes, header: bytes | None) -> None:
-        trace = _trace(header) if header else ""
-        message = Message(subject, reply, body, unix_ms(), time.monotonic(), trace)
+        parent = traceparent_in(header)
+        message = Message(
+            subject,
+            reply,
+            body,
+            unix_ms(),
+            time.monotonic(),
+            trace_id(parent),
+            traceparent=parent,
+        )
         task = asyncio.ensure_future(self._handle(message))
         self._under_way.add(task)
         task.add_done_callback(self._finished)
@@ -89,6 +97,11 @@ class Dispatcher:
         self._under_way.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("reply_not_sent", exc_info=task.exception())
+
+    async def leave(self) -> None:
+        """Leave the queue groups; own cursors go on, since nobody else has them."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        await self._bus.retire(subscriptions)
 
     async def drain(self, timeout_s: float) -> int:
         """Leave the groups, finish what has come; return how many commands were cut off."""
@@ -107,13 +120,8 @@ class Dispatcher:
     async def _leave_groups(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                await self._bus.retire(self._subscriptions)
+                await self._bus.retire([*self._cursors, *self._subscriptions])
         except Exception as error:  # noqa: BLE001 - whatever the bus says, what came is finished
             _log.warning("queue_groups_not_left", reason=str(error) or type(error).__name__)
+        self._cursors.clear()
         self._subscriptions.clear()
-
-
-def _trace(header: bytes) -> str:
-    if len(header) > MAX_TRACED_HEADER_BYTES or _TRACE not in header:
-        return ""
-    return trace_id(decode_headers(header).get(HEADER, ""))

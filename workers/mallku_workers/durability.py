@@ -71,6 +71,9 @@ class StreamWatch:
         name: The stream's.
         declared: What was found at the start; `declared` has what was found last.
         required: The worker's own demand.
+
+    Attributes:
+        state: What the stream said last; None before it was asked.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class StreamWatch:
         self._name = name
         self._required = required
         self._alarmed = False
+        self.state: StreamState | None = None
 
     async def keep_looking(self, every_s: float) -> None:
         """Look every so many seconds, for ever.
@@ -105,6 +109,7 @@ class StreamWatch:
 
     def see(self, state: StreamState) -> None:
         """Take in what the stream said; raises as `keep_looking`."""
+        self.state = state
         self._see_fill(state.fill)
         if not state.silent:  # a server that is away for a moment has not changed its mind
             self._see_durability(state.durability)

@@ -8,24 +8,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from mallku_contracts.arguments import Next, Outcome
+from mallku_contracts.arguments import Next, Outcome, is_dry_run
 from mallku_contracts.errors import (
     DeadlineExceeded,
     ExecutionError,
-    NotSupported,
     OutcomeUnknown,
     Unavailable,
 )
-from mallku_contracts.operations import UNSUPPORTED, Operation
-from mallku_workers.breaker import Breaker
+from mallku_contracts.operations import Access
+from mallku_workers.breaker import Breakers
+from mallku_workers.bulkhead import Bulkhead
 from mallku_workers.ledger import outcome, remember
 from mallku_workers.message import Deadline
 from mallku_workers.queries.cursors import Cursors, Owner
 from mallku_workers.request import Request
+from mallku_workers.rolling import Pace
 from mallku_workers.stores.base import Done, LedgerClaim, Store, Work
-
-STORE_MARGIN_S: Final = 0.25
-"""How long the store may take, past the deadline, to say that it did not begin, seconds."""
 
 PATIENCE_S: Final = 1.0
 """How long a caller must have waited for its silence to speak against the store, seconds.
@@ -40,13 +38,33 @@ T = TypeVar("T")
 Own = Callable[[Request], Awaitable[Any]]
 """How a worker itself carries out an operation that is no affair of the store: its result."""
 
+PACE_WINDOW_S: Final = 5.0
+"""Over which it is measured how fast places in the store become free, seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bulkheads:
-    """How many requests of each class the store works on at once, requests."""
+    """How many requests the store works on at once, and how many wait for that: reads, and others.
+
+    Attributes:
+        unmeasured_s: What those are told who find no place before anything was measured, seconds.
+    """
 
     max_reads: int
     max_writes: int
+    max_waiting_reads: int = 512
+    max_waiting_writes: int = 512
+    unmeasured_s: float = 0.05
+
+    def reads(self, clock: Callable[[], float]) -> Bulkhead:
+        """The places of reads."""
+        pace = Pace(PACE_WINDOW_S, self.unmeasured_s, clock)
+        return Bulkhead("read", self.max_reads, self.max_waiting_reads, pace)
+
+    def writes(self, clock: Callable[[], float]) -> Bulkhead:
+        """The places of everything that can have an effect."""
+        pace = Pace(PACE_WINDOW_S, self.unmeasured_s, clock)
+        return Bulkhead("write", self.max_writes, self.max_waiting_writes, pace)
 
 
 class _ShortOfTime(Exception):
@@ -59,37 +77,52 @@ class Executor:
     Args:
         clock: Unix milliseconds.
         own: What is carried out here and not in the store, by the operation's name.
+        outcomes: Knows of commands and durable jobs what became of them; without it, the ledger.
     """
 
     def __init__(  # noqa: PLR0913 - what it is made of
         self,
         store: Store,
-        breaker: Breaker,
+        breakers: Breakers,
         cursors: Cursors,
         bulkheads: Bulkheads,
         *,
         clock: Callable[[], int],
         own: Mapping[str, Own] | None = None,
+        outcomes: Own | None = None,
     ) -> None:
         self._store = store
-        self._breaker = breaker
+        self._breakers = breakers
         self._cursors = cursors
         self._clock = clock
         self._own = own or {}
-        self._reads = asyncio.Semaphore(bulkheads.max_reads)
-        self._writes = asyncio.Semaphore(bulkheads.max_writes)
+        self._outcomes = outcomes
+        self._reads = bulkheads.reads(time.monotonic)
+        self._writes = bulkheads.writes(time.monotonic)
 
-    def refuse_hopeless(self, operation: Operation, deadline: Deadline) -> None:
+    def breaker_states(self) -> dict[str, str]:
+        """Where the breaker of each class of access stands: `closed`, `open` or `half-open`."""
+        return self._breakers.states()
+
+    def at_work(self) -> dict[str, tuple[int, int]]:
+        """Of reads and of writes, how many are inside the store and how many wait for a place."""
+        reads, writes = self._reads, self._writes
+        return {
+            Access.READ.value: (reads.inside, reads.waiting),
+            Access.WRITE.value: (writes.inside, writes.waiting),
+        }
+
+    def refuse_hopeless(self, request: Request, deadline: Deadline) -> None:
         """Refuse, before the trail is troubled, what cannot be carried out.
 
         Raises:
-            NotSupported, DeadlineExceeded
+            DeadlineExceeded
             Unavailable: the store is being left alone.
         """
-        if operation.name in UNSUPPORTED:
-            raise NotSupported(f"{operation.name} is not supported by this gateway")
+        name = request.operation.name
         self._left_s(deadline)
-        self._breaker.refuse_open()
+        if name not in self._own:
+            self._breakers.of(_access(request)).refuse_open()
 
     async def remember(
         self, database: str, claim: LedgerClaim | None, attempt: int, deadline: Deadline
@@ -108,7 +141,7 @@ class Executor:
         async def recall(_left_s: float) -> Done | None:
             return await remember(self._store, database, claim)
 
-        return await self._ask(self._reads, deadline, recall, silent=_silent_read)
+        return await self._ask(Access.READ, deadline, recall, silent=_silent_read)
 
     async def execute(
         self, request: Request, claim: LedgerClaim | None, deadline: Deadline
@@ -116,7 +149,7 @@ class Executor:
         """Step 9: carry out a request within its document rules.
 
         Raises:
-            Unavailable, DeadlineExceeded: nothing was done.
+            Busy, Unavailable, DeadlineExceeded: nothing was done.
             OutcomeUnknown: the store did not answer in time and may still have done it.
             RequestError, PermissionDenied: the store refused, and nothing was done.
         """
@@ -131,20 +164,26 @@ class Executor:
                     raise
                 raise _too_long(deadline.runtime_ms) from None
 
-        if request.mutates:
-            return await self._ask(self._writes, deadline, carry_out, silent=_silent_write)
-        return await self._ask(self._reads, deadline, carry_out, silent=_silent_read)
+        lasting = request.mutates and not is_dry_run(request.arguments)
+        silent = _silent_write if lasting else _silent_read
+        if (own := self._own.get(request.operation.name)) is not None:
+            try:
+                async with asyncio.timeout(self._left_s(deadline)):
+                    return Done(await own(request))
+            except TimeoutError:
+                raise silent() from None
+        return await self._ask(_access(request), deadline, carry_out, silent=silent)
 
     async def _carry_out(self, request: Request, claim: LedgerClaim | None, ends_ms: int) -> Done:
         subject, arguments = request.subject, request.arguments
         roles, version = request.identity.roles, request.policy.version
         owner = Owner(subject.principal, subject.database, roles, version)
         if isinstance(arguments, Outcome):
+            if self._outcomes is not None:
+                return Done(await self._outcomes(request))
             return await outcome(self._store, subject, arguments)
         if isinstance(arguments, Next):
             return await self._cursors.next(owner, arguments, ends_ms)
-        if (own := self._own.get(request.operation.name)) is not None:
-            return Done(await own(request))
         work = Work(
             request.operation,
             subject.database,
@@ -160,47 +199,41 @@ class Executor:
 
     async def _ask(
         self,
-        bulkhead: asyncio.Semaphore,
+        access: Access,
         deadline: Deadline,
         question: Callable[[float], Awaitable[T]],
         *,
         silent: Callable[[], ExecutionError],
     ) -> T:
+        bulkhead = self._reads if access is Access.READ else self._writes
         try:
-            with self._breaker.guard():
-                await self._enter(bulkhead, deadline)
-                left_s = 0.0
-                try:
+            with self._breakers.of(access).guard() as look_again:
+                async with bulkhead.place(lambda: self._left_s(deadline)):
+                    look_again()
                     left_s = self._left_s(deadline)
-                    async with asyncio.timeout(left_s + STORE_MARGIN_S):
-                        return await question(left_s)
-                except TimeoutError:
-                    raise silent() if left_s >= PATIENCE_S else _ShortOfTime from None
-                finally:
-                    bulkhead.release()
+                    try:
+                        async with asyncio.timeout(left_s + deadline.grace_s):
+                            return await question(left_s)
+                    except TimeoutError:
+                        raise silent() if left_s >= PATIENCE_S else _ShortOfTime from None
         except _ShortOfTime:
             raise silent() from None
 
-    async def _enter(self, bulkhead: asyncio.Semaphore, deadline: Deadline) -> None:
-        """Wait for a place no longer than the caller does."""
-        if not bulkhead.locked():
-            await bulkhead.acquire()
-            return
-        try:
-            async with asyncio.timeout(self._left_s(deadline)):
-                await bulkhead.acquire()
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "the caller's time was over before the store was free; nothing was done"
-            ) from None
-
     def _left_s(self, deadline: Deadline) -> float:
+        if deadline.called_off():
+            raise DeadlineExceeded("the caller called it off; nothing was done", retryable=False)
         left_s = deadline.left_s(self._clock(), time.monotonic())
         if left_s <= 0:
             raise DeadlineExceeded(
                 f"the caller's time was over {-left_s:.3f} s ago; nothing was done"
             )
         return left_s
+
+
+def _access(request: Request) -> Access:
+    """The class that a request amounts to: a query that changes documents is a write."""
+    access = request.operation.access
+    return Access.WRITE if access is Access.READ and request.mutates else access
 
 
 def _too_long(runtime_ms: int) -> DeadlineExceeded:

@@ -1,6 +1,7 @@
 """Tells whoever started this worker that it lives, and notices when nobody listens any more.
 
-Lines over an inherited pipe: `ready INSTANCE` once, `beat` every second, `draining` at the end.
+Lines over an inherited pipe: `ready INSTANCE [HTTP ADDRESS]` once, `beat` every second, `draining`
+at the end.
 """
 
 from __future__ import annotations

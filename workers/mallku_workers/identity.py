@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from mallku_contracts import codec
+from mallku_contracts.dpop import MAX_PROOF_ATTEMPTS, Evidence, Proof
 from mallku_contracts.envelope import (
     CommandHeader,
     Envelope,
@@ -14,6 +15,7 @@ from mallku_contracts.envelope import (
     token_hash,
 )
 from mallku_contracts.errors import (
+    InvalidProof,
     InvalidSignature,
     InvalidToken,
     MalformedBody,
@@ -25,7 +27,7 @@ from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import COMMAND_AUDIENCE, Identity, verify_token
 from mallku_contracts.trust import Trust
-from mallku_workers.message import Case
+from mallku_workers.message import Carrier, Case, Message
 
 _MS_PER_S = 1_000
 
@@ -36,7 +38,7 @@ def open_command(
     """Step 2: shape, times, and the subject that was signed. No cryptography yet."""
     case.envelope = envelope = Envelope.split(case.message.data)
     case.header = header = CommandHeader.read(envelope.protected)
-    header.check_times(case.message.received_ms, skew_ms=skew_ms)
+    header.check_times(case.message.sent_ms, skew_ms=skew_ms)
     header.check_subject(subject)
     case.signed = command_signing_input(str(subject), envelope.protected, envelope.body)
     return envelope, header
@@ -73,6 +75,11 @@ class Identifier:
         self._leeway_s = skew_ms / _MS_PER_S
         self._verified: OrderedDict[bytes, Identity] = OrderedDict()
 
+    @property
+    def remembered(self) -> int:
+        """Tokens that were verified and are remembered."""
+        return len(self._verified)
+
     def identify(
         self, case: Case, subject: CommandSubject, envelope: Envelope, header: CommandHeader
     ) -> Identity:
@@ -80,22 +87,44 @@ class Identifier:
 
         Raises:
             InvalidToken, TokenExpired, Revoked, PrincipalMismatch, InvalidSignature
+            InvalidProof: of a command that a door carries.
         """
         digest = token_hash(envelope.token)
         if header.ath != digest:
             raise InvalidToken("protected.ath is not the hash of the token")
-        identity = self._identity(envelope.token, digest, case.message.received_ms / _MS_PER_S)
+        now_s = case.message.sent_ms / _MS_PER_S
+        evidence = Evidence.split(envelope.token)
+        if evidence is None:
+            identity = signer = self._identity(envelope.token, digest, now_s)
+        else:
+            signer = self._identity(evidence.door, token_hash(evidence.door), now_s)
+            identity = self._identity(evidence.caller, token_hash(evidence.caller), now_s)
         if identity.principal != subject.principal:
             raise PrincipalMismatch("the token speaks for another principal than the subject")
-        if header.kid != identity.key.kid:
+        if header.kid != signer.key.kid:
             raise InvalidSignature("protected.kid is not the key that the token names")
-        for name in (identity.key.kid, identity.principal):
+        for name in (signer.key.kid, signer.principal, identity.key.kid, identity.principal):
             if self._is_revoked(name):
                 raise Revoked(f"{name} was revoked")
-        if not identity.key.verify(case.signed, envelope.signature):
+        if not signer.key.verify(case.signed, envelope.signature):
             raise InvalidSignature("the signature does not hold for these bytes and this subject")
+        if evidence is not None:
+            proof = self._proof(identity, evidence, header, now_s)
+            case.carrier = Carrier(signer, proof, evidence.proof)
         case.identity = identity
         return identity
+
+    def _proof(
+        self, identity: Identity, evidence: Evidence, header: CommandHeader, now_s: float
+    ) -> Proof:
+        """The caller's own proof that a door brings, made for this attempt of one command."""
+        proof = Proof.verify(evidence.proof, token=evidence.caller, key=identity.key)
+        proof.check_times(now_s, self._leeway_s)
+        if header.attempt > MAX_PROOF_ATTEMPTS:
+            raise InvalidProof(f"a proof is good for {MAX_PROOF_ATTEMPTS} attempts")
+        if header.id != proof.command_id(header.attempt):
+            raise InvalidProof("protected.id is not the one that the proof allows this attempt")
+        return proof
 
     def _identity(self, token: bytes, digest: bytes, now_s: float) -> Identity:
         if self._trusting.trust is not self._trust:
@@ -123,6 +152,34 @@ def read_body(envelope: Envelope) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise MalformedBody("body: not a map")
     return body
+
+
+def refuse_uncovered(
+    case: Case, subject: CommandSubject, header: CommandHeader, body: dict[str, Any]
+) -> None:
+    """Refuse what a door carries unless the caller's proof was made for exactly this command.
+
+    Raises:
+        InvalidProof
+    """
+    if case.carrier is None:
+        return
+    case.carrier.proof.check_covers_command(header, subject, body)
+
+
+def refuse_again(message: Message, header: CommandHeader, principal: str, seen: SeenIds) -> None:
+    """Step 4: refuse a transmission that was here before; a durable job comes until its end.
+
+    Raises:
+        Replayed: this worker has seen it.
+        StaleCommand: the job waited for longer than it is good for.
+        JobGivenUp: it was begun as often as it may be.
+    """
+    if message.job is None:
+        seen.refuse_replay(principal, header, message.received_ms)
+    else:
+        message.job.check_time(header, message.received_ms, skew_ms=MAX_CLOCK_SKEW_MS)
+        message.job.refuse_spent()
 
 
 class SeenIds:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from mallku_contracts.arguments import Outcome
+from mallku_contracts.arguments import Outcome, is_dry_run
 from mallku_contracts.envelope import CommandHeader, fingerprint
 from mallku_contracts.identifiers import is_uuid7
+from mallku_contracts.limits import JOB_MEMORY_MS
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.request import Request
 from mallku_workers.stores.base import Done, LedgerClaim, Store
@@ -42,16 +43,26 @@ def entry_life_ms(idempotency_key: str) -> int:
     return MADE_KEY_LIFE_MS if is_uuid7(idempotency_key) else NAMED_KEY_LIFE_MS
 
 
+def entry_end_ms(header: CommandHeader, received_ms: int) -> int:
+    """Until when the entry of a command is kept, Unix milliseconds.
+
+    Of a durable job it is longer than anybody may give the job another try.
+    """
+    if header.is_job:
+        return header.exp + JOB_MEMORY_MS
+    return received_ms + entry_life_ms(header.idem)
+
+
 def make_claim(request: Request, header: CommandHeader, body: bytes) -> LedgerClaim | None:
-    """The claim of a mutation; reads claim nothing."""
-    if not request.mutates:
+    """The claim of a mutation; reads and dry runs claim nothing."""
+    if not request.mutates or is_dry_run(request.arguments):
         return None
     subject = request.subject
     return LedgerClaim(
         key=ledger_key(subject.principal, header.idem),
         fingerprint=fingerprint(subject, body),
         id=header.id,
-        expires_ms=request.now_ms + entry_life_ms(header.idem),
+        expires_ms=entry_end_ms(header, request.now_ms),
     )
 
 

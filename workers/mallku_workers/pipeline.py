@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -21,11 +21,20 @@ from mallku_contracts.policy import CompiledPolicy
 from mallku_workers.admission import Slots, admit
 from mallku_workers.audit import AuditWriter
 from mallku_workers.authorization import Authorizer
+from mallku_workers.cancelling import UnderWay
 from mallku_workers.execution import Executor
-from mallku_workers.identity import Identifier, SeenIds, open_command, read_body
+from mallku_workers.identity import (
+    Identifier,
+    SeenIds,
+    open_command,
+    read_body,
+    refuse_again,
+    refuse_uncovered,
+)
 from mallku_workers.ledger import make_claim
 from mallku_workers.message import Case, Message
-from mallku_workers.replies import Replies, failure, success
+from mallku_workers.observing.observer import Observer
+from mallku_workers.replies import Answering, failure, success
 from mallku_workers.revealing import reveal
 from mallku_workers.throttle import Refusals, Throttle
 
@@ -45,8 +54,10 @@ class Pipeline:
     throttle: Throttle
     audit: AuditWriter
     executor: Executor
-    replies: Replies
+    replies: Answering
     skew_ms: int
+    observer: Observer | None = None
+    under_way: UnderWay = field(default_factory=UnderWay)
 
     async def handle(self, message: Message) -> None:
         """Take one message from the bus to its reply.
@@ -71,13 +82,16 @@ class Pipeline:
                 envelope, header = open_command(case, subject, skew_ms=self.skew_ms)
                 case.passed("open")
 
-                # 3. identify: token, revocation, signature, principal; then the body is unpacked
+                # 3. identify: token, revocation, signature, principal; then the body is unpacked,
+                #    and what a door carries is held to its caller's proof
                 identity = self.identifier.identify(case, subject, envelope, header)
                 body = read_body(envelope)
+                refuse_uncovered(case, subject, header, body)
+                self.under_way.hold(case)
                 case.passed("identify")
 
-                # 4. replay: this worker has not seen this transmission
-                self.seen.refuse_replay(subject.principal, header, message.received_ms)
+                # 4. replay: not seen by this worker; a durable job was not tried too often
+                refuse_again(message, header, subject.principal, self.seen)
                 case.passed("replay")
 
                 # 5. authorize: policy, arguments, document rules, everything it is made of
@@ -94,10 +108,10 @@ class Pipeline:
 
                 # 7. remember: is there hope, and what did an earlier attempt already do
                 deadline = case.deadline(header, self.skew_ms)
-                self.executor.refuse_hopeless(operation, deadline)
+                self.executor.refuse_hopeless(request, deadline)
                 claim = make_claim(request, header, envelope.body)
                 done = await self.executor.remember(
-                    subject.database, claim, header.attempt, deadline
+                    subject.database, claim, case.attempt(header), deadline
                 )
                 case.passed("remember")
 
@@ -108,13 +122,16 @@ class Pipeline:
                 # 9. execute: effect and ledger entry in one commit
                 if done is None:
                     done = await self.executor.execute(request, claim, deadline)
+                case.replayed = done.replayed is not None
                 case.passed("execute")
 
                 # 10. audit outcome: a mutation waits for its receipt; what may be shown of it
                 receipt = await self.audit.done(case, done)
                 reply = success(reveal(done, request), receipt)
+                case.passed("conclude")
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever happens, the caller is told
                 answer = _coded(case, error)
+                case.stopped()
                 self.refusals.count(case, answer)
                 await self._record(case, answer)
                 reply = failure(answer)
@@ -122,8 +139,15 @@ class Pipeline:
             # 11. reply: signed, to the caller's own inbox and nowhere else
             await self.replies.send(case, reply, answer)
             self.throttle.charge(case, len(reply))
+            case.passed("reply")
         finally:
-            self.slots.give_back(case)
+            self._let_go(case, answer)
+
+    def _let_go(self, case: Case, answer: MallkuError | None) -> None:
+        self.under_way.release(case)
+        self.slots.give_back(case)
+        if self.observer is not None:
+            self.observer.ended(case, answer)
 
     async def _record(self, case: Case, error: MallkuError) -> None:
         """Put a refusal or a failure on the trail.

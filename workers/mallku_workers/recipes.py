@@ -22,16 +22,19 @@ from mallku_workers.audit import (
     witness_at,
 )
 from mallku_workers.authorization import Authorizer
-from mallku_workers.breaker import Breaker
+from mallku_workers.breaker import BreakerLimits, Breakers, StateLog
 from mallku_workers.durability import DeclaredDurability
-from mallku_workers.execution import Bulkheads, Executor
+from mallku_workers.execution import Bulkheads, Executor, Own
 from mallku_workers.governance import Governor
 from mallku_workers.governance.describing import describe_flags
 from mallku_workers.identity import Identifier
+from mallku_workers.jobs.desk import Desk
 from mallku_workers.message import unix_ms
+from mallku_workers.observing.stored import TimedStore
 from mallku_workers.queries.authorize import QueryAuthorizer
 from mallku_workers.queries.cursors import Cursors
 from mallku_workers.reconciling import DecisionLimits, Looking, Reconciler, ReconcilerLimits
+from mallku_workers.reporting import report_violation
 from mallku_workers.settings import WorkerSettings
 from mallku_workers.stores.base import Store
 from mallku_workers.stores.embedded import EmbeddedSettings, EmbeddedStore
@@ -40,7 +43,12 @@ _MS_PER_S: Final = 1_000
 
 
 def store(settings: WorkerSettings) -> Store:
-    """The chosen store over the databases of the settings, not started yet."""
+    """The chosen store over the databases of the settings, not started yet; timed for traces."""
+    chosen = _store(settings)
+    return TimedStore(chosen) if settings.tracing else chosen
+
+
+def _store(settings: WorkerSettings) -> Store:
     names = settings.database_names
     if settings.store == "arango":
         # Whoever serves from the embedded store needs no driver.
@@ -127,13 +135,32 @@ def cursors(settings: WorkerSettings, instance: str) -> Cursors:
 
 
 def executor(
-    settings: WorkerSettings, store: Store, cursors: Cursors, governor: Governor
+    settings: WorkerSettings, store: Store, cursors: Cursors, governor: Governor, jobs: Desk
 ) -> Executor:
-    """What carries commands out in the store, behind a breaker and two bulkheads."""
-    breaker = Breaker(settings.breaker_failures, settings.breaker_reset_s, time.monotonic)
-    bulkheads = Bulkheads(settings.max_reads, settings.max_writes)
-    own = {"describe-flags": partial(describe_flags, lambda: governor.flags)}
-    return Executor(store, breaker, cursors, bulkheads, clock=unix_ms, own=own)
+    """What carries commands out in the store, behind breakers and bulkheads."""
+    limits = BreakerLimits(
+        settings.breaker_failure_ratio,
+        settings.breaker_min_calls,
+        settings.breaker_window_s,
+        settings.breaker_reset_s,
+    )
+    breakers = Breakers(limits, time.monotonic, store.name, [StateLog()])
+    bulkheads = Bulkheads(
+        settings.max_reads,
+        settings.max_writes,
+        settings.max_waiting_reads,
+        settings.max_waiting_writes,
+        settings.busy_retry_ms / _MS_PER_S,
+    )
+    own: dict[str, Own] = {
+        "describe-flags": partial(describe_flags, lambda: governor.flags),
+        "redrive": jobs.redriving(),
+        "report-violation": report_violation,
+    }
+    outcomes = jobs.outcomes(store)
+    return Executor(
+        store, breakers, cursors, bulkheads, clock=unix_ms, own=own, outcomes=outcomes
+    )
 
 
 def reconciler(  # noqa: PLR0913 - what it is made of

@@ -15,7 +15,6 @@ from mallku_broker.events import ConnectionLost
 from mallku_broker.headers import NO_HEADERS, encode_headers
 from mallku_contracts import codec
 from mallku_contracts.envelope import (
-    VERSION,
     CommandHeader,
     Envelope,
     ReplyHeader,
@@ -26,6 +25,7 @@ from mallku_contracts.envelope import (
 from mallku_contracts.errors import InternalError, MallkuError, MessageTooLarge, ResultTooLarge
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.limits import KIB, MAX_REPLY_BYTES
+from mallku_contracts.protected import VERSION
 from mallku_contracts.results import Receipt
 from mallku_workers.message import Case
 from mallku_workers.stores.base import Done
@@ -69,10 +69,26 @@ class WorkerIdentity:
     token: Callable[[], bytes]
 
 
+class Answering(Protocol):
+    """Where the answer to a command goes."""
+
+    @property
+    def dropped(self) -> int:
+        """Answers that could not be sent, since the start."""
+        ...
+
+    async def send(self, case: Case, body: bytes, error: MallkuError | None = None) -> None:
+        """Send it there; `error` is what it says went wrong."""
+        ...
+
+
 class Replies:
     """Seals and sends replies in this worker's name; `clock` is Unix milliseconds.
 
     Replies to mutations and errors are always signed, the results of reads when `sign_reads`.
+
+    Attributes:
+        dropped: Replies that could not be sent, since the start.
     """
 
     def __init__(
@@ -82,6 +98,7 @@ class Replies:
         self._identity = identity
         self._clock = clock
         self._sign_reads = sign_reads
+        self.dropped = 0
 
     async def send(self, case: Case, body: bytes, error: MallkuError | None = None) -> None:
         """Send the reply, unless step 1 found that it was asked for elsewhere.
@@ -99,6 +116,7 @@ class Replies:
             larger = ResultTooLarge(refusal.message, details={"committed": committed})
             self._post(case, failure(larger), larger)
         except (ConnectionLost, TimeoutError) as lost:
+            self.dropped += 1
             _log.warning("reply_not_sent", id=case.header and case.header.id, reason=str(lost))
 
     async def _relief(self, case: Case) -> None:
@@ -109,12 +127,13 @@ class Replies:
             await self._bus.relief()
 
     def _post(self, case: Case, body: bytes, error: MallkuError | None) -> None:
-        data = self._seal(
+        data = self.seal(
             case, body, signs=_must_sign(case) or self._sign_reads or error is not None
         )
         self._bus.post(case.message.reply, data, header=_header(error))
 
-    def _seal(self, case: Case, body: bytes, *, signs: bool) -> bytes:
+    def seal(self, case: Case, body: bytes, *, signs: bool) -> bytes:
+        """The bytes of a reply; without a question that could be read it is not signed."""
         command_id, digest = _question(case)
         signs = signs and bool(digest)
         worker = self._identity

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mallku_contracts.durability import Durability
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS, MAX_COMMAND_LIFE_MS
 from mallku_workers.audit.numbers import MAX_UNCOVERED
+from mallku_workers.jobs.delivery import MAX_TRIES
 
 
 class WorkerSettings(BaseSettings):
@@ -76,6 +77,30 @@ class WorkerSettings(BaseSettings):
     )
     max_writes: int = Field(
         default=512, ge=1, le=65_536, description="Writes inside the store at once, commands"
+    )
+    max_waiting_reads: int = Field(
+        default=256,
+        ge=0,
+        le=65_536,
+        description="Reads that wait for a place in the store; more are told `busy`, commands",
+    )
+    max_waiting_writes: int = Field(
+        default=256,
+        ge=0,
+        le=65_536,
+        description="Writes that wait for a place in the store; more are told `busy`, commands",
+    )
+    max_jobs: int = Field(
+        default=16,
+        ge=1,
+        le=1_024,
+        description="Durable jobs at once; as many more whose time has come",
+    )
+    job_tries: int = Field(
+        default=MAX_TRIES,
+        ge=1,
+        le=100,
+        description="How often a durable job is begun before it is given up, tries",
     )
     max_tokens: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Verified tokens remembered, tokens"
@@ -163,14 +188,30 @@ class WorkerSettings(BaseSettings):
         le=1_000,
         description="Among how many a rate is shared while its counters are silent, workers",
     )
-    breaker_failures: int = Field(
-        default=5, ge=1, le=1_000, description="Failures in a row that open the breaker, failures"
+    breaker_failure_ratio: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Part of the calls of one class to the store that failed, from which on it is"
+        " left alone",
+    )
+    breaker_min_calls: int = Field(
+        default=5,
+        ge=1,
+        le=100_000,
+        description="Calls of the window below which the breaker concludes nothing, calls",
+    )
+    breaker_window_s: float = Field(
+        default=10.0, gt=0, le=300, description="How far back the breaker looks, seconds"
     )
     breaker_reset_s: float = Field(
         default=2.0, gt=0, le=300, description="Before an open breaker lets one try pass, seconds"
     )
     busy_retry_ms: int = Field(
-        default=50, ge=1, le=60_000, description="Advice to callers turned away, milliseconds"
+        default=50,
+        ge=1,
+        le=60_000,
+        description="Advice to callers turned away before any pace was measured, milliseconds",
     )
     sign_read_replies: bool = Field(
         default=True,
@@ -192,7 +233,33 @@ class WorkerSettings(BaseSettings):
         default=1.0, gt=0, le=3_600, description="Between two looks at the trust file, seconds"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least severe line that is written"
+        default="info",
+        description="The least severe line that is written; SIGUSR1 makes it `debug`, SIGUSR2 this"
+        " again",
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="Lines for machines or for people"
+    )
+    observe: bool = Field(
+        default=True, description="Count, answer discovery, and serve metrics and health over HTTP"
+    )
+    tracing: bool = Field(
+        default=False,
+        description="Make OpenTelemetry spans of commands and export them by OTLP, as the SDK's own"
+        " variables (`OTEL_EXPORTER_OTLP_ENDPOINT` and others) say",
+    )
+    trace_ratio: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="With tracing: how many commands are sampled that bring no trace of their own;"
+        " the others are when their caller's trace is",
+    )
+    http_host: str = Field(
+        default="127.0.0.1", description="Where metrics and health are served: an address"
+    )
+    http_port: int = Field(
+        default=0, ge=0, le=65_535, description="At which port; 0 takes a free one"
     )
 
     @property

@@ -17,8 +17,11 @@ import structlog
 
 from mallku_broker.acknowledgements import PublishFailed
 from mallku_broker.streams import AUDIT
-from mallku_contracts.envelope import VERSION, token_hash
+from mallku_contracts.envelope import (
+    token_hash,
+)
 from mallku_contracts.errors import AuditUnavailable
+from mallku_contracts.protected import VERSION
 from mallku_contracts.trail.checkpoint import (
     MAX_VOUCHES,
     NO_CHECKPOINT,

@@ -7,7 +7,7 @@ is, or the number is void.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -64,23 +64,37 @@ class Entry(NamedTuple):
 
 
 class RecordPublisher:
-    """Brings numbered records to the stream, and tells `numbers` what became of each."""
+    """Brings numbered records to the stream, and tells `numbers` what became of each.
+
+    `troubled` is called whenever one did not get there; it must neither wait nor raise.
+    """
 
     def __init__(
-        self, acknowledgements: Acknowledgements, limits: AuditLimits, numbers: Numbers
+        self,
+        acknowledgements: Acknowledgements,
+        limits: AuditLimits,
+        numbers: Numbers,
+        troubled: Callable[[], None] = lambda: None,
     ) -> None:
         self._acknowledgements = acknowledgements
         self._limits = limits
         self._numbers = numbers
         self._pending: set[int] = set()
         self._writing: set[asyncio.Task[Ack | None]] = set()
+        self._awaited: dict[int, asyncio.Future[Ack]] = {}
         self._drained: asyncio.Future[None] | None = None
         self._answers = True
+        self._troubled = troubled
 
     @property
     def pending(self) -> int:
         """Records that are tried until acknowledged, and are not acknowledged yet."""
         return len(self._pending)
+
+    @property
+    def answers(self) -> bool:
+        """Whether the last record that was tried was acknowledged."""
+        return self._answers
 
     @property
     def has_room(self) -> bool:
@@ -109,8 +123,23 @@ class RecordPublisher:
         self._pending.add(entry.record.number)
         return self._try(entry)
 
-    async def outliving(self, entry: Entry, writing: Coroutine[Any, Any, Ack | None]) -> Ack | None:
-        """Wait until `writing` says where the record stands; without the waiter it goes on.
+    async def standing(self, entry: Entry, timeout_s: float) -> Ack | None:
+        """Where a record stands whose first try failed; None when no later one succeeds in time."""
+        number = entry.record.number
+        awaited: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._awaited[number] = awaited
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await awaited
+        except TimeoutError:
+            return None
+        finally:
+            del self._awaited[number]
+
+    def outliving(
+        self, entry: Entry, writing: Coroutine[Any, Any, Ack | None]
+    ) -> asyncio.Task[Ack | None]:
+        """Let `writing` find out where the record stands, whoever waits for it; shield the task.
 
         Only its own end settles the number: cut off at the very end, the record may stand.
         """
@@ -118,7 +147,7 @@ class RecordPublisher:
         self._pending.add(entry.record.number)
         self._writing.add(task)
         task.add_done_callback(partial(self._wrote, entry))
-        return await asyncio.shield(task)
+        return task
 
     def _wrote(self, entry: Entry, task: asyncio.Task[Ack | None]) -> None:
         self._writing.discard(task)
@@ -140,6 +169,8 @@ class RecordPublisher:
         elif not self._answers and error is None:
             _log.info("trail_answers", pending=len(self._pending))
         self._answers = error is None
+        if error is not None:
+            self._troubled()
 
     async def flush(self, timeout_s: float) -> int:
         """Wait for what is pending; return how many records were still not acknowledged."""
@@ -160,6 +191,9 @@ class RecordPublisher:
             asyncio.get_running_loop().call_later(self._limits.retry_s, self._try, entry)
         else:
             self.settle(entry, published.result())
+            awaited = self._awaited.get(entry.record.number)
+            if awaited is not None and not awaited.done():
+                awaited.set_result(published.result())
             self._written(entry.record.number)
 
     def _written(self, number: int) -> None:

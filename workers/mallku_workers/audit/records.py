@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from mallku_contracts.arguments import is_dry_run
 from mallku_contracts.audit import Record
 from mallku_contracts.errors import MallkuError
 from mallku_contracts.limits import MAX_RECORD_BYTES
 from mallku_contracts.operations import Access
 from mallku_contracts.policy import DocumentRules
 from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
+from mallku_contracts.tokens import Identity
 from mallku_contracts.trail.digests import MARK, Digests, TooManyError
 from mallku_workers.message import Case
 from mallku_workers.request import Request
@@ -39,8 +41,10 @@ def known(case: Case) -> dict[str, Any]:
     if header:
         fields["attempt"] = header.attempt
     if identity:
-        fields |= {"kid": identity.key.kid, "issuer": identity.issuer}
+        fields |= {"kid": _signer(case, identity).key.kid, "issuer": identity.issuer}
         fields["roles"] = tuple(sorted(identity.roles))
+    if identity and case.carrier:
+        fields["via"] = {"door": case.carrier.identity.principal, "kid": identity.key.kid}
     if grant:
         fields |= {"policy": grant.policy_version, "rule": grant.rule}
     return fields
@@ -55,19 +59,35 @@ def asked(case: Case) -> dict[str, Any]:
     envelope, identity = case.envelope, case.identity
     if envelope is None or identity is None:
         return {}
-    parts = (envelope.protected, envelope.body, envelope.signature, identity.key.raw)
+    key = _signer(case, identity).key.raw
+    parts = (envelope.protected, envelope.body, envelope.signature, key)
+    proven = _proven(case, identity)
     request = case.request
     if request is not None and request.digests is not None:
-        hidden = (envelope.protected, b"", b"", identity.key.raw)
-        return {"command": hidden, "bound": _hashed(request, request.digests, envelope.body)}
+        hidden = (envelope.protected, b"", b"", key)
+        held_to = _hashed(request, request.digests, envelope.body)
+        return {"command": hidden, "bound": held_to} | proven
     if request is None or not request.mutates:
-        return {"command": parts}
+        return {"command": parts} | proven
     held_to = bound(request.rules)
     if any(step.rules is not None for step in request.steps):
         held_to["steps"] = [bound(step.rules) for step in request.steps]
     if request.query is not None and (binds := _set_binds(request.query)):
         held_to["binds"] = binds
-    return {"command": parts, "bound": held_to}
+    return {"command": parts, "bound": held_to} | proven
+
+
+def _signer(case: Case, identity: Identity) -> Identity:
+    """Whose key signed the command: its caller's, or that of the door which carries it."""
+    return case.carrier.identity if case.carrier else identity
+
+
+def _proven(case: Case, identity: Identity) -> dict[str, Any]:
+    """The proof that the caller asked for what a door signed; it says nothing of values."""
+    if case.carrier is None:
+        return {}
+    door = case.carrier.identity.principal
+    return {"via": {"door": door, "kid": identity.key.kid, "proof": case.carrier.text}}
 
 
 def _hashed(request: Request, digests: Digests, body: bytes) -> dict[str, Any]:
@@ -115,6 +135,8 @@ def came_of(case: Case, done: Done) -> dict[str, Any]:
     }
     if case.operation is not None and case.operation.access is Access.ADMIN:
         fields["facts"] = {"result": done.result}
+    elif case.request is not None and is_dry_run(case.request.arguments):
+        fields["facts"] = {"dry_run": True, "count": done.result["count"]}
     return fields
 
 

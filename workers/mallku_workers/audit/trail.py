@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
 from mallku_broker.connection import GatewayConnection
-from mallku_broker.streams import AUDIT, CHECKPOINTS, ask
-from mallku_contracts.errors import ConfigurationError
+from mallku_broker.generations import TrailReader
+from mallku_broker.ranges import Range, ReadLimits
+from mallku_broker.streams import AUDIT, CHECKPOINTS
+from mallku_contracts.trail.checkpoint import Head
+from mallku_contracts.trust import Keys
 from mallku_workers.audit.checkpoints import CheckpointLimits, Checkpoints
 from mallku_workers.audit.heads import Heads, follow_heads
 from mallku_workers.audit.numbers import Numbers
 from mallku_workers.audit.publishing import Acknowledgements, AuditLimits
+from mallku_workers.audit.rotating import Rotating
+from mallku_workers.audit.seam import Seam
 from mallku_workers.audit.witness import Witnessing
 from mallku_workers.audit.writer import AuditWriter
 from mallku_workers.identity import Trusting
@@ -28,6 +32,8 @@ from mallku_workers.replies import WorkerIdentity
 PARTING_S: Final = 0.25
 """What the last checkpoint, and then the witness, may take when all time is used up, seconds."""
 
+_NAME: Final = "find-back"
+_READING: Final = ReadLimits(pull_messages=64, ahead=1, give_up_s=10.0)
 _log = structlog.get_logger("mallku.trail")
 
 
@@ -103,6 +109,8 @@ async def open_trail(  # noqa: PLR0913 - everything that the trail stands on
     clock: Callable[[], int],
     witnessing: Witnessing | None,
     stack: AsyncExitStack,
+    seam: Seam,
+    administrators: Callable[[], Keys],
 ) -> Trail:
     """Put a worker's side of the trail together.
 
@@ -110,6 +118,8 @@ async def open_trail(  # noqa: PLR0913 - everything that the trail stands on
         records: The connection in RECORDS.
         acknowledgements: Of the audit stream.
         stack: Takes what has to be closed.
+        seam: Knows which stream takes records.
+        administrators: Whose orders to begin another stream count.
     """
     instance = identity.instance
     numbers = Numbers(limits.max_uncovered)
@@ -119,7 +129,8 @@ async def open_trail(  # noqa: PLR0913 - everything that the trail stands on
         limits.records,
         clock,
         numbers,
-        read_back=lambda sequence: read_back(records, sequence),
+        find_back=partial(find_back, records),
+        seam=seam,
     )
     heads = Heads(instance, trusting)
     checkpoints = Checkpoints(
@@ -134,18 +145,28 @@ async def open_trail(  # noqa: PLR0913 - everything that the trail stands on
         heads=heads.all,
         published=witnessing.offer if witnessing is not None else lambda _checkpoint: None,
     )
+
+    def seen() -> Mapping[str, Head]:
+        own = checkpoints.head
+        return {**heads.all(), **({instance: own} if own.number else {})}
+
+    rotating = Rotating(records, audit, administrators, seen)
+    stack.push_async_callback(rotating.close)
+    seam.when_begun(rotating.begun)
     return Trail(audit, checkpoints, lambda: follow_heads(records, heads, instance), witnessing)
 
 
-async def read_back(records: GatewayConnection, sequence: int) -> bytes:
-    """The bytes of the record at a sequence of the audit stream.
+async def find_back(
+    records: GatewayConnection, subject: str, first: int, data: bytes
+) -> int | None:
+    """The last sequence, from `first` on, at which `data` stands under an audit subject.
 
     Raises:
-        GatewayUnreachable: the broker does not answer.
-        ConfigurationError: there is no such message.
+        GatewayUnreachable, ConfigurationError: as of `StreamReader.next`.
     """
-    answer = await ask(records, f"STREAM.MSG.GET.{AUDIT}", {"seq": sequence})
-    try:
-        return base64.b64decode(answer["message"].get("data", ""), validate=True)
-    except (KeyError, AttributeError, binascii.Error):
-        raise ConfigurationError(f"{AUDIT}: no message came for {sequence}") from None
+    found = None
+    wanted = Range(AUDIT, (subject,), first=first)
+    async with TrailReader(records, wanted, name=_NAME, limits=_READING) as reader:
+        while batch := await reader.next():
+            found = next((each.sequence for each in reversed(batch) if each.data == data), found)
+    return found

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from mallku_broker.acknowledgements import Ack, NotAcknowledged, PublishFailed
-from mallku_contracts.audit import Record, Resolution, record_hash
+from mallku_broker.streams import AUDIT
+from mallku_contracts.audit import Record, Resolution, message_id, record_hash
 from mallku_contracts.errors import AuditUnavailable, MallkuError, OutcomePending, Replayed
 from mallku_contracts.results import Receipt
-from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.subjects import CommandSubject, audit_subject
 from mallku_contracts.trail import Verb, about_gateway
 from mallku_workers.audit.minutes import RefusalMinutes
 from mallku_workers.audit.numbers import Numbers
@@ -33,8 +34,15 @@ from mallku_workers.audit.records import (
     subject_of,
     went_wrong,
 )
+from mallku_workers.audit.seam import Seam
 from mallku_workers.message import Case
 from mallku_workers.stores.base import Done
+
+RESOLVING_S: Final = 10.0
+"""How long whoever resolves an intent waits for the trail, seconds; the record is tried on."""
+
+FindBack = Callable[[str, int, bytes], Awaitable[int | None]]
+"""The last sequence at which these bytes stand under an audit subject, from a sequence on."""
 
 
 class AuditWriter:
@@ -42,8 +50,9 @@ class AuditWriter:
 
     Args:
         numbers: Told what became of each record number; checkpoints are made of it.
-        read_back: The bytes at a sequence of the trail. Asked when a resolution is a duplicate and
-            may be this worker's own; without it, it counts as somebody else's.
+        seam: Where the trail's streams meet; None where there is one stream for ever.
+        find_back: Where these bytes stand in the trail. Asked when a resolution is a duplicate and
+            may stand there as this worker's own; without it, it counts as somebody else's.
     """
 
     def __init__(  # noqa: PLR0913 - everything that a record needs of the outside
@@ -54,14 +63,19 @@ class AuditWriter:
         clock: Callable[[], int],
         numbers: Numbers,
         *,
-        read_back: Callable[[int], Awaitable[bytes]] | None = None,
+        find_back: FindBack | None = None,
+        seam: Seam | None = None,
     ) -> None:
-        self._publisher = publisher = RecordPublisher(acknowledgements, limits, numbers)
+        self._publisher = publisher = RecordPublisher(
+            acknowledgements, limits, numbers, seam.look if seam else lambda: None
+        )
         self._worker = worker
         self._limits = limits
         self._clock = clock
         self._numbers = numbers
-        self._read_back = read_back
+        self._find_back = find_back
+        self._seam = seam
+        self._resolving: dict[tuple[Any, ...], asyncio.Task[Ack | None]] = {}
         self._refusals = RefusalMinutes(
             limits.refusals_per_minute, lambda: publisher.has_room, self._sum_up
         )
@@ -70,6 +84,26 @@ class AuditWriter:
     def pending(self) -> int:
         """Outcomes and refusals that the stream has not acknowledged yet."""
         return self._publisher.pending
+
+    @property
+    def answers(self) -> bool:
+        """Whether the last record that was tried was acknowledged."""
+        return self._publisher.answers
+
+    @property
+    def has_room(self) -> bool:
+        """Whether few enough records wait for the trail; without room nothing is executed."""
+        return self._publisher.has_room
+
+    @property
+    def records(self) -> int:
+        """Records that were written, or tried to be."""
+        return self._numbers.given
+
+    @property
+    def uncovered(self) -> int:
+        """Record numbers that no acknowledged checkpoint covers."""
+        return self._numbers.uncovered
 
     async def intent(self, case: Case) -> None:
         """Step 8: put the intent on the trail, once, and wait for the acknowledgement.
@@ -80,10 +114,14 @@ class AuditWriter:
         """
         self._publisher.refuse_crowd()
         entry = self._entry(subject_of(case), "intent", known(case) | asked(case))
-        case.announced = True
         stands: Ack | None = None
         try:
-            stands = acknowledged = await self._publisher.publish(entry)
+            before = self._seam.pass_on(message_id(entry.record)) if self._seam else ""
+            case.announced = True
+            acknowledged = await self._publisher.publish(entry)
+            if before and acknowledged.stream != before:
+                raise NotAcknowledged("the trail went on in another stream meanwhile")
+            stands = acknowledged
         except PublishFailed as error:
             case.announced = isinstance(error, NotAcknowledged)
             self._publisher.heard(error)
@@ -145,21 +183,58 @@ class AuditWriter:
             resolves: The intent's `worker`, `number` and stream `sequence`.
             fields: Of the record; `id` and `principal` are the command's.
 
-        Whoever waits may be cancelled; the record is not.
+        Whoever waits may be cancelled; the record is not. Who asks for one that is being written
+        waits for that.
 
         Returns:
             Where the record stands; None when another worker wrote the same before.
 
         Raises:
-            AuditUnavailable: too much waits for the trail already.
+            AuditUnavailable: too much waits for the trail already; or it is silent for longer than
+                `RESOLVING_S`, and the record is tried on behind.
         """
+        name: tuple[Any, ...] = (resolves["worker"], resolves["number"], resolution)
+        writing = self._resolving.get(name)
+        if writing is None:
+            writing = self._resolve(subject, resolution, resolves, fields)
+            self._resolving[name] = writing
+            writing.add_done_callback(lambda _: self._resolving.pop(name))
+        try:
+            async with asyncio.timeout(RESOLVING_S):
+                return await asyncio.shield(writing)
+        except TimeoutError:
+            raise AuditUnavailable(
+                f"the trail did not acknowledge a resolution for {RESOLVING_S:g} s"
+            ) from None
+
+    def _resolve(
+        self,
+        subject: CommandSubject,
+        resolution: Resolution,
+        resolves: dict[str, Any],
+        fields: dict[str, Any],
+    ) -> asyncio.Task[Ack | None]:
         self._publisher.refuse_crowd()
         about = {"subject": str(subject), "resolves": resolves, "resolution": str(resolution)}
         entry = self._entry(subject, "resolved", _about(subject) | about | fields, pack_fitting)
-        return await self._publisher.outliving(entry, self._publish_resolution(entry))
+        return self._publisher.outliving(entry, self._publish_shared(entry, resolves["sequence"]))
 
-    async def _publish_resolution(self, entry: Entry) -> Ack | None:
-        """Publish until it is acknowledged; None when what stands there is somebody else's."""
+    async def rotated(self, facts: dict[str, Any]) -> Ack | None:
+        """Begin a stream of the trail with a record (`rotation.ROTATE_FACTS`); one worker does.
+
+        Returns: as `resolved`. Whoever waits may be cancelled; the record is not.
+        """
+        subject = about_gateway(Verb.ROTATE)
+        entry = self._entry(subject, "done", _about(subject) | {"facts": facts})
+        writing = self._publish_shared(entry, facts["last"] + 1)
+        return await asyncio.shield(self._publisher.outliving(entry, writing))
+
+    async def _publish_shared(self, entry: Entry, first: int) -> Ack | None:
+        """Publish what others may write too until it stands; None when it is somebody else's.
+
+        Args:
+            first: It stands at this sequence or behind it.
+        """
         sent_before = False
         while True:
             try:
@@ -167,15 +242,22 @@ class AuditWriter:
                 self._publisher.heard(None)
                 if not stands.duplicate:
                     return stands
-                return stands if sent_before and await self._is_own(entry, stands) else None
+                return await self._own(entry, stands, first) if sent_before else None
             except (PublishFailed, MallkuError) as error:
                 self._publisher.heard(error)
                 sent_before = sent_before or isinstance(error, NotAcknowledged)
             await asyncio.sleep(self._limits.retry_s)
 
-    async def _is_own(self, entry: Entry, stands: Ack) -> bool:
-        read_back = self._read_back
-        return read_back is not None and await read_back(stands.sequence) == entry.data
+    async def _own(self, entry: Entry, stands: Ack, first: int) -> Ack | None:
+        """Where this worker's own stands, if it does.
+
+        It may stand beside another's: acknowledgements can be lost until the stream has forgotten.
+        """
+        if self._find_back is None:
+            return None
+        place = audit_subject(entry.subject, entry.record.kind)
+        sequence = await self._find_back(place, first, entry.data)
+        return None if sequence is None else stands._replace(sequence=sequence)
 
     def started(self, facts: dict[str, Any]) -> asyncio.Future[Ack]:
         """Say that this worker is about to serve (`trail.START_FACTS`); the first try's end."""
@@ -208,16 +290,27 @@ class AuditWriter:
         entry = self._entry(subject_of(case), kind, fields, pack_fitting)
         case.outcome_bytes = len(entry.data)
         first_try = self._publisher.until_acknowledged(entry)
-        if not case.mutates:
+        if not case.mutates and case.message.job is None:
             return None
-        try:
-            stands = await first_try
-        except PublishFailed:
+        stands = await self._stands(entry, first_try)
+        if stands is None:
             raise OutcomePending(
                 "the command was carried out; its record is not acknowledged yet",
                 details={"id": entry.record.id},
-            ) from None
-        return {"stream": stands.stream, "sequence": stands.sequence, "hash": entry.hash}
+            )
+        return {"stream": AUDIT, "sequence": stands.sequence, "hash": entry.hash}
+
+    async def _stands(self, entry: Entry, first_try: asyncio.Future[Ack]) -> Ack | None:
+        """Where an outcome stands, by its first try or another one in the time of one; else None.
+
+        A try can fail at once: where the trail begins another stream nobody listens for a moment.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._limits.wait_s
+        try:
+            return await first_try
+        except PublishFailed:
+            return await self._publisher.standing(entry, max(0.0, end - loop.time()))
 
     def _entry(
         self,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from mallku_contracts.flags import Flags, Route
+from mallku_contracts.flags import Flags
 from mallku_contracts.results import FlagsInfo
+from mallku_contracts.routes import Route
 from mallku_workers.request import Request
 
 NOTHING_SAID: Final = FlagsInfo(version=0, collections={}, default=str(Route.GATEWAY), flags={})

@@ -106,6 +106,8 @@ class QueryAuthorizer:
             Unavailable: the store does not say, in time, which collections a query uses.
         """
         known = self._book.look_up(arguments.query)
+        if arguments.read_only:
+            _refuse_change(known)
         if not arguments.explain:
             _refuse_undetermined(known)
         approved = asker.approved(known.digest)
@@ -172,6 +174,16 @@ class QueryAuthorizer:
                     "policy_version": version,
                 },
             )
+
+
+def _refuse_change(known: KnownQuery) -> None:
+    """Refuse what changes documents in a query that was signed as one that reads."""
+    if known.analysis.modifies:
+        first = known.analysis.writes[0].statement
+        raise PermissionDenied(
+            f"the query was sent to read alone (read_only), but changes documents at {first.at}",
+            details={"missing": {"operation": "aql", "read_only": False}},
+        )
 
 
 def _refuse_undetermined(known: KnownQuery) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mallku_contracts import codec
 from mallku_contracts.aql.analysis import analyse
@@ -14,7 +14,10 @@ from mallku_contracts.envelope import CommandHeader, fingerprint
 from mallku_contracts.errors import MallkuError
 from mallku_contracts.operations import OPERATIONS, Access, Operation
 from mallku_contracts.subjects import CommandSubject
-from mallku_workers.ledger import entry_life_ms, ledger_key
+from mallku_workers.ledger import entry_end_ms, ledger_key
+
+_UNLEDGERED: Final = frozenset({"redrive", "report-violation"})
+"""Has no entry in the ledger: done again it does no harm, and whether it was done nobody knows."""
 
 
 class NotAnIntent(ValueError):
@@ -27,7 +30,8 @@ class Question:
 
     Attributes:
         mutates: It could have an effect.
-        exp_ms: The end of its validity, as its caller signed it, Unix milliseconds.
+        exp_ms: The end of its validity, as its caller signed it, Unix milliseconds; of a durable
+            job the end of this attempt.
         expires_ms: At this time at the earliest its ledger entry may be forgotten.
         key: Where the ledger keeps its entry, if it committed.
         fingerprint: Which command that entry is about; empty where the body is not recorded.
@@ -73,7 +77,9 @@ def read_question(record: Record, *, skew_ms: int) -> Question:
             mutates = record.bound.get("mutates") is True
         else:
             arguments = read_arguments(operation.arguments, _body(body))
-            mutates = operation.mutates or _modifies(arguments)
+            mutates = operation.name not in _UNLEDGERED and (
+                operation.mutates or _modifies(arguments)
+            )
     except (MallkuError, KeyError, codec.CodecError) as error:
         raise NotAnIntent(f"its command cannot be read: {error}") from None
     return Question(
@@ -82,8 +88,8 @@ def read_question(record: Record, *, skew_ms: int) -> Question:
         arguments,
         header.id,
         mutates,
-        header.exp,
-        header.iat - skew_ms + entry_life_ms(header.idem),
+        record.time + header.budget if header.is_job else header.exp,
+        entry_end_ms(header, header.iat - skew_ms),
         ledger_key(subject.principal, header.idem),
         b"" if hidden else fingerprint(subject, body),
         hidden,

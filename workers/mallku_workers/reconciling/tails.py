@@ -82,6 +82,7 @@ class Tail:
         self._worker = worker
         self._covered = covered
         self._leaves: dict[int, tuple[int, bytes]] = {}
+        self._hashes: dict[int, bytes] = {}
 
     @property
     def full(self) -> bool:
@@ -89,14 +90,20 @@ class Tail:
         return len(self._leaves) > MAX_TAIL
 
     def take(self, entry: TrailEntry) -> None:
-        """One more message; of a number that stands there twice the first counts."""
+        """One more message; of a record that stands there twice the last counts.
+
+        It was published again because nobody heard of the first; another one under its number is
+        not its worker's.
+        """
         try:
             record = Record.read(entry.data)
         except RecordError:
             return
         if record.worker == self._worker and record.number > self._covered.last:
-            leaf = record_leaf(record.number, entry.sequence, record_hash(entry.data))
-            self._leaves.setdefault(record.number, (entry.sequence, leaf))
+            digest = record_hash(entry.data)
+            if self._hashes.setdefault(record.number, digest) == digest:
+                leaf = record_leaf(record.number, entry.sequence, digest)
+                self._leaves[record.number] = (entry.sequence, leaf)
 
     def vouch(self) -> Vouch | None:
         """What can be said of the tail; None where there is none."""

@@ -7,10 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mallku_broker.connection import GatewayConnection
+from mallku_broker.generations import TrailReader, record_at
 from mallku_broker.ranges import Range, ReadLimits
-from mallku_broker.single import message_at
-from mallku_broker.stream_reader import StreamReader
-from mallku_broker.streams import AUDIT
 from mallku_contracts.audit import Record, RecordError
 from mallku_contracts.limits import MIB
 from mallku_contracts.trail.stored import TrailEntry
@@ -36,7 +34,7 @@ async def read_on(
     Raises:
         GatewayUnreachable, ConfigurationError: as of `StreamReader.next`.
     """
-    async with StreamReader(connection, wanted, name=_NAME, limits=READING) as reader:
+    async with TrailReader(connection, wanted, name=_NAME, limits=READING) as reader:
         while batch := await reader.next():
             for place, entry in enumerate(batch, start=1):
                 take(entry)
@@ -50,7 +48,7 @@ def reader_of_records(connection: GatewayConnection) -> Callable[[int], Awaitabl
     """What reads one record by its sequence; None where there is none that can be read."""
 
     async def read(sequence: int) -> Record | None:
-        entry = await message_at(connection, AUDIT, sequence)
+        entry = await record_at(connection, sequence)
         if entry is None:
             return None
         try:

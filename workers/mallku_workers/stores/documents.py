@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from mallku_contracts.arguments import Document, Reference
+from mallku_contracts.document_keys import KEY_PATTERN, check_key
+from mallku_contracts.document_keys import is_key as is_key  # noqa: PLC0414 - stores take it from here
 from mallku_contracts.errors import (
     DocumentError,
     InvalidArguments,
@@ -20,10 +22,9 @@ from mallku_contracts.errors import (
     ResultTooLarge,
     RevisionMismatch,
 )
-from mallku_contracts.limits import MAX_EFFECT_BYTES, MAX_KEY_BYTES
+from mallku_contracts.limits import MAX_EFFECT_BYTES
 
-_KEY: Final = re.compile(rf"[A-Za-z0-9_\-:.@()+,=;$!*'%]{{1,{MAX_KEY_BYTES}}}")
-_HANDLE: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,255}}/{_KEY.pattern}")
+_HANDLE: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,255}}/{KEY_PATTERN}")
 SYSTEM: Final = frozenset({"_id", "_key", "_rev"})
 """Attributes that are the store's to set."""
 
@@ -68,11 +69,6 @@ def is_storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def is_key(key: object) -> bool:
-    """Whether ArangoDB could hold a document under `key`."""
-    return isinstance(key, str) and _KEY.fullmatch(key) is not None
 
 
 def locate(collection: Collection, reference: Reference) -> tuple[str, str | None]:
@@ -124,13 +120,7 @@ def own_key(collection: Collection, document: Document) -> str | None:
                 raise InvalidKey("the document key is null")
             return None
         key = _key_of_id(collection, document["_id"])
-    if not is_key(key):
-        raise InvalidKey(
-            f"_key: {key!r:.120} is not a document key; use 1 to {MAX_KEY_BYTES} of "
-            "A-Z a-z 0-9 _ - : . @ ( ) + , = ; $ ! * ' %",
-            details={"_key": str(key)[:256]},
-        )
-    return str(key)
+    return check_key(key)
 
 
 def whole(collection: Collection, key: str, rev: str, body: Document) -> Document:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mallku_contracts import arguments as a
-from mallku_contracts.arguments import Document
+from mallku_contracts.arguments import Document, is_dry_run
 from mallku_contracts.errors import DeadlineExceeded
 from mallku_workers.stores.arango import texts
 from mallku_workers.stores.arango.collection import Collection
@@ -64,7 +64,7 @@ def prepare(work: Work, settings: ArangoSettings, now_ms: int) -> Prepared | Non
         InvalidDocument, InvalidKey, InvalidArguments: it cannot be carried out at all.
     """
     name, options = work.operation.name, work.arguments
-    if name not in SINGLE or work.rules is not None or _overwrites(options):
+    if name not in SINGLE or work.rules is not None or _overwrites(options) or is_dry_run(options):
         return None
     collection = Collection(work.collection)
     key, values = _values(collection, options)

@@ -32,6 +32,9 @@ TRANSACTION: Final = "x-arango-trx-id"
 KILL_S: Final = 2.0
 """For finding and killing a query whose caller has gone, seconds."""
 
+LEAST_LOCK_WAIT_S: Final = 0.01
+"""The shortest wait for a lock, seconds."""
+
 _MS_PER_S: Final = 1_000
 _log = structlog.get_logger("mallku.store")
 
@@ -184,15 +187,18 @@ class Server:
         """A stream transaction, undone unless it was committed.
 
         Nothing of it is kept before the commit: until then silence means that nothing was done.
+        Locks are waited for no longer than their answer is: what ArangoDB gives to somebody who has
+        gone stays locked until it counts as idle, for a minute.
         """
         budget = current_budget()
+        wait_s = min(self.settings.lock_timeout_ms / _MS_PER_S, budget.left_s)
         with spending(Budget(budget.ends)):
             begun = self.call(
                 "POST",
                 "/_api/transaction/begin",
                 body={
                     "collections": {"write": write, "exclusive": exclusive},
-                    "lockTimeout": self.settings.lock_timeout_ms / _MS_PER_S,
+                    "lockTimeout": max(wait_s, LEAST_LOCK_WAIT_S),  # 0 would wait for ever
                 },
             )
             transaction = Transaction(self, str(begun["result"]["id"]), budget)

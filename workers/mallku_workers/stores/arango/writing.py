@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from mallku_contracts import arguments as a
-from mallku_contracts.arguments import Document, Reference
+from mallku_contracts.arguments import Document, Reference, is_dry_run
 from mallku_contracts.errors import (
     DeadlineExceeded,
     DocumentError,
@@ -38,6 +38,7 @@ from mallku_workers.stores.arango.planning import NOTHING, Change, Planner
 from mallku_workers.stores.arango.server import Server, Transaction
 from mallku_workers.stores.base import Done, Effect, LedgerClaim, LedgerEntry, Work
 from mallku_workers.stores.documents import is_key, named_keys
+from mallku_workers.stores.dry_run import foreseen
 
 Outcome = Done | MallkuError
 """What a work comes to."""
@@ -106,6 +107,8 @@ class Writing:
         with self._server.transaction(write, exclusive) as transaction:
             self.look_up(transaction, doing)
             self.do(transaction, _open(doing))
+            if is_dry_run(works[0].arguments):
+                return [one.outcome or foreseen(one.result, one.effects) for one in doing]
             entered = self.enter(transaction, _open(doing))
             if entered:
                 transaction.commit()

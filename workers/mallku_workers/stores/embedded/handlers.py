@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from mallku_contracts.arguments import is_dry_run
 from mallku_workers.stores.base import Work
 from mallku_workers.stores.documents import named_keys
 from mallku_workers.stores.embedded import (
@@ -57,7 +58,7 @@ def needs_savepoint(session: Session, work: Work) -> bool:
     in memory. What is left is tables, and several rows under a unique index.
     """
     name = work.operation.name
-    if name in CATALOG or name in TOGETHER:
+    if name in CATALOG or name in TOGETHER or is_dry_run(work.arguments):
         return True
     collection = session.catalog.collections.get(work.collection)
     return name in SEVERAL and collection is not None and collection.unique

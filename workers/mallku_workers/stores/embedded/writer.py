@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import structlog
 
+from mallku_contracts.arguments import is_dry_run
 from mallku_contracts.errors import (
     DeadlineExceeded,
     ExecutionError,
@@ -29,6 +30,7 @@ from mallku_contracts.errors import (
     Unavailable,
 )
 from mallku_workers.stores.base import Done, LedgerEntry, Work
+from mallku_workers.stores.dry_run import foreseen
 from mallku_workers.stores.embedded import faults
 from mallku_workers.stores.embedded.catalog import Catalog, load_catalog
 from mallku_workers.stores.embedded.handlers import carry_out, needs_savepoint, prefetch_all
@@ -175,7 +177,7 @@ class Writer:
         except Exception:  # noqa: BLE001 - the other works of the group shall not suffer
             _log.exception("a write failed unexpectedly", operation=job.task.operation.name)
             job.error = StoreFailure("the store failed unexpectedly; nothing was done")
-        if job.error is None:
+        if job.error is None and not is_dry_run(job.task.arguments):
             session.keep_work(savepoint=savepoint)
         else:
             session.undo_work(savepoint=savepoint)
@@ -245,6 +247,8 @@ def _try_begin(connection: sqlite3.Connection) -> bool:
 
 
 def _carry_out_once(session: Session, ledger: Ledger, work: Work) -> Done:
+    if is_dry_run(work.arguments):
+        return foreseen(carry_out(session, work), session.effects)
     claim = work.claim
     if claim is not None:
         entry = ledger.find(claim.key)

@@ -1,0 +1,144 @@
+"""Results of durable jobs: kept in a bucket as the worker signed them, read by `outcome` alone.
+
+The place is made of database, principal and idempotency key as in the ledger: nobody finds what
+somebody else's job came to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mallku_broker.connection import GatewayConnection
+from mallku_broker.jobs import JobMessage, keep
+from mallku_broker.requests import RequestMultiplexer
+from mallku_broker.single import newest_message
+from mallku_broker.streams import RESULTS
+from mallku_contracts import codec
+from mallku_contracts.arguments import Outcome
+from mallku_contracts.envelope import Envelope, ReplyHeader
+from mallku_contracts.errors import PermissionDenied
+from mallku_contracts.limits import MAX_REPLY_BYTES
+from mallku_workers import ledger
+from mallku_workers.request import Request
+from mallku_workers.stores.base import Store
+
+_STREAM: Final = f"KV_{RESULTS}"
+_KEPT: Final = 3
+_NOTED: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a job came to.
+
+    Attributes:
+        seen_by: Version of the policy and roles under which it was read or written.
+        mutated: It was no read: what it answers of documents is hidden again when it is shown.
+        reply: The worker's signed reply.
+    """
+
+    seen_by: tuple[Any, ...]
+    mutated: bool
+    reply: bytes = field(repr=False)
+
+    def pack(self) -> bytes:
+        """As it is kept."""
+        return codec.pack_trusted([list(self.seen_by), self.mutated, self.reply])
+
+    @classmethod
+    def read(cls, data: bytes) -> Kept | None:
+        """Read it; None when it is something else."""
+        try:
+            values = codec.unpack(data, allow_bytes=True)
+        except codec.CodecError:
+            return None
+        if not isinstance(values, list) or len(values) != _KEPT:
+            return None
+        return cls(tuple(values[0]), values[1], values[2])
+
+
+class Results:
+    """Keeps what jobs came to, and notes of deliveries that were no try."""
+
+    def __init__(self, connection: GatewayConnection, asking: RequestMultiplexer) -> None:
+        self._connection = connection
+        self._asking = asking
+
+    async def keep(self, database: str, key: str, kept: Kept) -> None:
+        """Keep it under the ledger's key; `Unavailable` when nobody says that it is kept."""
+        await keep(self._asking, _place(database, key), kept.pack())
+
+    async def find(self, database: str, key: str) -> Kept | None:
+        """What is kept; errors as of `newest_message`."""
+        found = await newest_message(self._connection, _STREAM, _place(database, key))
+        return None if found is None or not found.data else Kept.read(found.data)
+
+    async def excused(self, job: JobMessage) -> int:
+        """How many deliveries of a job were no try; errors as of `newest_message`."""
+        if job.number == 1:
+            return 0
+        found = await newest_message(self._connection, _STREAM, _note(job))
+        parts = found.data.split() if found is not None else []
+        if len(parts) != _NOTED or int(parts[0]) != job.time_ns:
+            return 0
+        return int(parts[1])
+
+    def excuse(self, job: JobMessage, count: int) -> None:
+        """Note that so many deliveries were no try; when the note is lost, one counts."""
+        self._connection.post(_note(job), b"%d %d" % (job.time_ns, count))
+
+
+def _place(database: str, key: str) -> str:
+    return f"$KV.{RESULTS}.job.{database}.{key}"
+
+
+def _note(job: JobMessage) -> str:
+    return f"$KV.{RESULTS}.note.{job.stream}.{job.sequence}"
+
+
+class Outcomes:
+    """Carries out `outcome`: the ledger knows of commits, the bucket of jobs."""
+
+    def __init__(self, store: Store, results: Results) -> None:
+        self._store = store
+        self._results = results
+
+    async def __call__(self, request: Request) -> Any:
+        """What became of one of the asker's own commands or jobs.
+
+        Raises:
+            PermissionDenied: the job read something under another policy, or in another role.
+        """
+        subject, arguments = request.subject, request.arguments
+        assert isinstance(arguments, Outcome)  # noqa: S101 - the table of operations says so
+        done = await ledger.outcome(self._store, subject, arguments)
+        name = arguments.idempotency_key or arguments.id or ""
+        key = ledger.ledger_key(subject.principal, name)
+        kept = await self._results.find(subject.database, key)
+        if kept is None or (done.result["state"] == "done" and _told(kept)["state"] != "done"):
+            return done.result  # what was committed is done, whoever could not say so
+        if kept.seen_by == seen_by(request):
+            return _told(kept) | {"reply": kept.reply}
+        if done.result["state"] == "done":
+            return done.result
+        told = _told(kept)
+        if not kept.mutated and told["state"] == "done":
+            raise PermissionDenied(
+                "the job read this under another policy or with other roles; submit it again"
+            )
+        return told
+
+
+def seen_by(request: Request) -> tuple[Any, ...]:
+    """Under what a request sees what it sees."""
+    return (request.policy.version, *sorted(request.identity.roles))
+
+
+def _told(kept: Kept) -> dict[str, Any]:
+    envelope = Envelope.split(kept.reply, max_bytes=MAX_REPLY_BYTES)
+    command = ReplyHeader.read(envelope.protected).id
+    body = codec.unpack(envelope.body, allow_bytes=True)
+    if "error" in body:
+        return {"state": "failed", "id": command, "result": None, "error": body["error"]}
+    return {"state": "done", "id": command, "result": body["result"]}
