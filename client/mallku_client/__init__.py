@@ -19,6 +19,7 @@ from mallku_client.aql import AQL
 from mallku_client.collection import Collection
 from mallku_client.cursor import Cursor
 from mallku_client.database import SecuredDatabaseInterface
+from mallku_client.jobs import Job, JobOptions, JobReceipt
 from mallku_client.memory_transport import MemoryTransport
 from mallku_client.options import CallOptions
 from mallku_client.query_cursor import QueryCursor
@@ -40,6 +41,9 @@ __all__ = [
     "ClientSettings",
     "Collection",
     "Cursor",
+    "Job",
+    "JobOptions",
+    "JobReceipt",
     "MallkuError",
     "MemoryTransport",
     "NoAnswer",

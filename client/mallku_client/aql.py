@@ -33,6 +33,7 @@ class AQL:
         full_count: bool = False,
         fail_on_warning: bool = False,
         profile: bool = False,
+        read_only: bool = False,
         **options: Unpack[CallOptions],
     ) -> QueryCursor:
         """Have a query run; its first page is here, and the rest is fetched as it is asked for.
@@ -44,6 +45,8 @@ class AQL:
                 last `LIMIT`.
             fail_on_warning: Raise what would be a warning.
             profile: Have `cursor.plan()` say how the query got at its documents.
+            read_only: Have the worker refuse the query if it would change documents: for texts
+                into which somebody else's words may have come.
 
         Raises:
             InvalidQuery: the text or a bind value is wrong; `details` has line and column.
@@ -51,7 +54,11 @@ class AQL:
             PermissionDenied: naming what the query may not use.
         """
         arguments = given(query=query, batch_size=batch_size, bind_vars=bind_vars) | asked(
-            count=count, full_count=full_count, fail_on_warning=fail_on_warning, profile=profile
+            count=count,
+            full_count=full_count,
+            fail_on_warning=fail_on_warning,
+            profile=profile,
+            read_only=read_only,
         )
         answer = await self._commands.send("aql", None, arguments, **options)
         first: QueryResult = answer.result

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mallku_client.answers import Answer, read_body
 from mallku_client.clock import Clock
+from mallku_client.guards import PATIENCE_S, RETRY_RATIO, GatewayBreaker, RetryBudget
 from mallku_client.identity import ClientIdentity
 from mallku_client.retries import Attempts, RetryPolicy
 from mallku_client.signer import Command, Signer
-from mallku_client.transport import NobodyListens, Transport, TransportError
+from mallku_client.submitting import Submitter
+from mallku_client.transport import (
+    NobodyListens,
+    NotDelivered,
+    Transport,
+    TransportError,
+    call_off,
+    is_up,
+    jobs_of,
+)
 from mallku_client.verifier import VerifiedReply, Verifier
 from mallku_contracts.errors import (
     ClientClosed,
     CommandFromFuture,
     CursorLost,
     MallkuError,
+    Replayed,
     StaleCommand,
     TokenExpired,
     UnverifiedReply,
 )
 from mallku_contracts.subjects import CURSOR
+
+if TYPE_CHECKING:
+    from mallku_client.signer import SealedCommand
+    from mallku_client.tracing import Tracing
 
 ID_HEADER: Final = "Mallku-Id"
 OPERATION_HEADER: Final = "Mallku-Operation"
@@ -33,12 +48,17 @@ GATEWAY_TIME: Final = "gateway_time_ms"
 """In the details of a refusal for the clock's sake: the worker's time, Unix milliseconds."""
 
 _CLOCK_REFUSALS = (StaleCommand, CommandFromFuture)
+_CLOSED = "the client is closed; connect() makes a new one"
 _WORKER_GONE = "the worker that held the cursor is gone; ask the query again"
 _OUT_OF_TIME = "the worker's token is not valid at this machine's time"
 
 
 class Caller:
-    """Carries commands to the gateway and brings back believed answers."""
+    """Carries commands to the gateway and brings back believed answers.
+
+    Attributes:
+        jobs: Has durable jobs kept.
+    """
 
     def __init__(
         self,
@@ -48,7 +68,9 @@ class Caller:
         clock: Clock,
         *,
         policy: RetryPolicy,
+        retry_budget: float = RETRY_RATIO,
         mirror_headers: bool = False,
+        tracing: Tracing | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.signer = Signer(identity, clock)
@@ -58,8 +80,13 @@ class Caller:
         self._clock = clock
         self._policy = policy
         self._mirror_headers = mirror_headers
+        self._tracing = tracing
         self._jitter = jitter
+        self._budget = RetryBudget(retry_budget, monotonic)
+        self._breaker = GatewayBreaker(monotonic)
         self._closed = False
+        jobs = jobs_of(transport)
+        self.jobs = Submitter(self.signer, jobs, verifier, policy, jitter, tracing=tracing)
 
     async def call(self, command: Command, *, timeout_s: float) -> Answer:
         """Have `command` carried out, at most once, and return what a trusted worker says of it.
@@ -72,24 +99,49 @@ class Caller:
                 received it, `DeadlineExceeded` for a read without an answer, `OutcomeUnknown` for
                 a mutation whose effect cannot be told.
         """
+        if self._closed:
+            raise ClientClosed(_CLOSED)
+        with self._breaker.guard(connected=is_up(self._transport)):
+            if self._tracing is None:
+                return await self._try(command, timeout_s)
+            with self._tracing.call(command):
+                return await self._try(command, timeout_s)
+
+    async def _try(self, command: Command, timeout_s: float) -> Answer:
+        self._budget.deposit()
         attempts = Attempts(
             self._policy,
             mutates=command.mutates,
             idempotency_key=command.idempotency_key,
             now_s=monotonic(),
             timeout_s=timeout_s,
+            budget=self._budget,
         )
         while True:
             try:
-                return await self._attempt(command, attempts)
+                answer = await self._attempt(command, attempts)
             except (MallkuError, TransportError) as failure:
+                self._note(failure, timeout_s)
+                if _was_used_before(command, failure, attempts.number):
+                    raise
                 pause = attempts.wait_after(
                     failure,
                     now_s=monotonic(),
                     jitter=self._jitter(),
                     repaired=self._repair(failure),
                 )
+            else:
+                self._breaker.heard()
+                return answer
             await asyncio.sleep(pause)
+
+    def _note(self, failure: MallkuError | TransportError, timeout_s: float) -> None:
+        """What a failed attempt says about whether the gateway is there at all."""
+        if isinstance(failure, MallkuError):
+            self._breaker.heard()
+        elif isinstance(failure, NotDelivered) or timeout_s >= PATIENCE_S:
+            lost = isinstance(failure, NotDelivered) and not isinstance(failure, NobodyListens)
+            self._breaker.silent(lost=lost)
 
     async def close(self) -> None:
         """Refuse calls from now on and let go of the connection."""
@@ -98,13 +150,14 @@ class Caller:
 
     async def _attempt(self, command: Command, attempts: Attempts) -> Answer:
         if self._closed:
-            raise ClientClosed("the client is closed; connect() makes a new one")
-        timeout_s = attempts.timeout_s(monotonic())
+            raise ClientClosed(_CLOSED)
+        timeout_s = attempts.timeout_s(monotonic(), away=not is_up(self._transport))
         sealed = self.signer.seal(command, attempt=attempts.number, timeout_s=timeout_s)
         try:
-            data = await self._transport.request(
-                sealed.subject, sealed.payload, self._headers(sealed.id, command), timeout_s
-            )
+            data = await self._send(sealed, command, attempts.number, timeout_s)
+        except asyncio.CancelledError:
+            call_off(self._transport, self.signer.cancel(command, sealed.id))
+            raise
         except NobodyListens:
             if command.subject.channel != CURSOR:
                 raise
@@ -125,6 +178,17 @@ class Caller:
             data if content.get("receipt") else b"",
         )
 
+    async def _send(
+        self, sealed: SealedCommand, command: Command, number: int, timeout_s: float
+    ) -> bytes:
+        subject, payload = sealed.subject, sealed.payload
+        headers = self._headers(sealed.id, command)
+        if self._tracing is None:
+            return await self._transport.request(subject, payload, headers, timeout_s)
+        with self._tracing.attempt(sealed, number) as carried:
+            known: Mapping[str, str] = {**(headers or {}), **carried}
+            return await self._transport.request(subject, payload, known or None, timeout_s)
+
     def _headers(self, command_id: str, command: Command) -> dict[str, str] | None:
         if not self._mirror_headers:
             return None
@@ -137,6 +201,11 @@ class Caller:
         if isinstance(failure, _CLOCK_REFUSALS) and GATEWAY_TIME in failure.details:
             return self._clock.correct(failure.details[GATEWAY_TIME])
         return False
+
+
+def _was_used_before(command: Command, failure: Exception, attempt: int) -> bool:
+    """Whether somebody used the proof of a carried command before us, so that it is not ours."""
+    return command.carried is not None and attempt == 1 and isinstance(failure, Replayed)
 
 
 def _with_time(error: MallkuError, reply: VerifiedReply) -> MallkuError:

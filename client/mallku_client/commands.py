@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
 from mallku_client.answers import Answer
 from mallku_client.caller import Caller
 from mallku_client.options import CallOptions
 from mallku_client.settings import MAX_TIMEOUT_S
-from mallku_client.signer import Command
+from mallku_client.signer import Command, JobTerms
+from mallku_client.submitting import Submitted, Submitter
 from mallku_contracts import codec
 from mallku_contracts.errors import InvalidArguments
-from mallku_contracts.limits import MAX_IDEMPOTENCY_KEY_CHARS
-from mallku_contracts.subjects import NEXT, CommandSubject
+from mallku_contracts.limits import (
+    MAX_COMMAND_LIFE_MS,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_JOB_LIFE_MS,
+    MAX_ORDERING_KEY_CHARS,
+)
+from mallku_contracts.subjects import JOB, NEXT, CommandSubject, job_line
 
 if TYPE_CHECKING:
+    from mallku_client.jobs import JobOptions
     from mallku_contracts.operations import Operation
 
-_OPTIONS = CallOptions.__optional_keys__
+_MS = timedelta(milliseconds=1)
+_OPTIONS = CallOptions.__optional_keys__ - {"model"}  # an argument by now, where it was given
 
 
 class Commands:
@@ -65,6 +75,41 @@ class Commands:
             on_answer(answer)
         return answer
 
+    async def submit(
+        self,
+        operation: str,
+        collection: str | None,
+        arguments: Mapping[str, Any],
+        terms: JobOptions,
+        **options: Unpack[CallOptions],
+    ) -> tuple[str, Submitted]:
+        """Have one operation kept as a durable job; its idempotency key, and where it is kept.
+
+        Raises:
+            InvalidArguments: as `send`, or the terms are none.
+            MallkuError: as `Submitter.submit`.
+        """
+        timeout_s = _checked_timeout(options.get("timeout"), self._timeout_s)
+        verb = self._operation(operation, collection)
+        now_ms = self._caller.signer.now_ms()
+        held_to = _job_terms(terms, now_ms)
+        line = job_line(scheduled=bool(held_to.run_at_ms), ordering_key=held_to.ordering_key)
+        place = CommandSubject.build(self.principal, self.database, collection, operation)
+        subject = replace(place, channel=JOB, line=line)
+        command = self._command(subject, verb, arguments, options.get("idempotency_key"))
+        submitted = await self._caller.jobs.submit(command, held_to, timeout_s=timeout_s)
+        return command.idempotency_key, submitted
+
+    @property
+    def jobs(self) -> Submitter:
+        """What believes the replies to durable jobs."""
+        return self._caller.jobs
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a call takes at most unless it says otherwise, seconds."""
+        return self._timeout_s
+
     async def ask_worker(
         self, worker: str, arguments: Mapping[str, Any], *, timeout_s: float | None = None
     ) -> Answer:
@@ -96,7 +141,7 @@ class Commands:
             pack_arguments(arguments),
             first_id,
             first_id if key is None else _checked_key(key),
-            operation.may_mutate,
+            operation.may_mutate and arguments.get("read_only") is not True,
         )
 
     def _operation(self, name: str, collection: str | None) -> Operation:
@@ -128,6 +173,23 @@ def _checked_timeout(timeout_s: float | None, default_s: float) -> float:
     if not 0 < timeout_s <= MAX_TIMEOUT_S:
         raise InvalidArguments(f"timeout: expected more than 0 and at most {MAX_TIMEOUT_S:g} s")
     return timeout_s
+
+
+def _job_terms(options: JobOptions, now_ms: int) -> JobTerms:
+    """What is signed of a job's terms; `InvalidArguments` names the one that cannot be."""
+    life_ms = int(options.expires_in / _MS)
+    budget_ms = int(options.attempt_timeout / _MS)
+    run_at_ms = 0 if options.run_at is None else int(options.run_at.timestamp() * 1_000)
+    if not 0 < life_ms <= MAX_JOB_LIFE_MS:
+        raise InvalidArguments(f"expires_in: more than 0 and at most {MAX_JOB_LIFE_MS} ms")
+    if not 0 < budget_ms <= MAX_COMMAND_LIFE_MS:
+        raise InvalidArguments(f"attempt_timeout: at most {MAX_COMMAND_LIFE_MS} ms")
+    if run_at_ms > now_ms + life_ms:
+        raise InvalidArguments("run_at: the job expires before; say a longer expires_in")
+    key = options.ordering_key or ""
+    if len(key) > MAX_ORDERING_KEY_CHARS:
+        raise InvalidArguments(f"ordering_key: at most {MAX_ORDERING_KEY_CHARS} characters")
+    return JobTerms(now_ms + life_ms, budget_ms, run_at_ms if run_at_ms > now_ms else 0, key)
 
 
 def _checked_key(key: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mallku_broker.trust import TrustFile
@@ -20,6 +22,7 @@ from mallku_client.verifier import Verifier
 if TYPE_CHECKING:  # imported when it is used
     from mallku_broker.connection_settings import ConnectionSettings
     from mallku_client.dev_mode import DevGateway
+    from mallku_client.tracing import Tracing
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,15 +77,32 @@ async def _open_commands(settings: ClientSettings, transport: Transport | None) 
     identity = load_identity(settings, clock)
     trust_file = settings.require("trust_file", "whose workers' replies are believed")
     trust = await asyncio.to_thread(TrustFile, trust_file, _LOG.warning)  # it may fetch keys
-    caller = Caller(
-        await _open_nats(settings, identity.principal) if transport is None else transport,
+    caller = _caller(settings)(
+        await _open_transport(settings, identity.principal) if transport is None else transport,
         identity,
         Verifier(trust, clock, require_signed_reads=settings.require_signed_reads),
         clock,
-        policy=RetryPolicy(max_attempts=settings.max_attempts),
+        policy=RetryPolicy(max_attempts=settings.max_attempts, away_s=settings.away_s),
+        retry_budget=settings.retry_budget,
         mirror_headers=settings.mirror_headers,
+        tracing=_tracing() if settings.tracing else None,
     )
     return Commands(caller, identity.principal, settings.database, settings.timeout_s)
+
+
+def _tracing() -> Tracing:
+    from mallku_client.tracing import Tracing
+
+    return Tracing()
+
+
+def _caller(settings: ClientSettings) -> Callable[..., Caller]:
+    """What makes the caller: one that keeps a history where that is asked for."""
+    if settings.history_file is None:
+        return Caller
+    from mallku_client.history import History, RecordingCaller
+
+    return partial(RecordingCaller, History(settings.history_file))
 
 
 def load_identity(settings: ClientSettings, clock: Clock) -> ClientIdentity:
@@ -113,7 +133,15 @@ def broker_settings(settings: ClientSettings) -> ConnectionSettings:
     )
 
 
-async def _open_nats(settings: ClientSettings, principal: str) -> Transport:
+async def _open_transport(settings: ClientSettings, principal: str) -> Transport:
+    if (settings.url or "").startswith(("http://", "https://")):
+        from mallku_client.http_transport import HttpTransport
+
+        return await HttpTransport.open(
+            settings.require("url", "where the gateway is"),
+            settings.connect_timeout_s,
+            settings.tls_ca_file,
+        )
     where = broker_settings(settings)
     from mallku_client.nats_transport import NatsTransport
 

@@ -13,6 +13,10 @@ from mallku_client.arguments import asked, given
 from mallku_client.collection import Collection
 from mallku_client.commands import Commands
 from mallku_client.composition import Connection, open_connection
+from mallku_client.job_methods import SubmitToDatabase
+from mallku_client.jobs import (
+    Job,
+)
 from mallku_client.options import CallOptions
 from mallku_client.settings import ClientSettings
 from mallku_client.transaction import Transaction
@@ -136,6 +140,15 @@ class SecuredDatabaseInterface:
             InvalidArguments: there is no such operation, or a value cannot be sent.
         """
         return await self._commands.send(operation, collection, arguments or {}, **options)
+
+    @property
+    def submit(self) -> SubmitToDatabase:
+        """Any operation as a durable job: `await db.submit.command("truncate", "c")`."""
+        return SubmitToDatabase(self._commands)
+
+    def job(self, idempotency_key: str) -> Job[Any]:
+        """A durable job that was submitted by this principal, in whatever process."""
+        return Job(self._commands, idempotency_key)
 
     def collection(self, name: str) -> Collection:
         """A collection by its name; nothing is sent, so that it need not exist.

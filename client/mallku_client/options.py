@@ -17,8 +17,11 @@ class CallOptions(TypedDict, total=False):
             again with the same key, it has its effect once (kept for 24 h).
         on_answer: Called with the whole `Answer` (receipt, id, whether it was replayed) before the
             method returns its result.
+        model: The secured model in whose name documents are read or written, where the policy asks
+            for one (`requires_security`).
     """
 
     timeout: float | None
     idempotency_key: str | None
     on_answer: Callable[[Answer], object] | None
+    model: str | None

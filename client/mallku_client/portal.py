@@ -11,7 +11,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar
 
 from mallku_contracts.errors import ClientClosed
@@ -43,11 +43,24 @@ class Portal:
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("a blocking call inside a callback of the client waits for itself")
+        return self.wait(self.submit(work))
+
+    def submit(self, work: Coroutine[Any, Any, R]) -> Future[R]:
+        """Begin `work` on the loop, from whatever thread; cancelling the future cancels it.
+
+        Raises:
+            ClientClosed: the process is ending.
+        """
         try:
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
         except RuntimeError:
             work.close()
             raise ClientClosed("the process is ending") from None
+
+    def wait(self, future: Future[R]) -> R:
+        """The result of what `submit` began; raises as `call`."""
+        if threading.current_thread() is self._thread and not future.done():
+            raise RuntimeError("a blocking call inside a callback of the client waits for itself")
         try:
             return future.result()
         except CancelledError:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mallku_client.transport import NotDelivered, TransportError
+from mallku_client.guards import RetryBudget
+from mallku_client.transport import NobodyListens, NotDelivered, TransportError
 from mallku_contracts.errors import (
     CursorLost,
     DeadlineExceeded,
@@ -36,6 +37,7 @@ to them may still be on its way.
 _WORTH_ANOTHER = (OutcomeUnknown, UnverifiedReply, Replayed)
 
 _MIN_ATTEMPT_S = 0.001
+_NEARLY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,15 @@ class RetryPolicy:
         max_backoff_s: Longest wait between two attempts, seconds.
         attempt_share: Part of the remaining time that an attempt waits for its reply (0 to 1);
             the last attempt waits for all of it.
+        away_s: How long a call of which nothing has left waits for a connection to come back,
+            seconds. Once something may have arrived, the whole time is used to find out.
     """
 
     max_attempts: int = 5
     first_backoff_s: float = 0.05
     max_backoff_s: float = 2.0
     attempt_share: float = 0.3
+    away_s: float = 0.8
 
     def attempt_timeout_s(self, attempt: int, left_s: float) -> float:
         """How long attempt number `attempt` (from 1) waits for its reply, seconds."""
@@ -82,18 +87,26 @@ class Attempts:
         idempotency_key: str,
         now_s: float,
         timeout_s: float,
+        budget: RetryBudget | None = None,
     ) -> None:
         self._policy = policy
         self._mutates = mutates
         self._idempotency_key = idempotency_key
         self._timeout_s = timeout_s
+        self._began_s = now_s
         self._deadline_s = now_s + timeout_s
+        self._budget = budget
         self.number = 1
         self.fate_unknown = False
 
-    def timeout_s(self, now_s: float) -> float:
-        """How long the attempt that begins now waits for its reply."""
-        return self._policy.attempt_timeout_s(self.number, self._deadline_s - now_s)
+    def timeout_s(self, now_s: float, *, away: bool = False) -> float:
+        """How long the attempt that begins now waits for its reply.
+
+        Args:
+            away: There is no connection now.
+        """
+        timeout_s = self._policy.attempt_timeout_s(self.number, self._deadline_s - now_s)
+        return min(timeout_s, self._policy.away_s) if away and not self.fate_unknown else timeout_s
 
     def wait_after(
         self, failure: Failure, *, now_s: float, jitter: float, repaired: bool = False
@@ -105,22 +118,32 @@ class Attempts:
         """
         if self._mutates and _leaves_fate_open(failure):
             self.fate_unknown = True
-        pause = self._pause(failure, jitter, repaired=repaired)
+        pause = self._pause(failure, now_s, jitter, repaired=repaired)
         if pause is None or now_s + pause >= self._deadline_s:
             verdict = self._verdict(failure)
             raise verdict from (None if verdict is failure else failure)
         self.number += 1
         return pause
 
-    def _pause(self, failure: Failure, jitter: float, *, repaired: bool) -> float | None:
+    def _pause(
+        self, failure: Failure, now_s: float, jitter: float, *, repaired: bool
+    ) -> float | None:
         if self.number >= self._policy.max_attempts:
             return None
         if repaired:
             return 0.0
-        if not _may_help(failure, mutates=self._mutates):
+        if not _may_help(failure, mutates=self._mutates) or self._is_away(failure, now_s):
+            return None
+        if self._budget is not None and not self._budget.take():
             return None
         retry_after = failure.retry_after if isinstance(failure, MallkuError) else None
         return self._policy.backoff_s(self.number, jitter, retry_after)
+
+    def _is_away(self, failure: Failure, now_s: float) -> bool:
+        """Whether the connection is gone for so long that the caller had better know."""
+        lost = isinstance(failure, NotDelivered) and not isinstance(failure, NobodyListens)
+        away_s = _NEARLY * self._policy.away_s  # timers may be a little early
+        return lost and not self.fate_unknown and now_s - self._began_s >= away_s
 
     def _verdict(self, failure: Failure) -> MallkuError:
         if self.fate_unknown and not _says_done(failure):

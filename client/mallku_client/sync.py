@@ -30,6 +30,8 @@ from mallku_client.facade import Blocking
 from mallku_client.options import CallOptions
 from mallku_client.session import Session
 from mallku_client.settings import ClientSettings
+from mallku_client.sync_dry_run import DryRunCollection
+from mallku_client.sync_jobs import Job, Submit, SubmitToDatabase, resume
 from mallku_client.sync_queries import AQL, QueryCursor, Transaction
 from mallku_contracts.errors import ClientClosed
 from mallku_contracts.subjects import check_name
@@ -37,7 +39,15 @@ from mallku_contracts.subjects import check_name
 if TYPE_CHECKING:  # brings pydantic, which a client has no other use for
     from mallku_contracts.arguments import Document
 
-__all__ = ["AQL", "Collection", "Cursor", "QueryCursor", "SecuredDatabaseInterface", "Transaction"]
+__all__ = [
+    "AQL",
+    "Collection",
+    "Cursor",
+    "Job",
+    "QueryCursor",
+    "SecuredDatabaseInterface",
+    "Transaction",
+]
 
 P = ParamSpec("P")
 D = TypeVar("D", bound="SecuredDatabaseInterface")
@@ -113,6 +123,16 @@ class Collection:
     def name(self) -> str:
         """The collection's name."""
         return self._name
+
+    @property
+    def dry_run(self) -> DryRunCollection:
+        """The writes of this collection, only tried: what they would touch, and nothing touched."""
+        return DryRunCollection(self._session, self._name)
+
+    @property
+    def submit(self) -> Submit:
+        """The writes of this collection as durable jobs: `c.submit.insert(…)` is a `Job`."""
+        return Submit(self._session, self._name)
 
     async def target(self) -> awaited.Collection:
         """The awaited collection behind this one; for the facade's own use."""
@@ -214,6 +234,15 @@ class SecuredDatabaseInterface:
     def principal(self) -> str:
         """In whose name commands are signed."""
         return portal.current().call(self.target()).principal
+
+    @property
+    def submit(self) -> SubmitToDatabase:
+        """Any operation as a durable job: `db.submit.command("truncate", "c")`."""
+        return SubmitToDatabase(self._session)
+
+    def job(self, idempotency_key: str) -> Job[Any]:
+        """A durable job that was submitted by this principal, in whatever process."""
+        return resume(self._session, idempotency_key)
 
     def collection(self, name: str) -> Collection:
         """A collection by its name; nothing is sent, so that it need not exist.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -23,7 +25,11 @@ class NoAnswer(TransportError):
 
 
 class Transport(Protocol):
-    """What the client needs of a messaging system; believes nothing and repeats nothing."""
+    """What the client needs of a messaging system; believes nothing and repeats nothing.
+
+    One that can lose its connection has an attribute `is_up` as well (see `is_up`), and one that
+    can send without a reply has `post` (see `call_off`).
+    """
 
     async def request(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None, timeout_s: float
@@ -39,3 +45,60 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Let go of the connection; closing twice is fine."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where the server keeps a job: stream, sequence, and its own time (RFC 3339)."""
+
+    stream: str
+    sequence: int
+    time: str
+
+
+class JobTransport(Protocol):
+    """What durable jobs need of a messaging system; a transport has one as `jobs`, or has none."""
+
+    async def store(
+        self,
+        subject: str,
+        payload: bytes,
+        job_id: str,
+        operation: str,
+        timeout_s: float,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Stored:
+        """Send a job, with more headers if need be; return when the server says that it keeps it.
+
+        Raises:
+            NotDelivered: it is certain that nothing is kept.
+            NoAnswer: nobody says so; it may be kept.
+        """
+        ...
+
+    def reply_to(self, job_id: str, reply: asyncio.Future[bytes]) -> None:
+        """End `reply` with the reply to this job, should it come while we are connected."""
+        ...
+
+    def forget(self, job_id: str) -> None:
+        """Nobody waits for the reply to this job any more."""
+        ...
+
+
+def jobs_of(transport: Transport) -> JobTransport | None:
+    """What sends durable jobs here; None where the transport knows none."""
+    jobs: JobTransport | None = getattr(transport, "jobs", None)
+    return jobs
+
+
+def call_off(transport: Transport, cancellation: tuple[str, bytes]) -> None:
+    """Say that a request is not wanted any more, where the transport can; nobody answers that."""
+    post = getattr(transport, "post", None)
+    if post is not None:
+        post(*cancellation)
+
+
+def is_up(transport: Transport) -> bool:
+    """Whether a request would leave at once; True where the transport has no way to tell."""
+    return bool(getattr(transport, "is_up", True))

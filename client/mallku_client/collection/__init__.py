@@ -7,10 +7,17 @@ the gateway. All methods also take `CallOptions`: `timeout`, `idempotency_key`, 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from mallku_client.collection.batches import BatchOperations
 from mallku_client.collection.documents import DocumentOperations
 from mallku_client.collection.indexes import IndexOperations
 from mallku_client.collection.matches import MatchOperations
+
+if TYPE_CHECKING:
+    from mallku_client.commands import Commands
+    from mallku_client.dry_run import DryRunCollection
+    from mallku_client.job_methods import Submit
 
 __all__ = ["Collection"]
 
@@ -22,3 +29,17 @@ class Collection(DocumentOperations, BatchOperations, MatchOperations, IndexOper
     `CollectionError`, `PermissionDenied`, `GatewayUnreachable` and `OutcomeUnknown` are the ones
     to know.
     """
+
+    @property
+    def dry_run(self) -> DryRunCollection:
+        """The writes of this collection, only tried: what they would touch, and nothing touched."""
+        from mallku_client.dry_run import DryRunCollection  # it stands on collections
+
+        return DryRunCollection(self._commands, self._name)
+
+    @property
+    def submit(self) -> Submit:
+        """The writes of this collection as durable jobs: `await c.submit.insert(…)` is a `Job`."""
+        from mallku_client.job_methods import Submit  # it stands on collections
+
+        return Submit(cast("Commands", self._commands), self._name)

@@ -45,5 +45,10 @@ class CollectionOperations:
 
     async def _do(self, operation: str, arguments: dict[str, Any], options: CallOptions) -> Any:
         """The result of one operation, in the shape that the table of operations gives."""
+        if "model" in options:
+            rest = options.copy()
+            if (model := rest.pop("model")) is not None:
+                arguments = {**arguments, "model": model}
+            options = rest
         answer = await self._commands.send(operation, self._name, arguments, **options)
         return answer.result

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mallku_client.rollout.routes import Routes
 from mallku_client.rollout.shadow import Difference, Shadow
 from mallku_contracts.errors import MallkuError
-from mallku_contracts.flags import Route
+from mallku_contracts.routes import Route
 
 READS: Final = frozenset(
     {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mallku_contracts.errors import MallkuError
-from mallku_contracts.flags import Flags, Route
-from mallku_contracts.results import FlagsInfo
+from mallku_contracts.routes import Route, Routing
+
+if TYPE_CHECKING:  # brings pydantic
+    from mallku_contracts.results import FlagsInfo
 
 LOOK_S: Final = 0.5
 """Between two looks at the flags, seconds: how long a switch may take to be heeded."""
@@ -40,7 +42,8 @@ class WatchedRoutes:
     def __init__(self, describe_flags: Callable[[], FlagsInfo], look_s: float = LOOK_S) -> None:
         self._describe = describe_flags
         self._look_s = look_s
-        self._flags: Flags | None = None
+        self._version = 0
+        self._routing = Routing({}, Route.LEGACY)
         self._ended = threading.Event()
         self._seen = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="mallku-routes", daemon=True)
@@ -48,12 +51,12 @@ class WatchedRoutes:
 
     def route(self, collection: str) -> Route:
         """The route of a collection by the flags last seen."""
-        return Route.LEGACY if self._flags is None else self._flags.route(collection)
+        return self._routing.route(collection)
 
     @property
     def default(self) -> Route:
         """The route of what no line names."""
-        return Route.LEGACY if self._flags is None else Route(self._flags.default)
+        return self._routing.default
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until flags were seen once; False when they were not in time."""
@@ -74,6 +77,7 @@ class WatchedRoutes:
             found = self._describe()
         except MallkuError:
             return
-        if found["version"] and (self._flags is None or found["version"] > self._flags.version):
-            self._flags = Flags.model_validate(found)
+        if found["version"] > self._version:
+            self._routing = Routing(found["collections"], found["default"])
+            self._version = found["version"]
         self._seen.set()

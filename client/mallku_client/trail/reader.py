@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
 from mallku_broker.adoptions import highest_adopted
-from mallku_broker.configuration import AUDITOR_PREFIX
 from mallku_broker.connection import GatewayConnection, connect
+from mallku_broker.generations import TrailReader, generations, trail_state
 from mallku_broker.ranges import DEFAULT_LIMITS, Range, ReadLimits, StreamState, stream_state
-from mallku_broker.stream_reader import Trouble, read_stream
-from mallku_broker.streams import AUDIT
+from mallku_broker.stream_reader import Trouble
+from mallku_broker.streams import AUDIT, AUDIT_STREAMS
 from mallku_client.composition import broker_settings
 from mallku_client.settings import ClientSettings
 from mallku_client.trail.selection import Selection
@@ -41,6 +44,10 @@ class TrailSource(Protocol):
 
     async def stream_info(self, stream: str = AUDIT) -> StreamState:
         """How far a stream goes."""
+        ...
+
+    async def seams(self) -> Mapping[int, int] | None:
+        """Where the streams begin that the trail is made of; None where that is not known."""
         ...
 
     def batches(
@@ -100,8 +107,19 @@ class AuditReader:
         return cls(connection, name=principal, limits=limits, troubled=troubled)
 
     async def stream_info(self, stream: str = AUDIT) -> StreamState:
-        """What the server says about the audit stream, or about `CHECKPOINTS`."""
+        """What the server says about the trail, all its streams as one, or about `CHECKPOINTS`."""
+        if stream == AUDIT:
+            return await trail_state(self._connection, api=AUDITOR_PREFIX)
         return await stream_state(self._connection, stream, api=AUDITOR_PREFIX)
+
+    async def seams(self) -> Mapping[int, int]:
+        """Where the streams begin that the trail is made of: which, by its first sequence.
+
+        The first one is not among them: it begins with whatever came first.
+        """
+        found = await generations(self._connection, api=AUDITOR_PREFIX)
+        numbered = {AUDIT_STREAMS.index(each.name) + 1: each for each in found}
+        return {each.first: number for number, each in numbered.items() if number > 1}
 
     async def adoption(self, kind: Kind) -> Record | None:
         """The record of the highest version of a document that governs; it holds the document.
@@ -137,15 +155,14 @@ class AuditReader:
             follow=follow,
             api=AUDITOR_PREFIX,
         )
-        read = read_stream(
+        async with TrailReader(
             self._connection,
             wanted,
             name=self._name,
             limits=self._limits,
             troubled=self._troubled,
-        )
-        async with aclosing(read):
-            async for batch in read:
+        ) as reader:
+            while batch := await reader.next():
                 within = _within(batch, selection)
                 if within:
                     yield within

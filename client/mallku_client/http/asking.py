@@ -1,0 +1,135 @@
+"""What every request brings beside its own content: who asks, how long, under which key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from fastapi import Depends, Header, Request
+
+from mallku_client.answers import Answer
+from mallku_client.collection import Collection
+from mallku_client.database import SecuredDatabaseInterface
+from mallku_client.http.carrying import CarriedCommands
+from mallku_client.http.door import Door
+from mallku_client.http.settings import MAX_WAIT_S
+from mallku_client.options import CallOptions
+from mallku_contracts.errors import InvalidArguments
+from mallku_contracts.limits import MAX_IDEMPOTENCY_KEY_CHARS
+
+_WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d{1,4})\"?", re.IGNORECASE)
+_KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_CHARS}}}")
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Sent again with the same key and content, a change is made once; the answer"
+        " is remembered for 24 h.",
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=SECONDS` bounds the wait for the answer; `respond-async` makes a job"
+    ),
+]
+
+
+@dataclass(slots=True)
+class Asking:
+    """One request, about to become commands.
+
+    Attributes:
+        many: Whether more than one command may be sent.
+        answer: What came of the last command.
+    """
+
+    commands: CarriedCommands
+    db: SecuredDatabaseInterface
+    principal: str
+    wait_s: float
+    key: str | None
+    is_async: bool
+    many: bool
+    answer: Answer | None = field(default=None)
+
+    @property
+    def options(self) -> CallOptions:
+        """How a change is carried out."""
+        return {
+            "timeout": self.wait_s,
+            "idempotency_key": self.key,
+            "on_answer": self._keep,
+        }
+
+    @property
+    def reading(self) -> CallOptions:
+        """How a question is asked; it has no key."""
+        return {"timeout": self.wait_s}
+
+    def collection(self, name: str) -> Collection:
+        """One collection; `InvalidSubject` when that is no name."""
+        return self.db.collection(name)
+
+    def headers(self) -> dict[str, str]:
+        """What there is to say of a change: its id, its receipt, and whether it was remembered."""
+        answer = self.answer
+        if answer is None:
+            return {}
+        said = {"Mallku-Id": answer.id}
+        if answer.receipt is not None:
+            place = answer.receipt
+            said["Mallku-Receipt"] = (
+                f"{place['stream']}; sequence={place['sequence']}; sha256={place['hash'].hex()}"
+            )
+        if answer.replayed:
+            said["Mallku-Replayed"] = "true"
+        return said
+
+    def _keep(self, answer: Answer) -> None:
+        self.answer = answer
+
+
+async def read_asking(
+    request: Request,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Asking:
+    """Who asks, for how long, under which key; whoever is nobody is refused here."""
+    door: Door = request.app.state.door
+    who = door.keeper.who(request)
+    request.scope["mallku.principal"] = who.principal
+    wait_s = _wait_s(prefer, door.settings.wait_s)
+    commands = door.commands(who, wait_s)
+    return Asking(
+        commands=commands,
+        db=door.database(commands),
+        principal=who.principal,
+        wait_s=wait_s,
+        key=_checked_key(idempotency_key),
+        is_async=prefer is not None and "respond-async" in prefer.lower(),
+        many=who.many,
+    )
+
+
+Asked = Annotated[Asking, Depends(read_asking)]
+
+
+def _wait_s(prefer: str | None, default_s: float) -> float:
+    found = _WAIT.search(prefer or "")
+    if found is None:
+        return default_s
+    return min(max(float(found.group(1)), 0.1), MAX_WAIT_S)
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is None:
+        return None
+    bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+    if not _KEY.fullmatch(bare):
+        raise InvalidArguments(
+            f"Idempotency-Key: expected 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible ASCII characters"
+        )
+    return bare

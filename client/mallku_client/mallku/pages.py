@@ -1,0 +1,43 @@
+"""Where the pages of `Rows` come from: a `find`, or a query."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import mallku_client as awaited
+
+
+class Documents:
+    """The pages of a `find`, none where there is no collection."""
+
+    def __init__(self, cursor: awaited.Cursor | None) -> None:
+        self._cursor = cursor
+
+    async def page(self) -> list[Any]:
+        """The next documents; none at the end."""
+        return [] if self._cursor is None else await self._cursor.page()
+
+    async def close(self) -> None:
+        """Nothing is held anywhere: pages go on behind a key."""
+
+
+Reading = Callable[[list[Any]], Awaitable[list[Any]]]
+"""Makes of fetched rows what a caller is given."""
+
+
+class QueryPages:
+    """The pages of a query, each as `reading` makes it."""
+
+    def __init__(self, cursor: awaited.QueryCursor, reading: Reading | None) -> None:
+        self._cursor = cursor
+        self._reading = reading
+
+    async def page(self) -> list[Any]:
+        """The next rows; none at the end."""
+        rows = await self._cursor.take()
+        return rows if self._reading is None else await self._reading(rows)
+
+    async def close(self) -> None:
+        """Give the rest back to the worker."""
+        await self._cursor.close()

@@ -1,0 +1,162 @@
+"""The plain operations through the gateway, in the shape of a python-arango database.
+
+What stands here is what Mallku's callers reach through `_database` and `_collection`: no security
+policy of the client's own is looked at (the workers' is), and nothing comes into being by a write
+unless the object was made so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from mallku_client.mallku.calls import Face, at_once, start
+from mallku_client.mallku.gateway import Database, Gateway
+from mallku_client.mallku.pages import QueryPages, Reading
+from mallku_client.mallku.plain_collection import PlainCollection
+from mallku_client.mallku.rows import DEFAULT_PAGE_ROWS, Rows
+from mallku_client.mallku.values import plain
+from mallku_contracts.errors import CollectionExists
+
+
+class CollectionName(str):  # noqa: SLOT000 - it has its type beside the text
+    """A collection as `collections()` lists it: its name, and `item["name"]`, `item["type"]`."""
+
+    type: str
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> CollectionName:
+        """What a gateway says of a collection."""
+        made = cls(info["name"])
+        made.type = info["type"]
+        return made
+
+    @property
+    def name(self) -> str:
+        """The name alone."""
+        return str(self)
+
+    def __getitem__(self, key: Any) -> Any:
+        if key in ("name", "type"):
+            return getattr(self, key)
+        if key in ("system", "id", "status"):
+            return {"system": False, "id": str(self), "status": "loaded"}[key]
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As a map's `get`."""
+        return self[key] if key in ("name", "type", "system", "id", "status") else default
+
+
+class PlainAQL:
+    """Queries, where python-arango has them."""
+
+    def __init__(self, gateway: Gateway, face: Face = Face.BLOCKING) -> None:
+        self._gateway = gateway
+        self._face = face
+
+    def execute(
+        self,
+        query: str,
+        bind_vars: Mapping[str, Any] | None = None,
+        *,
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        read_only: bool = True,
+        reading: Reading | None = None,
+        **_hints: Any,
+    ) -> Rows:
+        """Have a query run; its rows come in pages.
+
+        Args:
+            bind_vars: Values, never put into the text.
+            timeout: For the query, and for each page, seconds.
+            read_only: Have the worker refuse whatever would change documents. Mallku's queries
+                only read, and words of its users come into some of their texts.
+            reading: What is done with each page before anybody has it.
+
+        Raises:
+            MallkuError: on the blocking face, whatever is wrong with the query.
+        """
+        values = plain(dict(bind_vars or {}), "bind_vars")
+
+        async def begin() -> QueryPages:
+            database = await self._gateway.database()
+            options: Any = {} if timeout is None else {"timeout": timeout}
+            cursor = await database.aql.execute(
+                query,
+                bind_vars=values,
+                batch_size=batch_size or DEFAULT_PAGE_ROWS,
+                read_only=read_only,
+                **options,
+            )
+            return QueryPages(cursor, reading)
+
+        return Rows(self._face, begin())
+
+
+class PlainDatabase:
+    """A database behind the gateway, with python-arango's names: what `_database` is."""
+
+    def __init__(self, gateway: Gateway, face: Face = Face.BLOCKING) -> None:
+        self.gateway = gateway
+        self._face = face
+        self.aql = PlainAQL(gateway, face)
+
+    def facing(self, face: Face) -> PlainDatabase:
+        """The same database with the other face."""
+        return self if face is self._face else PlainDatabase(self.gateway, face)
+
+    def __await__(self) -> Generator[Any, None, PlainDatabase]:
+        return at_once(self.facing(Face.AWAITED)).__await__()
+
+    def collection(self, name: str, *, creates: bool = False) -> PlainCollection:
+        """A collection by its name; nothing is sent."""
+        return PlainCollection(self.gateway, name, self._face, creates=creates)
+
+    def has_collection(self, name: str) -> Any:
+        """Whether there is a collection of this name."""
+        return start(self._face, self.gateway.has_collection(name))
+
+    def create_collection(self, name: str, edge: bool = False, **_hints: Any) -> Any:
+        """Make a collection: the collection.
+
+        Raises:
+            CollectionExists: there is one of this name.
+        """
+
+        async def work() -> PlainCollection:
+            await (await self.gateway.database()).create_collection(name, edge=edge)
+            return self.collection(name)
+
+        return start(self._face, work())
+
+    def ensure(self, name: str, edge: bool, then: Callable[[], Any]) -> Any:
+        """Make a collection unless it is there; what `then` gives."""
+
+        async def work() -> Any:
+            with suppress(CollectionExists):
+                await (await self.gateway.database()).create_collection(name, edge=edge)
+            return then()
+
+        return start(self._face, work())
+
+    def delete_collection(self, name: str, ignore_missing: bool = False) -> Any:
+        """Remove a collection with everything in it."""
+        return self._do(lambda database: database.delete_collection(name, ignore_missing))
+
+    def collections(self) -> Any:
+        """All collections: names, of each of which `["name"]` and `["type"]` can be asked."""
+
+        async def work() -> list[CollectionName]:
+            infos = await (await self.gateway.database()).collections()
+            return [CollectionName.of(info) for info in infos]
+
+        return start(self._face, work())
+
+    def _do(self, act: Callable[[Database], Awaitable[Any]]) -> Any:
+        async def work() -> Any:
+            return await act(await self.gateway.database())
+
+        return start(self._face, work())
