@@ -25,7 +25,7 @@ from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_deploy.authority import Authority, new_authority, new_key
 from mallku_deploy.events import Announce, CertificatesRenewed, NotYet
 from mallku_deploy.furnish import Furnished
-from mallku_deploy.house import House
+from mallku_deploy.house import House, link_once
 
 CERTIFICATE_LOOK_S: Final = 2.0
 """Between two looks at the certificates while `up` runs, seconds."""
@@ -55,6 +55,9 @@ def furnish_certificates(furnished: Furnished) -> None:
             return authority.client(name, key_pem, at)
 
         _keep_good(authority, certificate, key, issue, now)
+    for files in map(house.principal, furnished.policy.principals):
+        if files.certificate.exists():
+            link_once(files.ca, house.authority)
 
 
 async def keep_certificates(

@@ -17,17 +17,24 @@ from mallku_deploy.commands import (
     audit,
     bench,
     call,
+    check_history,
+    contract,
     decode,
     demo,
     doctor,
     flags,
+    health,
+    http,
+    jobs,
     keys,
     migrate,
     policy,
+    ps,
     sign,
     store,
     tail,
     token,
+    trace,
     up,
     worker,
 )
@@ -87,19 +94,26 @@ _TRAIL = "The trail"
 add_command(app, "up", up.up, panel=_GATEWAY)
 add_command(app, "demo", demo.demo, panel=_GATEWAY)
 add_command(app, "worker", worker.worker, panel=_GATEWAY)
+add_command(app, "ps", ps.ps, panel=_GATEWAY)
+add_command(app, "health", health.health, panel=_GATEWAY)
 add_command(app, "doctor", doctor.doctor, panel=_GATEWAY)
+add_command(app, "http", http.http, panel=_GATEWAY)
 add_command(app, "bench", bench.bench, panel=_CALLER)
 add_command(app, "call", call.call, panel=_CALLER)
 add_command(app, "aql", aql.aql, panel=_CALLER)
 add_command(app, "sign", sign.sign, panel=_CALLER)
 add_command(app, "decode", decode.decode, panel=_CALLER)
+add_command(app, "contract", contract.contract, panel=_CALLER)
 app.add_typer(keys.app, name="keys", rich_help_panel=_ADMIN)
 app.add_typer(token.app, name="token", rich_help_panel=_ADMIN)
 app.add_typer(policy.app, name="policy", rich_help_panel=_ADMIN)
 app.add_typer(flags.app, name="flags", rich_help_panel=_ADMIN)
+app.add_typer(jobs.app, name="jobs", rich_help_panel=_ADMIN)
 app.add_typer(store.app, name="store", rich_help_panel=_STORES)
 add_command(app, "tail", tail.tail, panel=_TRAIL)
+add_command(app, "trace", trace.trace, panel=_TRAIL)
 app.add_typer(audit.app, name="audit", rich_help_panel=_TRAIL)
+add_command(app, "check-history", check_history.check_history, panel=_TRAIL)
 app.add_typer(migrate.app, name="migrate", rich_help_panel=_MOVING)
 
 

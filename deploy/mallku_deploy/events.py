@@ -8,11 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """A worker answers commands under its random instance id."""
+    """A worker answers commands under its random instance id.
+
+    Attributes:
+        http: `HOST:PORT` of its metrics and health; empty for none.
+    """
 
     slot: str
     instance: str
     pid: int
+    http: str = ""
 
     def __str__(self) -> str:
         return f"{self.slot} is ready (pid {self.pid}, instance {self.instance})"
@@ -29,6 +34,28 @@ class WorkerLost:
 
     def __str__(self) -> str:
         return f"{self.slot} (pid {self.pid}) {self.reason}; replaced in {self.delay_s:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class DoorReady:
+    """The HTTP door takes requests at this URL."""
+
+    url: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"the HTTP door is ready at {self.url} (pid {self.pid})"
+
+
+@dataclass(frozen=True, slots=True)
+class DoorLost:
+    """The HTTP door ended and is started again after `delay_s` seconds."""
+
+    reason: str
+    delay_s: float
+
+    def __str__(self) -> str:
+        return f"the HTTP door {self.reason}; started again in {self.delay_s:.1f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +138,17 @@ class Untaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwritten:
+    """A file could not be written; it is written again when there is news for it."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} was not written: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """The document in force was put back into its bucket."""
 
@@ -134,11 +172,14 @@ Event = (
     | WorkerLost
     | ServerLost
     | ServerReady
+    | DoorReady
+    | DoorLost
     | NotYet
     | StreamDrift
     | Governed
     | OlderFile
     | Untaken
+    | Unwritten
     | Restored
     | CertificatesRenewed
 )

@@ -25,10 +25,30 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "mallku-gateway doctor --data ./gateway --subjects",
         "mallku-gateway doctor --url nats://localhost --policy p.yaml --credentials alice=a.nk",
     ),
+    "ps": (
+        "mallku-gateway ps",
+        "mallku-gateway ps --once --data ./gateway",
+        "mallku-gateway ps --json --every 5",
+    ),
+    "health": (
+        "mallku-gateway health",
+        "mallku-gateway health --workers 4 --json --data ./gateway",
+        "mallku-gateway health --http 127.0.0.1:9464",
+    ),
+    "http": (
+        "mallku-gateway http --env-file door.env",
+        "mallku-gateway http --host 0.0.0.0 --origin https://data.example --services services.json",
+    ),
     "bench": (
         "mallku-gateway bench",
         "mallku-gateway bench insert --in-flight 256 --workers 2 --json",
         "mallku-gateway bench mixed --as mallku",
+    ),
+    "check-history": (
+        "MALLKU_HISTORY_FILE=calls.jsonl python my_service.py",
+        "mallku-gateway check-history calls.jsonl",
+        "mallku-gateway check-history histories/ --skew 0.5 --settle 60 --json",
+        "mallku-gateway check-history calls.jsonl --store arango:http://localhost:8529#mallku",
     ),
     "call": (
         "mallku-gateway call create-collection memory_anchors --as mallku",
@@ -50,11 +70,19 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "decode": (
         """nats sub 'mallku.v1.cmd.>' --translate "mallku-gateway decode --redact" """,
         "mallku-gateway decode --verify --trust-file trust.json < envelope.bin",
+        "nats sub 'mallku.v1.cmd.>' --raw | mallku-gateway decode --stream --policy policy.yaml",
+    ),
+    "contract": (
+        "mallku-gateway contract > asyncapi.json",
+        "mallku-gateway contract --format schemas -o schemas.json",
+        "mallku-gateway contract --format html -o contract.html",
     ),
     "keys new": (
         "mallku-gateway keys new alice.pem > alice.jwk",
         "mallku-gateway keys new issuer-2.pem --pem > keys.d/issuer-2.pem",
         "mallku-gateway keys new --nats alice.nk",
+        "mallku-gateway keys new --nats-context inspector --data ./gateway",
+        "mallku-gateway keys new bob.nk --nats-context bob --kind auditor --url nats://broker:4222",
     ),
     "token issue": (
         "mallku-gateway token issue alice --role service --public-key alice.jwk -o alice.jwt",
@@ -91,6 +119,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "mallku-gateway tail --outcome denied --outcome failed --since 1h",
         "mallku-gateway tail --principal mallku --collection memory_anchors --all",
     ),
+    "trace": (
+        "mallku-gateway trace 01a20b97-3108-77b7-b25a-0b54f041c875",
+        "mallku-gateway trace 01a20b97-3108-77b7-b25a-0b54f041c875 --json --data ./gateway",
+    ),
     "audit replay": (
         "mallku-gateway audit replay --since 10m",
         "mallku-gateway audit replay --outcome denied --principal mallory --follow",
@@ -118,12 +150,17 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "mallku-gateway audit custody",
         "mallku-gateway audit custody --data ./gateway --json",
     ),
+    "audit rotate": ("mallku-gateway audit rotate --data ./gateway",),
     "audit rebuild": (
         "mallku-gateway audit rebuild --into embedded:./again",
         "mallku-gateway audit rebuild --into embedded:./again --compare-with embedded:./data/store",
         "mallku-gateway audit rebuild --into arango:http://localhost:8529#again --until 2h",
         "mallku-gateway audit rebuild --into embedded:./again --export ./trail --resume",
     ),
+    "jobs list": ("mallku-gateway jobs list", "mallku-gateway jobs list --limit 500 --json"),
+    "jobs show": ("mallku-gateway jobs show 17", "mallku-gateway jobs show 3 --dead --json"),
+    "jobs dead": ("mallku-gateway jobs dead", "mallku-gateway jobs dead --from 100 --json"),
+    "jobs redrive": ("mallku-gateway jobs redrive 3 --as operator",),
     "audit hash": (
         "mallku-gateway audit hash alice@example.org",
         "mallku-gateway audit hash 42 --key-file digest.key",

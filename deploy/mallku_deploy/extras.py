@@ -10,6 +10,9 @@ from mallku_contracts.errors import ConfigurationError
 _WORKERS: Final = ("pybreaker", "uvloop")
 """What workers import of their extra."""
 
+_HTTP: Final = ("fastapi", "uvicorn")
+"""What the HTTP door imports of its extra."""
+
 
 def require_workers() -> None:
     """`ConfigurationError` naming the extra, when this installation cannot run workers."""
@@ -21,8 +24,13 @@ def require_gateway() -> None:
     _require("a gateway of your own", "workers,embedded")
 
 
-def _require(what: str, extras: str) -> None:
-    missing = [name for name in _WORKERS if find_spec(name) is None]
+def require_http() -> None:
+    """`ConfigurationError` naming the extra, when this installation cannot serve HTTP."""
+    _require("the HTTP door", "http", _HTTP)
+
+
+def _require(what: str, extras: str, needed: tuple[str, ...] = _WORKERS) -> None:
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
             f"{what} needs {', '.join(missing)}: pip install 'mallku-gateway[{extras}]'"

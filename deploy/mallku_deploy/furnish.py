@@ -25,7 +25,7 @@ from mallku_contracts.keys import SEED_BYTES, PublicKey, SigningKey
 from mallku_contracts.policy import Policy, Principal
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
 from mallku_contracts.trail.digests import new_key_text
-from mallku_deploy.house import ISSUER, House, WorkerFiles
+from mallku_deploy.house import ISSUER, House, WorkerFiles, link_once
 from mallku_deploy.issuer import Issuer, TokenOrder
 from mallku_deploy.reading import parse_policy
 
@@ -153,8 +153,9 @@ def _furnish_principals(house: House, policy: Policy) -> tuple[Policy, list[Toke
         make_private_folder(files.folder)
         nkey = _nkey(files.credentials)
         principals[name] = principal.model_copy(update={"nkey": nkey})
-        if principal.kind == "caller":
+        if principal.kind in {"caller", "door"}:
             key = _signing_key(files.key).public
+            link_once(files.trust, house.trust)
             roles = frozenset(principal.roles)
             tokens.append(TokenOrder(files.token, name, roles, COMMAND_AUDIENCE, key))
     return policy.model_copy(update={"principals": principals}), tokens

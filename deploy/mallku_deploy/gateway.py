@@ -16,6 +16,7 @@ from mallku_broker.streams import StreamSettings
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, InternalError
 from mallku_deploy.backoff import delay_s
 from mallku_deploy.certificates import furnish_certificates, keep_certificates
+from mallku_deploy.door import DoorKeeper, plan_door
 from mallku_deploy.events import Announce, NotYet, ServerLost, ServerReady, StreamDrift
 from mallku_deploy.furnish import Furnished
 from mallku_deploy.government import Government
@@ -31,6 +32,7 @@ from mallku_deploy.server import (
     users,
 )
 from mallku_deploy.supervisor import Supervisor
+from mallku_deploy.targets import Targets
 
 SERVER_LOOK_S: Final = 0.2
 """Between two looks whether the NATS server still runs, seconds."""
@@ -55,6 +57,7 @@ class LocalGateway:
         tls: Everybody has to show a certificate, the server too.
         store: Which store the workers use; the environment tells them where ArangoDB is.
         durability: What server and embedded store are told to keep, and workers insist on.
+        http_port: Where the HTTP door listens on loopback; None for no door.
     """
 
     def __init__(
@@ -67,12 +70,14 @@ class LocalGateway:
         tls: bool = False,
         store: StoreKind = "embedded",
         durability: DurabilityKind = "flush",
+        http_port: int | None = None,
     ) -> None:
+        self._http_port = http_port
         self._store: StoreKind = store
         self._durability: DurabilityKind = durability
         self._furnished = furnished
         self._streams = streams or StreamSettings()
-        self._announce = announce
+        self._announce = Targets(furnished.house.targets, announce)
         self._tls = tls
         synced = durability == "fsync"
         configuration = server_configuration(furnished, port, tls=tls, sync_every_write=synced)
@@ -138,6 +143,9 @@ class LocalGateway:
             now = lambda: government.furnished  # noqa: E731 - it changes with the policy
             self._keep(keep_certificates(now, self.server, self._announce))
         await self._supervisor.ready()
+        if self._http_port is not None:
+            plan = plan_door(furnished.house, furnished.policy, self.url, self._http_port)
+            self._keep(DoorKeeper(plan, self._announce).keep())
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from mallku_broker.accounts import (
+    User,
+    accounts_text,
+)
 from mallku_broker.buckets import Conflict
-from mallku_broker.configuration import User, accounts_text
 from mallku_broker.files import read_text
 from mallku_broker.permissions import compile_policy
 from mallku_client.settings import ClientSettings

@@ -9,6 +9,7 @@
     streams.key                                    what streams are encrypted with, if they are
     nats/                                          the server's configuration and log, and streams/
     store/                                         the embedded store
+    http/{services.json,mallku.secret}             with the HTTP door: who may ask, and a secret
     keys/retired/KID.json                          public keys of workers that are no more
     lock  running.json                             who lives here now, and how to reach them
 """
@@ -65,6 +66,16 @@ class PrincipalFiles(_SignerFiles):
     def credentials(self) -> Path:
         """The nkey seed of the NATS connection."""
         return self.folder / "nats.nk"
+
+    @property
+    def trust(self) -> Path:
+        """A link to the trust file."""
+        return self.folder / "trust.json"
+
+    @property
+    def ca(self) -> Path:
+        """A link to who may vouch for the broker, where there is TLS."""
+        return self.folder / "ca.pem"
 
 
 class WorkerFiles(_SignerFiles):
@@ -155,6 +166,16 @@ class House:
         return self.root / "store"
 
     @property
+    def http(self) -> Path:
+        """What the HTTP door of `up` knows its services by."""
+        return self.root / "http"
+
+    @property
+    def http_secret(self) -> Path:
+        """What the house's own caller shows over HTTP."""
+        return self.http / "mallku.secret"
+
+    @property
     def retired(self) -> Path:
         """Public keys of workers that are no more."""
         return self.root / "keys" / "retired"
@@ -168,6 +189,11 @@ class House:
     def running(self) -> Path:
         """How to reach the `up` that lives here."""
         return self.root / "running.json"
+
+    @property
+    def targets(self) -> Path:
+        """Where each worker's metrics are: what Prometheus reads as `file_sd_configs`."""
+        return self.root / "prometheus.json"
 
     @property
     def tls(self) -> Path:
@@ -231,6 +257,12 @@ class House:
             "MALLKU_NATS_CREDENTIALS": str(files.credentials),
             "MALLKU_DATABASE": DATABASE,
         } | {name: str(path) for name, path in tls if path is not None}
+
+
+def link_once(link: Path, target: Path) -> None:
+    """Let a principal's folder hold what lies elsewhere in the house too."""
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(target, link.parent))
 
 
 def default_house() -> House:

@@ -77,7 +77,8 @@ class WorkerLife:
         """Listen until the worker ends or falls silent, and return which, in words.
 
         Args:
-            ready: Called with the instance id once the worker answers commands.
+            ready: Called once the worker answers commands, with its instance id and, where it
+                serves metrics, a blank and their address.
         """
         limit = START_TIMEOUT_S
         while True:

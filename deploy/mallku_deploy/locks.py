@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mallku_broker.configuration import Permissions, User
+from mallku_broker.accounts import (
+    Permissions,
+    User,
+)
 from mallku_broker.files import read_private_text
 from mallku_broker.nkeys import public_nkey
 from mallku_broker.permissions import (

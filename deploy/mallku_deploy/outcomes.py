@@ -9,7 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from mallku_broker.configuration import accounts_text
+from mallku_broker.accounts import (
+    accounts_text,
+)
 from mallku_broker.nsc import nsc_commands
 from mallku_contracts.governed import Kind
 from mallku_deploy.differences import Change

@@ -15,6 +15,7 @@ from rich.table import Table
 from mallku_contracts.subjects import inbox_prefix
 from mallku_deploy.events import Event, ServerReady, WorkerReady
 from mallku_deploy.house import House
+from mallku_deploy.targets import addresses
 from mallku_deploy.tenancy import Running
 from mallku_deploy.terminal import err, out
 
@@ -59,6 +60,9 @@ def _show_how(house: House, url: str, env_file: Path | None, title: str) -> None
     table.add_row("data", escape(str(house.root)))
     if env_file is None:
         table.add_row("env", "[dim]--env-file FILE writes what a client needs[/]")
+    if metrics := addresses(house.targets):
+        table.add_row("metrics", "\n".join(f"http://{address}/metrics" for address in metrics))
+        table.add_row("", f"[dim]file_sd: {escape(str(house.targets))}[/]")
     table.add_row("client", _CLIENT)
     out.print(Panel(table, title=title, title_align="left", expand=False))
     if env_file is not None:

@@ -12,7 +12,7 @@ from typing import Final
 from mallku_broker.adoptions import adoption_filter, highest_adopted, watching_workers
 from mallku_broker.buckets import Batch, Watch, kept, put
 from mallku_broker.connection import GatewayConnection
-from mallku_broker.streams import AUDIT
+from mallku_broker.generations import generations
 from mallku_broker.succession import Succession
 from mallku_contracts.audit import Record
 from mallku_contracts.documents import (
@@ -112,8 +112,9 @@ async def _told(
 ) -> AsyncGenerator[list[tuple[str, int]]]:
     """The workers that have put the document in force, and when by the server's clock (ms)."""
     subject = adoption_filter(document.kind, document.version)
+    newest = (await generations(connection))[-1].name
     async with Watch(
-        connection, AUDIT, subject, name="push", troubled=lambda _error: None
+        connection, newest, subject, name="push", troubled=lambda _error: None
     ) as watch:
         while True:
             yield list(_workers(await watch.next()))

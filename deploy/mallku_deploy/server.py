@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 
-from mallku_broker.configuration import Account, ServerConfiguration, User
+from mallku_broker.accounts import (
+    Account,
+    User,
+)
+from mallku_broker.configuration import (
+    ServerConfiguration,
+)
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
 from mallku_broker.files import read_private_text
+from mallku_broker.jobs import ensure_consumers
 from mallku_broker.nkeys import public_nkey
 from mallku_broker.permissions import compile_policy, worker_bus, worker_records
 from mallku_broker.streams import StreamSettings, bring_about, definitions
@@ -69,10 +76,10 @@ async def ensure_streams(furnished: Furnished, url: str, settings: StreamSetting
     """
     connection = await connect_as(furnished, administrator(furnished), url)
     try:
-        drifts = await bring_about(connection, definitions(settings))
+        drifts = [str(drift) for drift in await bring_about(connection, definitions(settings))]
+        return drifts + await ensure_consumers(connection)
     finally:
         await connection.close()
-    return [str(drift) for drift in drifts]
 
 
 async def connect_as(furnished: Furnished, principal: str, url: str) -> GatewayConnection:

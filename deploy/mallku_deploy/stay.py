@@ -40,6 +40,7 @@ class Wanted:
     encrypted: bool = False
     store: StoreKind = "embedded"
     durability: DurabilityKind = "flush"
+    http_port: int | None = None
 
     def fits(self, running: Running, house: House) -> bool:
         """Whether a gateway that runs is what was asked for."""
@@ -84,6 +85,7 @@ async def _live(house: House, wanted: Wanted, env_file: Path | None) -> None:
         tls=wanted.tls,
         store=wanted.store,
         durability=wanted.durability,
+        http_port=wanted.http_port,
     )
     starting = asyncio.create_task(gateway.__aenter__())
     try:

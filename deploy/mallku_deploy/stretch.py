@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mallku_broker.connection import GatewayConnection
-from mallku_broker.ranges import Range, stream_state
-from mallku_broker.stream_reader import read_stream
+from mallku_broker.generations import TrailReader, trail_state
+from mallku_broker.ranges import Range
 from mallku_broker.streams import AUDIT
 from mallku_contracts.audit import Record, RecordError
 from mallku_contracts.errors import ConfigurationError
@@ -54,8 +53,8 @@ async def read_stretch(
         first=await _first(connection, stretch),
         since_ms=None if stretch.since is None else int(stretch.since.timestamp() * 1_000),
     )
-    async with aclosing(read_stream(connection, wanted, name="stretch")) as batches:
-        async for batch in batches:
+    async with TrailReader(connection, wanted, name="stretch") as reader:
+        while batch := await reader.next():
             for entry in batch:
                 try:
                     yield Record.read(entry.data)
@@ -66,4 +65,4 @@ async def read_stretch(
 async def _first(connection: GatewayConnection, stretch: Stretch) -> int:
     if stretch.last is None:
         return 1
-    return max(1, (await stream_state(connection, AUDIT)).last - stretch.last + 1)
+    return max(1, (await trail_state(connection)).last - stretch.last + 1)

@@ -98,16 +98,17 @@ class _Place:
         if self._ending.is_set():  # asked while it was being started
             life.ask_to_end()
         try:
-            reason = await life.watch(lambda instance: self._ready(life, instance))
+            reason = await life.watch(lambda said: self._ready(life, said))
         finally:
             await life.kill()
             self.life = None
         return None if self._ending.is_set() else self._lost(life, reason)
 
-    def _ready(self, life: WorkerLife, instance: str) -> None:
+    def _ready(self, life: WorkerLife, said: str) -> None:
+        instance, _, http = said.partition(" ")
         if not self.first_ready.done():
             self.first_ready.set_result(None)
-        self._announce(WorkerReady(self.spec.slot, instance, life.pid))
+        self._announce(WorkerReady(self.spec.slot, instance, life.pid, http))
 
     def _not_started(self, error: OSError) -> NotYet:
         what, reason = f"starting {self.spec.slot}", error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""Who reads the trail from the command line: an environment, a file, or a house."""
+"""Who reads the trail, or looks on, from the command line: an environment, a file, or a house."""
 
 from __future__ import annotations
 
@@ -22,22 +22,30 @@ _HOUSE_OF_CREDENTIALS: Final = 2
 def find_auditor(
     env_file: Path | None, data: Path | None, principal: str | None = None
 ) -> ClientSettings:
-    """The auditor's settings: from a file, from a running `up` (`data`), or ours.
+    """The auditor's settings; as `find_kind`."""
+    return find_kind("auditor", env_file, data, principal)
 
-    In a house it is `principal`, else the first of kind auditor whose credentials lie there. The
-    environment that `up` writes is a caller's: it means the auditor of the same house.
+
+def find_kind(
+    kind: str, env_file: Path | None, data: Path | None, principal: str | None = None
+) -> ClientSettings:
+    """Settings of one of a kind: from a file, from a running `up` (`data`), or ours.
+
+    In a house it is `principal`, else the first of that kind whose credentials lie there. The
+    environment that `up` writes is a caller's: it means the one of that kind in the same house.
 
     Raises:
         ConfigurationError: naming what is missing, and the ways to say it.
     """
     if env_file is not None:
-        return _known(ClientSettings.from_environment(os.environ | read_env_file(env_file)))
+        found = ClientSettings.from_environment(os.environ | read_env_file(env_file))
+        return _known(kind, found)
     if data is None and principal is None and os.environ.get("MALLKU_PRINCIPAL"):
-        return _known(ClientSettings.from_environment())
-    return _of_house(House(data.absolute()) if data else default_house(), principal)
+        return _known(kind, ClientSettings.from_environment())
+    return _of_house(kind, House(data.absolute()) if data else default_house(), principal)
 
 
-def _known(settings: ClientSettings) -> ClientSettings:
+def _known(kind: str, settings: ClientSettings) -> ClientSettings:
     """Whoever the settings name, or the auditor of the house in which a caller's key lies."""
     name, credentials = settings.principal, settings.nats_credentials
     if name is None or credentials is None or len(credentials.parents) <= _HOUSE_OF_CREDENTIALS:
@@ -46,8 +54,8 @@ def _known(settings: ClientSettings) -> ClientSettings:
     if house.principal(name).credentials != credentials or not house.adopted.exists():
         return settings
     policy = read_policy_file(house.adopted)
-    is_caller = name in policy.principals and policy.principals[name].kind != "auditor"
-    return _of_house(house, None) if is_caller else settings
+    is_another = name in policy.principals and policy.principals[name].kind != kind
+    return _of_house(kind, house, None) if is_another else settings
 
 
 async def open_trail(settings: ClientSettings) -> AuditReader:
@@ -76,7 +84,7 @@ async def open_trail(settings: ClientSettings) -> AuditReader:
     return reader
 
 
-def _of_house(house: House, principal: str | None) -> ClientSettings:
+def _of_house(kind: str, house: House, principal: str | None) -> ClientSettings:
     from mallku_deploy.tenancy import find
 
     running = find(house)
@@ -85,12 +93,12 @@ def _of_house(house: House, principal: str | None) -> ClientSettings:
             f"no gateway runs in {house.root}: start `mallku-gateway up`, or name another with"
             " --data DIR or --env-file FILE"
         )
-    environment = house.environment(principal or _auditor(house), running.url)
+    environment = house.environment(principal or _first(kind, house), running.url)
     return ClientSettings.from_environment(environment)
 
 
-def _auditor(house: House) -> str:
+def _first(kind: str, house: House) -> str:
     for name, principal in read_policy_file(house.adopted).principals.items():
-        if principal.kind == "auditor" and house.principal(name).credentials.exists():
+        if principal.kind == kind and house.principal(name).credentials.exists():
             return name
-    raise ConfigurationError(f"{house.adopted} has no auditor whose credentials lie here")
+    raise ConfigurationError(f"{house.adopted} has no {kind} whose credentials lie here")

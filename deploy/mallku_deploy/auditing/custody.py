@@ -7,9 +7,13 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from mallku_broker.configuration import AUDITED_STREAMS, AUDITOR_PREFIX
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
+from mallku_broker.connection import GatewayConnection
 from mallku_broker.custody import StreamCustody, judge_custody
-from mallku_broker.streams import ask
+from mallku_broker.generations import generations
+from mallku_broker.streams import CHECKPOINTS, ask
 from mallku_client.settings import ClientSettings
 from mallku_contracts.limits import MIB
 from mallku_deploy.administration import connect_by
@@ -25,12 +29,21 @@ async def look(auditor: ClientSettings) -> list[StreamCustody]:
     """
     connection = await connect_by(auditor)
     try:
-        return [
-            judge_custody(await ask(connection, f"STREAM.INFO.{each}", {}, api=AUDITOR_PREFIX))
-            for each in AUDITED_STREAMS
-        ]
+        return await look_at(connection)
     finally:
         await connection.close()
+
+
+async def look_at(connection: GatewayConnection) -> list[StreamCustody]:
+    """Ask for the trail's streams over an auditor's connection; errors as of `streams.ask`."""
+    *former, newest = [each.name for each in await generations(connection, api=AUDITOR_PREFIX)]
+    return [
+        judge_custody(
+            await ask(connection, f"STREAM.INFO.{each}", {}, api=AUDITOR_PREFIX),
+            sealed=each in former,
+        )
+        for each in (*former, newest, CHECKPOINTS)
+    ]
 
 
 def show(found: list[StreamCustody], *, compact: bool) -> None:

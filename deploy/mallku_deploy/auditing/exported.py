@@ -44,6 +44,9 @@ class ExportedTrail:
             stream, known.created, known.messages, size, known.first, known.last, consumers=0
         )
 
+    async def seams(self) -> None:
+        """Not known: an export is one trail, and where it was made of several its records say."""
+
     async def batches(
         self, selection: Selection = _EVERYTHING, *, stream: str = AUDIT
     ) -> AsyncGenerator[list[TrailEntry]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from mallku_contracts import codec
-from mallku_contracts.audit import Record
+from mallku_contracts.audit import Record, Resolution, may_end_intent
 from mallku_contracts.governed import ADOPT, GATEWAY
 from mallku_contracts.subjects import NO_COLLECTION
 from mallku_contracts.trail.stored import TrailEntry
@@ -95,7 +95,7 @@ class Lines:
             target = self._asked(place, record)
             self._remember(record, target)
         else:
-            known = self._open.pop((record.principal, record.id), "")
+            known = self._known(record)
             target = _about_gateway(place, record) if record.principal == GATEWAY else ""
             target = target or _touched(place, record) or known or _bare(place)
         return Line(
@@ -109,6 +109,14 @@ class Lines:
             sum(record.steps.values()) or None,
             record.count,
         )
+
+    def _known(self, record: Record) -> str:
+        """What the intent was about; forgotten with the record that ends it."""
+        name = (record.principal, record.id)
+        refused = record.kind == "denied" and not may_end_intent(record)
+        if refused or record.resolution == Resolution.PENDING:
+            return self._open.get(name, "")
+        return self._open.pop(name, "")
 
     def _remember(self, record: Record, target: str) -> None:
         self._open[record.principal, record.id] = target

@@ -97,8 +97,6 @@ def _newest(one: Mapping[str, Head], two: Mapping[str, Head]) -> dict[str, Head]
 def _hex(value: object) -> Any:
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, set):
-        return sorted(value)
     raise TypeError(type(value).__name__)
 
 
@@ -126,6 +124,8 @@ def _resume(document: dict[str, Any]) -> Resume:
         tuple(Intent(**intent) for intent in document["open"]),
         tuple((_text(worker), _count(number)) for worker, number in document["pending"]),
         tuple(_ended(ended) for ended in document["ended"]),
+        {_text(name): _count(since) for name, since in document.get("revoked", {}).items()},
+        _count(document.get("revocations", 0)),
     )
 
 
@@ -134,9 +134,20 @@ def _point(document: dict[str, Any]) -> WorkerPoint:
     changed: dict[str, Any] = {
         "hash": bytes.fromhex(document["hash"]),
         "leaves": leaves,
-        "void": {_count(number) for number in document["void"]},
+        "copies": {
+            int(number): tuple(map(_leaf, each))
+            for number, each in document.get("copies", {}).items()
+        },
+        "void": _void(document["void"], document["newest"]),
     }
     return WorkerPoint(**({"since": document["newest"]} | document | changed))
+
+
+def _void(found: dict[str, Any] | list[Any], newest: object) -> dict[int, int]:
+    """Void numbers with their times; files of older versions have the numbers alone."""
+    if isinstance(found, list):
+        return {_count(number): _count(newest) for number in found}
+    return {int(number): _count(time) for number, time in found.items()}
 
 
 def _leaf(document: dict[str, Any]) -> Leaf:

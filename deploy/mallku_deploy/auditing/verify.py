@@ -17,7 +17,7 @@ from mallku_contracts.trail.resume import Resume
 from mallku_contracts.trail.statement import Head
 from mallku_contracts.trail.stored import TrailEntry
 from mallku_contracts.trail.verification import Extent, Report, Verifier
-from mallku_contracts.trust import Trust
+from mallku_contracts.trust import Keys, Trust
 from mallku_deploy.auditing.entries import POOL_FROM, cores, read_entries
 from mallku_deploy.auditing.known import expect_receipts, expect_state, expect_witness
 from mallku_deploy.auditing.progress import reading
@@ -39,6 +39,7 @@ class Order:
         from_start: Read everything again, whatever was read before.
         receipts: Files with receipts that the trail has to agree with.
         witnesses: Files in which witnesses keep checkpoints.
+        administrators: Whose documents may govern; None where the auditor does not know.
         quiet: Show no progress.
     """
 
@@ -49,6 +50,7 @@ class Order:
     from_start: bool = False
     receipts: tuple[Path, ...] = ()
     witnesses: tuple[Path, ...] = ()
+    administrators: Keys | None = None
     quiet: bool = False
 
 
@@ -67,7 +69,8 @@ async def verify_trail(
     audit = await trail.stream_info(AUDIT)
     extent = Extent(AUDIT, created_ms(audit), audit.first if audit.messages else 0, audit.last)
     resume = _resume(former, extent, order)
-    verifier = Verifier(extent, order.trust, resume)
+    seams = await trail.seams()
+    verifier = Verifier(extent, order.trust, resume, seams, order.administrators)
     _expect(verifier, former, order)
     read = resume or Resume()
     ahead = _Ahead(_batches(trail, checkpoints, read.checkpoints + 1))

@@ -1,4 +1,4 @@
-"""`audit custody`: whether the trail is kept as it has to be."""
+"""`audit custody` and `audit rotate`: how the trail is kept, and where it goes on."""
 
 from __future__ import annotations
 
@@ -29,3 +29,18 @@ def custody(
     found = asyncio.run(look(find_auditor(env_file, data, principal)))
     show(found, compact=compact)
     raise typer.Exit(0 if all(each.is_sound for each in found) else REFUSED)
+
+
+def rotate(*, data: Data = None, env_file: EnvFile = None, compact: Compact = False) -> None:
+    """Seal the trail's stream, and let the trail go on in a new one.
+
+    What was written stays where it is, and takes nothing any more; sequences go on, so that
+    `verify`, `replay`, `history`, `export`, `prove` and `rebuild` read all of it as one. The first
+    record of the new stream names the last one of the old, and holds this order, signed with the
+    administrator's key. For a moment nothing is executed; nothing is lost. Interrupted, run it
+    again: it goes on where it stopped, and until then the trail takes nothing.
+    """
+    from mallku_deploy.administration import find_administrator
+    from mallku_deploy.auditing.rotate import rotate_trail, show_rotated
+
+    show_rotated(asyncio.run(rotate_trail(find_administrator(env_file, data))), compact=compact)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # what a verification needs is loaded when there is one
     from mallku_client.settings import ClientSettings
     from mallku_contracts.trail.proof import ReceiptBundle
     from mallku_contracts.trail.verification import Report
-    from mallku_contracts.trust import Trust
+    from mallku_contracts.trust import Keys, Trust
     from mallku_deploy.auditing.verify import Order
 
 ACCUSED: Final = 1
@@ -129,6 +129,7 @@ def verify(
             from_start=from_start,
             receipts=tuple(against or ()),
             witnesses=tuple(witness or ()),
+            administrators=_administrators(trust_file or named, env_file, data),
             quiet=compact,
         )
         raise typer.Exit(_verify(source, order, compact))
@@ -187,18 +188,31 @@ def _auditor(env_file: Path | None, data: Path | None) -> ClientSettings:
 
 def _trust(path: Path | None, env_file: Path | None, data: Path | None) -> Trust:
     """The issuers to believe: the named file's, an environment's, or those of a house."""
-    from mallku_deploy.environment import read_env_file
-    from mallku_deploy.house import House, default_house
     from mallku_deploy.reading import read_trust
 
+    return read_trust(_trust_file(path, env_file, data))
+
+
+def _administrators(path: Path | None, env_file: Path | None, data: Path | None) -> Keys | None:
+    """Whose documents may govern, by the same file; None where it names nobody."""
+    from mallku_broker.administrators import load_administrators
+
+    file = _trust_file(path, env_file, data)
+    return (load_administrators(file) or None) if file is not None else None
+
+
+def _trust_file(path: Path | None, env_file: Path | None, data: Path | None) -> Path | None:
+    from mallku_deploy.environment import read_env_file
+    from mallku_deploy.house import House, default_house
+
     if path is not None:
-        return read_trust(path)
+        return path
     if data is not None:
-        return read_trust(House(data.absolute()).trust)
+        return House(data.absolute()).trust
     environment = os.environ if env_file is None else read_env_file(env_file)
     named = environment.get("MALLKU_TRUST_FILE")
     house = default_house().trust
-    return read_trust(named or (house if house.exists() else None))
+    return Path(named) if named else (house if house.exists() else None)
 
 
 def _verify(source: ClientSettings | Path, order: Order, compact: bool) -> int:

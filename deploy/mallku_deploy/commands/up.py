@@ -56,6 +56,13 @@ def up(
             "--encrypt-store", help="Encrypt streams on disk, from now on and at every start."
         ),
     ] = False,
+    http: Annotated[
+        bool, typer.Option("--http", help="The HTTP door too, on loopback.")
+    ] = False,
+    http_port: Annotated[
+        int,
+        typer.Option(help="Where it listens; 0 takes a free port.", min=0, max=65_535),
+    ] = 8080,
     env_file: Annotated[
         Path | None,
         typer.Option("--env-file", help="Once ready, put there what a client needs (0600)."),
@@ -67,10 +74,14 @@ def up(
     next start. Workers that die or hang are replaced, and so is the NATS server. A second
     `up` on the same directory says how to reach the first.
     """
-    from mallku_deploy.extras import require_gateway
+    from mallku_deploy.extras import require_gateway, require_http
     from mallku_deploy.house import House, default_house
     from mallku_deploy.stay import Wanted, stay
 
     require_gateway()
     house = House(data.absolute()) if data else default_house()
-    asyncio.run(stay(house, Wanted(workers, port, tls, encrypt_store, store, durability), env_file))
+    if http:
+        require_http()
+    door = http_port if http else None
+    wanted = Wanted(workers, port, tls, encrypt_store, store, durability, door)
+    asyncio.run(stay(house, wanted, env_file))

@@ -6,9 +6,10 @@ the asker can know, that a reply answers their command, is not judged here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from mallku_contracts import audit
+from mallku_contracts import audit, codec
+from mallku_contracts.dpop import Asked, Evidence, Proof
 from mallku_contracts.envelope import (
     CommandHeader,
     Envelope,
@@ -17,31 +18,63 @@ from mallku_contracts.envelope import (
     reply_signing_input,
     token_hash,
 )
-from mallku_contracts.errors import InvalidSignature, MallkuError, PrincipalMismatch
+from mallku_contracts.errors import (
+    InvalidProof,
+    InvalidSignature,
+    MalformedBody,
+    MallkuError,
+    PrincipalMismatch,
+)
+from mallku_contracts.governed import DocumentError, Kind, open_document
 from mallku_contracts.keys import KeyFormatError, PublicKey
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
-from mallku_contracts.subjects import INBOX_ROOT, CommandSubject
+from mallku_contracts.subjects import INBOX_ROOT, JOB, CommandSubject, job_line
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE, Identity, verify_token
-from mallku_contracts.trust import Trust
+from mallku_contracts.trail.statement import CheckpointError
+from mallku_contracts.trust import Keys, Trust
 from mallku_deploy.decoding.readable import Readable
 
+_MS_PER_S: Final = 1_000
 
-def prove(message: Readable, trust: Trust, subject: str | None) -> dict[str, Any]:
+
+def prove(
+    message: Readable, trust: Trust, subject: str | None, administrators: Keys | None = None
+) -> dict[str, Any]:
     """`{"verified": True, …}`, or False with the reason.
 
     Args:
         subject: Where the message was seen; without it, a command's own names are used.
+        administrators: Who may sign policies, revocations and flags.
     """
     try:
-        if isinstance(message.header, CommandHeader) and message.envelope is not None:
-            return _prove_command(message.envelope, message.header, trust, subject)
-        if isinstance(message.header, ReplyHeader) and message.envelope is not None:
-            return _prove_reply(message.envelope, message.header, trust)
-        if message.record is not None:
-            return _prove_record(message.record)
+        proven = _prove(message, trust, subject, administrators or {})
     except MallkuError as error:
-        return {"verified": False, "reason": f"{error.number} {error.code}: {error.message}"}
-    return {"verified": False, "reason": "there is nothing here that could be signed"}
+        proven = _unproven(f"{error.number} {error.code}: {error.message}")
+    except (CheckpointError, DocumentError) as error:
+        proven = _unproven(str(error))
+    return proven
+
+
+def _prove(
+    message: Readable, trust: Trust, subject: str | None, administrators: Keys
+) -> dict[str, Any]:
+    match message:
+        case Readable(envelope=Envelope() as envelope, header=CommandHeader() as header):
+            return _prove_command(envelope, header, trust, subject)
+        case Readable(envelope=Envelope() as envelope, header=ReplyHeader() as header):
+            return _prove_reply(envelope, header, trust)
+        case Readable(record=audit.Record() as record):
+            return _prove_record(record)
+        case Readable(content={"kind": "checkpoint"}, data=data):
+            return _prove_checkpoint(data, trust)
+        case Readable(content={"kind": "document", "protected": {"kind": str(kind)}}, data=data):
+            return _prove_document(data, kind, administrators)
+        case _:
+            return _unproven("there is nothing here that could be signed")
+
+
+def _unproven(reason: str) -> dict[str, Any]:
+    return {"verified": False, "reason": reason}
 
 
 def _prove_command(
@@ -49,31 +82,90 @@ def _prove_command(
 ) -> dict[str, Any]:
     named = CommandSubject.parse(subject) if subject else _own_subject(header)
     header.check_subject(named)
-    identity = _identity(envelope.token, trust, COMMAND_AUDIENCE, header.iat)
-    if identity.principal != named.principal:
-        raise PrincipalMismatch(f"the token was given to {identity.principal!r}")
+    evidence = Evidence.split(envelope.token)
+    token = envelope.token if evidence is None else evidence.door
+    signer = _identity(token, trust, COMMAND_AUDIENCE, header.iat)
+    caller = signer
+    if evidence is not None:
+        caller = _identity(evidence.caller, trust, COMMAND_AUDIENCE, header.iat)
+    if caller.principal != named.principal:
+        raise PrincipalMismatch(f"the token was given to {caller.principal!r}")
     signed = command_signing_input(str(named), envelope.protected, envelope.body)
-    _check_signature(envelope, header.kid, header.ath, identity, signed)
-    return {"verified": True, "principal": identity.principal, "issuer": identity.issuer}
+    _check_signature(envelope, header.kid, header.ath, signer, signed)
+    proven = {"verified": True, "principal": caller.principal, "issuer": caller.issuer}
+    if evidence is None:
+        return proven
+    _check_proof(evidence, header, caller, named, envelope.body)
+    return {**proven, "door": signer.principal}
+
+
+def _check_proof(
+    evidence: Evidence, header: CommandHeader, caller: Identity, named: CommandSubject, body: bytes
+) -> None:
+    """What a door carries was asked for by its caller, at that time."""
+    proof = Proof.verify(evidence.proof, token=evidence.caller, key=caller.key)
+    proof.check_times(header.iat / _MS_PER_S, MAX_CLOCK_SKEW_MS / _MS_PER_S)
+    if header.id != proof.command_id(header.attempt):
+        raise InvalidProof("protected.id is not the one that the proof allows this attempt")
+    proof.check_covers(
+        Asked(
+            named.operation,
+            named.database,
+            named.collection,
+            _arguments(body),
+            proof.named_key(header.idem),
+            job={"run_at": header.run_at, "order": header.order} if header.is_job else None,
+        )
+    )
+
+
+def _arguments(body: bytes) -> dict[str, Any]:
+    try:
+        arguments = codec.unpack(body)
+    except codec.CodecError as error:
+        raise MalformedBody(f"body: {error}") from None
+    if not isinstance(arguments, dict):
+        raise MalformedBody("body: not a map")
+    return arguments
 
 
 def _own_subject(header: CommandHeader) -> CommandSubject:
     principal = header.reply.removeprefix(f"{INBOX_ROOT}.")
-    return CommandSubject(principal, header.db, header.col, header.op)
+    if not header.is_job:
+        return CommandSubject(principal, header.db, header.col, header.op)
+    line = job_line(scheduled=bool(header.run_at), ordering_key=header.order or "")
+    return CommandSubject(principal, header.db, header.col, header.op, JOB, line=line)
 
 
 def _prove_reply(envelope: Envelope, header: ReplyHeader, trust: Trust) -> dict[str, Any]:
     if not envelope.signature:
-        return {"verified": False, "reason": "the worker did not sign this reply"}
+        return _unproven("the worker did not sign this reply")
     identity = _identity(envelope.token, trust, REPLY_AUDIENCE, header.time)
     signed = reply_signing_input(envelope.protected, envelope.body)
     _check_signature(envelope, header.kid, header.ath, identity, signed)
     return {"verified": True, "worker": identity.principal, "issuer": identity.issuer}
 
 
+def _prove_checkpoint(data: bytes, trust: Trust) -> dict[str, Any]:
+    from mallku_contracts.trail.checkpoint import CheckpointOpener
+
+    believed = CheckpointOpener(trust).believe(data)
+    return {"verified": True, "worker": believed.header.worker, "key": believed.key.kid}
+
+
+def _prove_document(data: bytes, kind: str, administrators: Keys) -> dict[str, Any]:
+    try:
+        document = open_document(data, Kind(kind), administrators)
+    except ValueError as error:
+        return _unproven(str(error))
+    return {"verified": True, "administrator": document.key.kid}
+
+
 def _identity(token: bytes, trust: Trust, audience: str, time_ms: int) -> Identity:
-    leeway_s = MAX_CLOCK_SKEW_MS / 1000
-    return verify_token(token, trust, audience=audience, now_s=time_ms / 1000, leeway_s=leeway_s)
+    leeway_s = MAX_CLOCK_SKEW_MS / _MS_PER_S
+    return verify_token(
+        token, trust, audience=audience, now_s=time_ms / _MS_PER_S, leeway_s=leeway_s
+    )
 
 
 def _check_signature(
@@ -88,9 +180,9 @@ def _check_signature(
 def _prove_record(record: audit.Record) -> dict[str, Any]:
     """An intent holds the caller's signature; other records are vouched for by checkpoints."""
     if record.command is None:
-        return {"verified": False, "reason": "only an intent carries a signature of its own"}
+        return _unproven("only an intent carries a signature of its own")
     if record.bound.get("audit") == "digest":
-        return {"verified": False, "reason": "of this command hashes alone are recorded"}
+        return _unproven("of this command hashes alone are recorded")
     protected, body, signature, raw = record.command
     try:
         key = PublicKey(raw)

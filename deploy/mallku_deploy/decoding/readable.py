@@ -16,6 +16,9 @@ from mallku_contracts.errors import InvalidToken, MallkuError
 from mallku_contracts.limits import MAX_PAYLOAD_BYTES
 from mallku_contracts.unverified import read_unverified
 
+_OF_A_DOOR: Final = ("door", "caller", "proof")
+"""What a door's token part holds."""
+
 SHOWN_JUNK_BYTES: Final = 64
 """How much of an unreadable message is shown, bytes."""
 
@@ -28,10 +31,14 @@ class Readable:
     envelope: Envelope | None = None
     header: CommandHeader | ReplyHeader | None = None
     record: audit.Record | None = None
+    data: bytes = b""
 
 
 def read_message(data: bytes) -> Readable:
-    """Describe a command, a reply, an audit record, a text, or say what else was seen."""
+    """Describe a command, a reply, a checkpoint, a signed document, an audit record or a text.
+
+    Of anything else it says what was seen.
+    """
     if not data:
         return Readable({"kind": "empty", "bytes": 0})
     for reader in (_read_envelope, read_record, _read_text):
@@ -47,20 +54,48 @@ def _read_envelope(data: bytes) -> Readable | None:
     except MallkuError:
         return None
     fields = _unpacked(envelope.protected)
-    is_command = isinstance(fields, dict) and "op" in fields
-    header, problem = _header(CommandHeader if is_command else ReplyHeader, envelope.protected)
+    kind = _kind(fields)
+    is_document = kind == "document"
     content: dict[str, Any] = {
-        "kind": "command" if is_command else "reply",
+        "kind": kind,
         "bytes": len(data),
         "protected": plain(fields),
         "times": _times(fields),
-        "body": plain(_unpacked(envelope.body)),
+        "body": _text(envelope.body) if is_document else plain(_unpacked(envelope.body)),
         "signature": f"{len(envelope.signature)} bytes" if envelope.signature else "unsigned",
         "token": _claims(envelope.token),
     }
+    header, problem = None, None
+    if kind in _HEADERS:
+        header, problem = _header(_HEADERS[kind], envelope.protected)
     if problem is not None:
         content["problem"] = problem
-    return Readable(content, envelope, header)
+    return Readable(content, envelope, header, data=data)
+
+
+_HEADERS: Final[dict[str, type[CommandHeader | ReplyHeader]]] = {
+    "command": CommandHeader,
+    "reply": ReplyHeader,
+}
+_CHECKPOINT_FIELDS: Final = {"previous", "worker", "number"}
+_DOCUMENT_FIELDS: Final = {"kind", "version", "kid"}
+
+
+def _kind(fields: Any) -> str:
+    """What an envelope is, by the names in its protected part."""
+    names = fields.keys() if isinstance(fields, dict) else set[str]()
+    if "op" in names:
+        return "command"
+    if names >= _CHECKPOINT_FIELDS:
+        return "checkpoint"
+    return "document" if names >= _DOCUMENT_FIELDS else "reply"
+
+
+def _text(data: bytes) -> Any:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return plain(data)
 
 
 def _header(
@@ -139,9 +174,10 @@ def _claims(token: bytes) -> Any:
     if not token:
         return None
     try:
-        return read_unverified(token.decode("ascii", "replace"))[1]
+        parts = [read_unverified(text)[1] for text in token.decode("ascii", "replace").split("~")]
     except InvalidToken:
         return f"unreadable, {len(token)} bytes"
+    return parts[0] if len(parts) == 1 else dict(zip(_OF_A_DOOR, parts, strict=False))
 
 
 def _times(fields: Any) -> dict[str, str]:

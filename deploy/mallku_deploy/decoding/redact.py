@@ -12,7 +12,7 @@ def redact(description: Any) -> Any:
     """The description with every value below a body, an effect or unknown content replaced."""
     if isinstance(description, dict):
         return {
-            name: _hidden(item) if name in _DATA else redact(item)
+            name: hide_values(item) if name in _DATA else redact(item)
             for name, item in description.items()
         }
     if isinstance(description, list):
@@ -20,11 +20,12 @@ def redact(description: Any) -> Any:
     return description
 
 
-def _hidden(value: Any) -> Any:
+def hide_values(value: Any) -> Any:
+    """The value with type and size in the place of everything in it; names stay."""
     if isinstance(value, dict):
-        return {name: _hidden(item) for name, item in value.items()}
+        return {name: hide_values(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_hidden(item) for item in value]
+        return [hide_values(item) for item in value]
     if value is None or isinstance(value, bool):
         return f"<{type(value).__name__}>"
     return f"<{type(value).__name__}, {len(str(value))}>"

@@ -6,6 +6,7 @@ import asyncio
 import time
 from array import array
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -42,8 +43,12 @@ class Measured:
         return sum(len(values) for values in self.latencies.values())
 
 
-async def run_load(db: SecuredDatabaseInterface) -> Measured:
-    """Send `COMMANDS` commands, `IN_FLIGHT` at a time; the first that fails ends it."""
+async def run_load(db: SecuredDatabaseInterface, halfway: Callable[[], object]) -> Measured:
+    """Send `COMMANDS` commands, `IN_FLIGHT` at a time; the first that fails ends it.
+
+    Args:
+        halfway: Called when half of them were sent.
+    """
     measured = Measured()
     numbers = iter(range(COMMANDS))
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn())
@@ -52,6 +57,8 @@ async def run_load(db: SecuredDatabaseInterface) -> Measured:
 
         async def caller() -> None:
             for number in numbers:
+                if number == COMMANDS // 2:
+                    halfway()
                 await _send(db, number, measured)
                 progress.advance(task)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from mallku_client.trail import AuditReader
-from mallku_contracts.audit import Record, record_hash
+from mallku_contracts.audit import Record, Resolution, record_hash
 from mallku_contracts.governed import GATEWAY
 
 
@@ -36,6 +36,20 @@ class Trail:
         """The transmissions that records of these kinds are about."""
         return Counter(record.id for record in self.records if record.kind in kinds)
 
+    def ends(self) -> Counter[str]:
+        """How often each transmission has an outcome.
+
+        A reconciler's word counts where the worker itself left none.
+        """
+        outcomes = self.ids("done", "failed")
+        resolved = {
+            record.id
+            for record in self.records
+            if record.kind == "resolved" and record.resolution != Resolution.PENDING
+        }
+        outcomes.update(resolved - set(outcomes))
+        return outcomes
+
 
 async def read_trail(reader: AuditReader) -> Trail:
     """Read the whole stream."""
@@ -56,6 +70,6 @@ async def read_settled_trail(reader: AuditReader, timeout_s: float, pause_s: flo
     end = loop.time() + timeout_s
     while True:
         trail = await read_trail(reader)
-        if trail.ids("intent") == trail.ids("done", "failed") or loop.time() >= end:
+        if trail.ids("intent") == trail.ends() or loop.time() >= end:
             return trail
         await asyncio.sleep(pause_s)

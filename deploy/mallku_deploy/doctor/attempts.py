@@ -33,6 +33,7 @@ class Kind(StrEnum):
     INSPECTOR = "inspector"
     AUDITOR = "auditor"
     ADMINISTRATOR = "administrator"
+    DOOR = "door"
     BUS = "worker:bus"
     RECORDS = "worker:records"
 

@@ -11,6 +11,9 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from mallku_broker.accounts import (
+    AUDITED_STREAMS,
+)
 from mallku_broker.events import ConnectionLost
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.subjects import inbox_prefix
@@ -26,6 +29,7 @@ from mallku_deploy.doctor.attempts import (
     Verdict,
 )
 from mallku_deploy.doctor.diversions import diversions, own_call
+from mallku_deploy.doctor.keeping import TITLE, keeping
 from mallku_deploy.doctor.lists import Grounds, forbidden_replies, probes, questions
 from mallku_deploy.doctor.roles import Examined, Role
 from mallku_deploy.doctor.tries import (
@@ -127,6 +131,8 @@ async def _examine_role(
             yield work
             for probe in probes(role.kind, role.name, grounds):
                 yield await _probed(line, probe)
+            if role.kind is Kind.AUDITOR:
+                yield _finding(role, TITLE, tuple(AUDITED_STREAMS), await keeping(line))
             if role.kind is Kind.BUS:
                 yield await _responded(line, grounds, find)
             wanted = diversions(role.kind, role.name, grounds, _present(examined))

@@ -11,7 +11,9 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from mallku_broker.configuration import AUDITOR_PREFIX
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
 from mallku_broker.permissions import SERVICE, WORKER_INBOX_PREFIX
 from mallku_broker.streams import AUDIT, CHECKPOINTS, DEAD
 from mallku_contracts.subjects import JOB, inbox_prefix

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mallku_broker.configuration import AUDITOR_PREFIX
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
 from mallku_broker.permissions import Widening
 from mallku_broker.streams import AUDIT
 from mallku_broker.widening import widenings

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from mallku_broker.configuration import AUDITED_STREAMS, AUDITOR_PREFIX
+from mallku_broker.accounts import (
+    AUDITED_STREAMS,
+    AUDITOR_PREFIX,
+)
+from mallku_broker.advisories import ADVISORIES, advisory_subjects
 from mallku_broker.permissions import (
     READ_QUEUE,
     SERVICE,
     WORKER_INBOX_PREFIX,
     WRITE_QUEUE,
+    callers_of,
     principal_permissions,
 )
 from mallku_broker.streams import (
@@ -68,8 +73,10 @@ class Grounds:
     mark: str
 
     def others(self, name: str) -> tuple[str, ...]:
-        """Other principals, callers first."""
-        names = [other for other in sorted(self.policy.principals) if other != name]
+        """Other principals, callers first; to a door not those that it acts for."""
+        principals = self.policy.principals
+        own = {name, *(callers_of(self.policy, principals[name]) if name in principals else ())}
+        names = [other for other in sorted(principals) if other not in own]
         names.sort(key=lambda other: self.policy.principals[other].kind != "caller")
         return tuple(names[:MAX_OTHERS])
 
@@ -131,6 +138,7 @@ def probes(kind: Kind, name: str, grounds: Grounds) -> list[Probe]:
         *_calls(kind, grounds),
         *_inboxes(kind, name, grounds),
         *_listening(kind, name, grounds),
+        *_advisories(grounds),
     ]
     return [probe for probe in found if probe.attempts]
 
@@ -203,8 +211,9 @@ def _records(kind: Kind, name: str, grounds: Grounds) -> Iterator[Probe]:
     if kind is not Kind.RECORDS:
         trail = (*(grounds.record(each) for each in about), grounds.checkpoint())
         yield Probe("write audit records", _publishes(trail))
-        rest = (f"{PREFIX}.dead.{mark}", f"{PREFIX}.rate.{about[0]}.{mark}")
-        yield Probe("write dead jobs or rates", _publishes(rest))
+        jobs = (f"{PREFIX}.dead.{mark}", f"{PREFIX}.redrive.{mark}")
+        rest = (*jobs, f"{PREFIX}.rate.{about[0]}.{mark}")
+        yield Probe("write dead jobs, those that are tried again, or rates", _publishes(rest))
     if kind is not Kind.ADMINISTRATOR:
         buckets = BUCKETS[:-1] if kind is Kind.RECORDS else BUCKETS
         keys = (f"$KV.{bucket}.{key}" for bucket in buckets for key in ("current", mark))
@@ -283,6 +292,16 @@ def _listening(kind: Kind, name: str, grounds: Grounds) -> Iterator[Probe]:
     if kind not in {Kind.BUS, Kind.INSPECTOR}:
         found = ("$SRV.PING", f"$SRV.INFO.{SERVICE}", f"$SRV.STATS.{SERVICE}.{grounds.mark}")
         yield Probe("pose as the service", tuple(map(Subscribe, found)))
+
+
+def _advisories(grounds: Grounds) -> Iterator[Probe]:
+    """What the server says of the trail: nobody says it for it, and workers hear it in a group."""
+    mark = grounds.mark
+    said = (f"{ADVISORIES}.{mark}", f"{ADVISORIES}.STREAM.DELETED.{mark}")
+    yield Probe("speak in the server's place", _publishes(said))
+    alone = (Subscribe(subject) for subject in (f"{ADVISORIES}.API", *advisory_subjects()))
+    beside = (Subscribe(subject, "doctor") for subject in advisory_subjects())
+    yield Probe("hear what it says of the trail", (*alone, *beside))
 
 
 def _work(name: str, grounds: Grounds) -> Iterator[str]:

@@ -16,6 +16,7 @@ from nats.aio.subscription import Subscription
 
 from mallku_broker.events import ConnectionLost
 from mallku_broker.headers import encode_headers
+from mallku_broker.streams import AUDIT, AUDIT_STREAMS
 from mallku_deploy.doctor.attempts import (
     IMPOSSIBLE,
     NOT_EXPECTED,
@@ -81,6 +82,7 @@ class StreamWatch:
 
     def __init__(self, target: Stored, find: FindLine) -> None:
         self._target = target
+        self._stream = target.stream
         self._find = find
         self._found = False
 
@@ -89,7 +91,9 @@ class StreamWatch:
         line = await self._find(self._target.by)
         answer = await ask(line, Call(self._target.subject, b"", IMPOSSIBLE))
         said = _read(answer.body)
-        if (said.get("stream"), _error(said)) != (self._target.stream, NOT_EXPECTED):
+        if self._target.stream == AUDIT and said.get("stream") in AUDIT_STREAMS:
+            self._stream = str(said["stream"])  # where the trail goes on now
+        if (said.get("stream"), _error(said)) != (self._stream, NOT_EXPECTED):
             raise CannotTell(f"{self._target.subject} is not kept by {self._target.stream}")
         if await self._look(line):
             raise CannotTell(f"{self._target.subject} is taken")
@@ -111,7 +115,7 @@ class StreamWatch:
 
     async def _look(self, line: Line) -> bool:
         body = json.dumps({"last_by_subj": self._target.subject}).encode()
-        call = f"{API}.STREAM.MSG.GET.{self._target.stream}"
+        call = f"{API}.STREAM.MSG.GET.{self._stream}"
         said = _read((await ask(line, Call(call, body))).body)
         if "error" in said and _error(said) != _NO_MESSAGE:
             raise CannotTell(f"{call}: {said['error'].get('description')}")

@@ -1,0 +1,1 @@
+"""Durable jobs as an administrator sees them: those that wait, and those that are dead."""

@@ -1,0 +1,1 @@
+"""Workers as somebody outside sees them: found by asking, believed by their signatures."""

@@ -1,0 +1,1 @@
+"""One command's way through the gateway, told by the trail alone."""
