@@ -16,7 +16,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test fuzz bench record lint types imports check docs format clean
+.PHONY: help setup demo up test fuzz bench chaos soak record lint types imports check docs format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ fuzz: $(STAMP)  ## a million mutated messages, then queries, policies; ARGS="--h
 bench: $(STAMP)  ## the gateway beside its peers, in under five minutes; ARGS="--help" says more
 	$(RUN) tests.benchmarks.run $(ARGS)
 
+chaos: $(STAMP)  ## 30 minutes of faults under load, each round checked; ARGS="--seconds 120"
+	$(RUN) tests.chaos.run $(ARGS)
+
+soak: $(STAMP)  ## 30 minutes at half of capacity: no memory grows; ARGS="--seconds 120"
+	$(RUN) tests.chaos.soak $(ARGS)
+
 record: $(STAMP)  ## the store tests on a real ArangoDB, recorded; make record ARANGO_URL=http://…
 	@test -n "$(ARANGO_URL)" || { echo "make: name the server: make record ARANGO_URL=…" >&2; exit 1; }
 	ARANGO_URL=$(ARANGO_URL) MALLKU_RECORD=1 $(RUN) pytest tests/stores/test_recorded_operations.py
@@ -61,6 +67,7 @@ check: lint types imports  ## everything that reads the code without running it
 
 docs: $(STAMP)  ## what in the documentation is made from the code
 	$(BIN)/python docs/generate.py
+	$(BIN)/python deploy/grafana/build.py
 
 format: $(STAMP)  ## let ruff repair what it can
 	$(RUN) ruff check --fix .

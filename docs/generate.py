@@ -1,6 +1,7 @@
 """Rewrites the generated parts of the documentation; `--check` only says whether they are current.
 
-A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; a file of the
+examples between `<!-- quote: PATH -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from mallku_contracts.operations import OPERATIONS, UNSUPPORTED
+from mallku_contracts.operations import OPERATIONS
+from mallku_deploy.contract import FILES
+from mallku_deploy.contract import render as render_contract
+from mallku_deploy.migrating.rules import RULES
+from mallku_workers.observing.definitions import METRICS
 from mallku_workers.stores.arango import store as arango
 from mallku_workers.stores.embedded import store as embedded
 from mallku_workers.stores.embedded.aql.functions.listing import list_functions
 
-BY_THE_WORKER: Final = frozenset({"next", "outcome", "describe-flags"})
+BY_THE_WORKER: Final = frozenset(
+    {"next", "outcome", "redrive", "describe-flags", "report-violation"}
+)
 """Operations that the worker answers from cursors, ledger and flags, over either store."""
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -36,6 +43,7 @@ PACKAGES: Final = (
     "workers/mallku_workers",
     "deploy/mallku_deploy",
 )
+_QUOTE = re.compile(r"(<!-- quote: (?P<path>[\w./]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PART = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -73,11 +81,24 @@ def contract_table() -> str:
             ", ".join(f"{count} {source}" for source, count in sorted(exchanges[name].items())),
         )
         for name, operation in OPERATIONS.items()
-        if name not in UNSUPPORTED | BY_THE_WORKER
+        if name not in BY_THE_WORKER
     ]
     return _table(
         ("operation", "embedded", "ArangoDB, simulated server", "exchanges replayed"), rows
     )
+
+
+def metrics_table() -> str:
+    """Every metric of a worker, by what kind it is and what its series are told apart by."""
+    rows = [
+        (f"`{metric.name}`", str(metric.kind), f"{_told_apart(metric.labels)}{metric.text}")
+        for metric in METRICS.values()
+    ]
+    return _table(("metric", "kind", "what it says"), rows)
+
+
+def _told_apart(labels: tuple[str, ...]) -> str:
+    return f"by {', '.join(f'`{name}`' for name in labels)}: " if labels else ""
 
 
 def _mark(is_there: bool) -> str:  # noqa: FBT001 - it is all there is
@@ -94,11 +115,31 @@ def _exchanges() -> Mapping[str, Counter[str]]:
     return found
 
 
+def migrate_rules_table() -> str:
+    """What `migrate check` looks for, and what takes its place."""
+    return _table(
+        ("rule", "finds", "write instead"),
+        [
+            (f"`{rule.code}` {rule.name}" + ("" if rule.breaks else " †"), rule.what, rule.instead)
+            for rule in RULES.values()
+        ],
+    )
+
+
+def quote(path: str) -> str:
+    """A file of the examples, word for word."""
+    file = ROOT / "docs/examples" / path
+    language = {".py": "python", ".yaml": "yaml"}.get(file.suffix, "")
+    return f"```{language}\n{file.read_text().rstrip()}\n```"
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings_table,
     "limits": limits_table,
+    "metrics": metrics_table,
     "aql-functions": functions_table,
     "contract": contract_table,
+    "migrate-rules": migrate_rules_table,
 }
 
 
@@ -109,7 +150,8 @@ def render(text: str) -> str:
         make = PARTS.get(match["name"])
         return match[0] if make is None else f"{match[1]}{make()}\n{match[3]}"
 
-    return _PART.sub(part, text)
+    quoted = _QUOTE.sub(lambda match: f"{match[1]}{quote(match['path'])}\n{match[3]}", text)
+    return _PART.sub(part, quoted)
 
 
 def _settings_classes() -> Iterator[tuple[str, type]]:
@@ -191,12 +233,18 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, str, str]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def _whole_files() -> Iterator[tuple[Path, str]]:
+    """Files of which every byte is generated."""
+    for form, name in FILES.items():
+        yield ROOT / "docs" / "contract" / name, render_contract(form)
+
+
 def main() -> int:
     """Rewrite what is out of date; with `--check`, name it and return 1."""
     stale = []
-    for path in sorted((ROOT / "docs").glob("*.md")):
-        text = path.read_text()
-        if (fresh := render(text)) != text:
+    fresh_files = [(path, render(path.read_text())) for path in (ROOT / "docs").glob("*.md")]
+    for path, fresh in sorted([*fresh_files, *_whole_files()]):
+        if not path.exists() or path.read_text() != fresh:
             stale.append(path.relative_to(ROOT))
             if "--check" not in sys.argv:
                 path.write_text(fresh)

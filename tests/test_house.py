@@ -108,7 +108,7 @@ def test_every_dependency_is_pinned() -> None:
 def test_constraints_are_bare_pins() -> None:
     """constraints.txt holds `name==version` lines and nothing that names a place or a machine."""
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    bare = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][0-9a-z.]*")
+    bare = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==([0-9]+!)?[0-9][0-9a-z.]*")
     assert [line for line in lines if not bare.fullmatch(line)] == []
     assert len({canonicalize_name(line.partition("==")[0]) for line in lines}) == len(lines)
 

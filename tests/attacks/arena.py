@@ -15,7 +15,9 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from mallku_broker.configuration import AUDITOR_PREFIX
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import EventKind
 from mallku_broker.streams import AUDIT, CHECKPOINTS, KEYS, POLICY

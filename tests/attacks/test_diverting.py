@@ -9,13 +9,15 @@ from uuid import uuid4
 
 import pytest
 
-from mallku_broker.configuration import AUDITOR_PREFIX
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.headers import encode_headers
 from mallku_broker.streams import AUDIT, JOBS
 from tests.attacks.arena import Arena, Attacker, eventually
 from tests.attacks.cast import SCRATCH, VICTIM
-from tests.integration.world import EVENT_S, exchange
+from tests.integration.world import EVENT_S, exchange, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -60,6 +62,25 @@ async def test_a_reply_is_hijacked(
     assert heard == []
 
 
+async def test_what_workers_say_of_themselves_is_asked_for_elsewhere(
+    arena: Arena, victim: Attacker
+) -> None:
+    """An inspector who asks for the answer anywhere but in its own inbox gets none there."""
+    heard: list[str] = []
+    await victim.connection.listen(VICTIMS_INBOX, lambda s, _r, _b, _h: heard.append(s))
+    await victim.connection.flush()
+    own = "_INBOX_mallku.inspector.diverted"
+    async with arena.world.connection("inspector") as inspector:
+        await inspector.listen(own, lambda s, _r, _b, _h: heard.append(s))
+        for verb in ("PING", "INFO", "STATS"):
+            for place in (*PLACES, own):
+                inspector.post(f"$SRV.{verb}.mallku-gateway", b"", reply=place)
+        await until("the answers to its own inbox", lambda: heard.count(own) == 3 * 2)
+        await inspector.flush()
+    await victim.connection.flush()
+    assert set(heard) == {own}
+
+
 async def _stored(arena: Arena, at_least: int) -> int:
     """The last job, once there are so many."""
     last = 0
@@ -98,8 +119,8 @@ async def test_a_jobs_acknowledgement_is_diverted(
     assert await _stored(arena, last) == last
     await victim.connection.flush()
     assert heard == []
-    for principal in (attacker.principal, victim.principal):
-        assert await arena.told(principal, Counter()) == []
+    await arena.told(attacker.principal, Counter(malformed_envelope=last - before))
+    assert await arena.told(victim.principal, Counter()) == []
 
 
 async def test_a_jobs_acknowledgement_becomes_a_job_in_a_victims_name(
@@ -112,11 +133,8 @@ async def test_a_jobs_acknowledgement_becomes_a_job_in_a_victims_name(
     attacker.connection.post(attacker.job("insert"), b"job", reply=attacker.inbox())
     await attacker.connection.flush()
     assert await _stored(arena, before + 2) == before + 2
-    for sequence in (before + 1, before + 2):
-        asked = json.dumps({"seq": sequence}).encode()
-        subject = f"$JS.API.STREAM.MSG.GET.{JOBS}"
-        answer = json.loads((await arena.administrator.request(subject, asked, timeout=5)).data)
-        assert answer["message"]["subject"] == attacker.job("insert")
+    told = await arena.told(attacker.principal, Counter(malformed_envelope=2))
+    assert {record.subject for record in told} == {attacker.job("insert")}
 
 
 async def test_jobs_acknowledgements_come_as_commands_in_a_victims_name(

@@ -10,7 +10,7 @@ import pytest
 
 from mallku_broker.permissions import READ_QUEUE, SERVICE, WRITE_QUEUE
 from mallku_contracts.subjects import command_pattern
-from tests.attacks.arena import Arena, Attacker
+from tests.attacks.arena import Arena, Attacker, eventually
 from tests.attacks.cast import SCRATCH, SECRET, VAULT, VICTIM
 from tests.integration.world import exchange
 from tests.support.nats import Witness
@@ -123,7 +123,10 @@ async def test_a_fake_service_answers_discovery(
 
 
 async def test_an_inspector_acts(arena: Arena) -> None:
-    """Who sees everything says nothing: no command, no reply, no record, no job."""
+    """Who sees everything does nothing: no reply, no record, no job, no command of others.
+
+    In its own name it may send what no worker heeds: that is refused, and recorded as refused.
+    """
     witness = Witness()
     async with (
         arena.attacker() as other,
@@ -132,13 +135,25 @@ async def test_an_inspector_acts(arena: Arena) -> None:
         inspector = Attacker("inspector", other.caller, connection, witness)
         for subject in (
             f"mallku.v1.cmd.{VICTIM}.mallku.{VAULT}.get",
-            f"mallku.v1.cmd.inspector.mallku.{VAULT}.get",
             f"mallku.v1.job.{VICTIM}.mallku.{VAULT}.delete",
+            f"mallku.v1.job.inspector.mallku.{VAULT}.delete",
+            f"mallku.v1.cur.inspector.mallku.{VAULT}.next",
             f"_INBOX_mallku.{VICTIM}.known.1",
             f"mallku.v1.audit.{VICTIM}.mallku.{VAULT}.get.done",
         ):
             await inspector.refused_to_publish(subject, b"junk")
-    assert [r for r in await arena.read_trail() if r.principal == "inspector"] == []
+        own = f"mallku.v1.cmd.inspector.mallku.{VAULT}.get"
+        connection.post(own, other.caller.seal("get", {"document": "k"}, VAULT).data)
+        await connection.flush()
+
+        codes: list[str | None] = []
+
+        async def told() -> bool:
+            codes[:] = [r.code for r in await arena.read_trail() if r.principal == "inspector"]
+            return bool(codes)
+
+        await eventually("its refusal", told)
+    assert codes == ["foreign_reply_inbox"]
 
 
 @pytest.mark.parametrize(

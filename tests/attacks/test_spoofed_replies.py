@@ -14,7 +14,6 @@ from mallku_broker.files import load_signing_key, load_token
 from mallku_client.collection import Collection
 from mallku_contracts import codec
 from mallku_contracts.envelope import (
-    VERSION,
     Envelope,
     ReplyHeader,
     command_hash,
@@ -24,6 +23,7 @@ from mallku_contracts.envelope import (
 from mallku_contracts.errors import MallkuError, UnverifiedReply
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.keys import SigningKey
+from mallku_contracts.protected import VERSION
 from mallku_contracts.tokens import REPLY_AUDIENCE
 from tests.attacks.arena import Arena, Attacker
 from tests.attacks.cast import VAULT, VICTIM

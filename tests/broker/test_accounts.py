@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from mallku_broker import configuration
-from mallku_broker.configuration import AUDITOR_PREFIX
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import EventKind
 from mallku_broker.streams import AUDIT, JOBS, POLICY

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
 from mallku_broker.advisories import (
     ADVISORIES,
     ADVISORY_QUEUE,
@@ -21,7 +24,6 @@ from mallku_broker.advisories import (
     advisory_subjects,
     read_advisory,
 )
-from mallku_broker.configuration import AUDITOR_PREFIX
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import EventKind
 from mallku_broker.streams import AUDIT, CHECKPOINTS, FLAGS, JOBS, RATES, ApiError, ask

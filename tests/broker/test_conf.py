@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mallku_broker.accounts import (
+    Account,
+    Permissions,
+    User,
+    accounts_text,
+)
 from mallku_broker.conf import conf_text
-from mallku_broker.configuration import Account, Permissions, User, accounts_text
 from mallku_broker.nkeys import new_nkey
 from mallku_broker.permissions import worker_bus, worker_records
 from mallku_broker.server import find_server

@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mallku_broker.configuration import (
+from mallku_broker.accounts import (
     JOBS,
     TOLD_TO_CALLERS,
     Account,
     Permissions,
+    User,
+)
+from mallku_broker.configuration import (
     ServerConfiguration,
     ServerTls,
-    User,
 )
 from mallku_broker.nkeys import new_nkey
 from mallku_contracts.errors import ConfigurationError
@@ -53,9 +55,10 @@ def test_what_crosses_between_accounts_is_this_and_no_more() -> None:
         for each in account.get("imports", [])
         for told in (each.get("service") or each["stream"],)
     }
+    generations = ("MALLKU_AUDIT", *(f"MALLKU_AUDIT_{number}" for number in range(2, 17)))
     trail = {
         ("AUDITORS", f"$JS.API.{call}", f"AUD.API.{call}")
-        for stream in ("MALLKU_AUDIT", "MALLKU_CHECKPOINTS")
+        for stream in (*generations, "MALLKU_CHECKPOINTS")
         for call in (
             f"STREAM.INFO.{stream}",
             f"CONSUMER.CREATE.{stream}.>",

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from mallku_broker.configuration import AUDITED_STREAMS
+from mallku_broker.accounts import (
+    AUDITED_STREAMS,
+)
 from mallku_broker.custody import judge_custody
-from mallku_broker.streams import AUDIT, StreamSettings, ask, definitions
+from mallku_broker.streams import AUDIT, StreamSettings, ask, definitions, sealed_subject
 from tests.support.nats import ADMINISTRATOR, nats_house
 
 EXPECTED = {each.name: dict(each.configuration) for each in definitions(StreamSettings())}
@@ -101,3 +103,13 @@ def test_a_stream_that_fills_is_not_sound() -> None:
     """From four fifths on: full, it refuses everything."""
     assert judge_custody(_info(used=79, max_bytes=100)).is_sound
     assert not judge_custody(_info(used=80, max_bytes=100)).is_sound
+
+
+def test_a_stream_that_others_go_on_from_has_to_be_sealed() -> None:
+    """Then it is sound, however full; open, or under the subjects of another, it is not."""
+    closed: dict[str, Any] = {"sealed": True, "subjects": [sealed_subject(AUDIT)], "max_bytes": 100}
+    assert judge_custody(_info(used=99, **closed), sealed=True).is_sound
+    for field, value in (("sealed", False), ("subjects", ["mallku.v1.audit.>"])):
+        opened: dict[str, Any] = {**closed, field: value}
+        found = judge_custody(_info(**opened), sealed=True)
+        assert [drift.field for drift in found.weak] == [field]

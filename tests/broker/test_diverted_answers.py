@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from mallku_broker.accounts import (
+    AUDITOR_PREFIX,
+)
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
-from mallku_broker.configuration import AUDITOR_PREFIX
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import EventKind
 from mallku_broker.headers import decode_headers, encode_headers

@@ -13,12 +13,15 @@ from uuid import uuid4
 
 import pytest
 
+from mallku_broker.accounts import (
+    SERVER_REPORT,
+)
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
-from mallku_broker.configuration import SERVER_REPORT
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.durability import (
     Fill,
     StreamState,
+    apart_of,
     fill_of,
     judge,
     read_report,
@@ -257,3 +260,33 @@ async def test_nothing_is_acknowledged_before_the_disk_has_it(
     assert stored[-1] < answered
     between = calls[stored[-1] : answered]
     assert any(_SYNCED.match(call) for call in between) == synced
+
+
+@pytest.mark.parametrize(
+    ("told", "apart_ms"),
+    [
+        ("2026-01-31T12:00:00Z", 0.0),
+        ("2026-01-31T11:59:59.123456789Z", 876.544),
+        ("2026-01-31T13:00:00.5+01:00", -500.0),
+        ("2026-01-31T12:00:00", None),
+        ("", None),
+        ("junk", None),
+    ],
+)
+def test_how_far_clocks_are_apart(told: str, apart_ms: float | None) -> None:
+    """The server's time, of nine digits too, against ours; what tells no time tells nothing."""
+    noon_s = 1_769_860_800.0
+    found = apart_of({"ts": told}, noon_s)
+    assert found == (None if apart_ms is None else pytest.approx(apart_ms, abs=0.01))
+
+
+async def test_a_real_server_tells_its_time(tmp_path: Path) -> None:
+    """On one machine it is ours, to the tenth of a second."""
+    async with (
+        nats_house(tmp_path / "nats") as house,
+        house.connection(WORKER_RECORDS) as records,
+        RequestMultiplexer(records, records.inbox_prefix) as requests,
+    ):
+        state = await read_stream(records, requests, AUDIT)
+    assert state.apart_ms is not None
+    assert abs(state.apart_ms) < 100

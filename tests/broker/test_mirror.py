@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from mallku_broker.configuration import (
+from mallku_broker.accounts import (
     AUDITED_STREAMS,
     KEEPER_PREFIX,
     Account,
-    ServerConfiguration,
     User,
     accounts_text,
+)
+from mallku_broker.configuration import (
+    ServerConfiguration,
 )
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
 from mallku_broker.events import EventKind

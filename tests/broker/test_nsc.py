@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mallku_broker.configuration import (
+from mallku_broker.accounts import (
     CONFIRMATIONS,
     JOBS,
     MAX_AUDITORS_CONNECTIONS,

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mallku_broker import permissions as module
-from mallku_broker.configuration import Account
+from mallku_broker.accounts import (
+    Account,
+)
 from mallku_broker.nkeys import new_nkey
 from mallku_broker.permissions import (
     compile_policy,
@@ -144,12 +146,18 @@ def test_collapsing_stays_sound_and_short(rules: list[dict[str, Any]]) -> None:
 
 
 def test_a_literal_name_stays_exact() -> None:
-    """One operation on one collection of one database is one command and one job."""
+    """One operation on one collection is one command, and one job: now, later or in order.
+
+    Whoever may send a command may call it off.
+    """
     policy = _policy([_rule("a", databases=("db",), collections=("c",), operations=("get",))])
     permissions, widenings = principal_permissions(policy, "p")
     assert permissions.publish == (
         "mallku.v1.cmd.p.db.c.get",
         "mallku.v1.job.p.db.c.get",
+        "mallku.v1.job.p.db.c.get.at",
+        "mallku.v1.job.p.db.c.get.key.*",
+        "mallku.v1.cancel.p.*",
     )
     assert permissions.subscribe == ("_INBOX_mallku.p.>", "mallku.v1.stored.p.>", FLAGS_CHANGED)
     assert widenings == []
@@ -174,11 +182,11 @@ def test_an_operation_without_a_collection_keeps_its_sign() -> None:
 
 
 def test_nobody_publishes_for_somebody_else() -> None:
-    """Every command, job and cursor subject of a caller begins with the caller's own name."""
+    """Every subject that a caller may publish begins with the caller's own name."""
     policy = _policy([_rule("a", operations=("read", "write", "admin"))])
     for subject in principal_permissions(policy, "p")[0].publish:
         assert subject.split(".")[:2] == ["mallku", "v1"]
-        assert subject.split(".")[2] in {"cmd", "job", "cur"}
+        assert subject.split(".")[2] in {"cmd", "job", "cur", "cancel"}
         assert subject.split(".")[3] == "p"
 
 

@@ -15,6 +15,7 @@ from mallku_broker.streams import (
     DEAD,
     JOBS,
     RATES,
+    REDRIVEN,
     Drift,
     StreamDefinition,
     StreamSettings,
@@ -44,7 +45,7 @@ async def _found(connection: GatewayConnection, name: str) -> dict[str, Any]:
 def test_every_stream_and_bucket_of_the_design_is_there() -> None:
     """The names are the ones that are written down; buckets are streams with a prefix."""
     buckets = {"mallku_policy", "mallku_keys", "mallku_flags", "mallku_results"}
-    streams = {AUDIT, CHECKPOINTS, JOBS, DEAD, RATES}
+    streams = {AUDIT, CHECKPOINTS, JOBS, DEAD, REDRIVEN, RATES}
     assert set(WANTED) == streams | {f"KV_{name}" for name in buckets}
 
 
@@ -125,6 +126,10 @@ async def test_apply_makes_the_safe_changes_alone(tmp_path: Path) -> None:
         assert found["description"] == "mine"
 
 
+NEW_OF_JOBS = ("no_ack", "republish", "subject_transform")
+"""What the stream of jobs did not have at first."""
+
+
 async def test_a_stream_of_jobs_of_before_stops_to_answer(tmp_path: Path) -> None:
     """What is there is brought to answer nobody, and keeps its jobs; what is unsafe is left."""
     async with (
@@ -132,7 +137,7 @@ async def test_a_stream_of_jobs_of_before_stops_to_answer(tmp_path: Path) -> Non
         house.connection(ADMINISTRATOR) as connection,
     ):
         wanted = WANTED[JOBS].configuration
-        before = {k: v for k, v in wanted.items() if k not in {"no_ack", "republish"}}
+        before = {k: v for k, v in wanted.items() if k not in {*NEW_OF_JOBS}}
         await ensure(connection, [StreamDefinition(JOBS, before)])
         other = _changed(AUDIT, deny_purge=False, max_bytes=8 * MIB)
         await ensure(connection, [other])
@@ -142,7 +147,7 @@ async def test_a_stream_of_jobs_of_before_stops_to_answer(tmp_path: Path) -> Non
         left = await bring_about(connection, WANTED.values())
         assert [(drift.stream, drift.field) for drift in left] == [(AUDIT, "deny_purge")]
         found = await _found(connection, JOBS)
-        assert (found["no_ack"], found["republish"]) == (True, wanted["republish"])
+        assert {name: found[name] for name in NEW_OF_JOBS} == {n: wanted[n] for n in NEW_OF_JOBS}
         answer = await connection.request(f"$JS.API.STREAM.INFO.{JOBS}", b"", timeout=5)
         assert json.loads(answer.data)["state"]["messages"] == 1
         assert await ensure(connection, [WANTED[JOBS]]) == []

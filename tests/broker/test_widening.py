@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from mallku_broker.configuration import Account, Permissions, User, accounts_text
+from mallku_broker.accounts import (
+    TRAIL_STREAMS,
+    Account,
+    Permissions,
+    User,
+    accounts_text,
+)
 from mallku_broker.nkeys import new_nkey
 from mallku_broker.nsc import nsc_commands
 from mallku_broker.permissions import compile_policy, worker_bus
@@ -137,8 +143,9 @@ def test_nsc_makes_each_export_and_its_import() -> None:
     lines = nsc_commands(()).splitlines()
     exports = [line for line in lines if line.startswith("nsc add export")]
     imports = [line for line in lines if line.startswith("nsc add import")]
-    assert len(exports) == len(imports) == 11
-    assert sum("--response-type stream" in line for line in exports) == 2
+    assert len(exports) == len(imports) == 4 + 4 * len(TRAIL_STREAMS)
+    streamed = sum("--response-type stream" in line for line in exports)
+    assert streamed == len(TRAIL_STREAMS)
 
 
 def test_a_shared_nkey_is_refused_in_text_too() -> None:

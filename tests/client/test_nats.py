@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ import pytest_asyncio
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.headers import decode_headers
 from mallku_broker.permissions import READ_QUEUE, WRITE_QUEUE
+from mallku_broker.server import EmbeddedServer
 from mallku_client import ClientSettings, SecuredDatabaseInterface
+from mallku_client.nats_transport import NatsTransport
 from mallku_contracts.errors import (
     ConfigurationError,
     DeadlineExceeded,
@@ -25,7 +28,7 @@ from mallku_contracts.errors import (
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.subjects import command_pattern
 from tests.client.world import MemoryGateway, World
-from tests.support.nats import WORKER_BUS, NatsHouse, nats_house
+from tests.support.nats import WORKER_BUS, NatsHouse, nats_house, until
 
 
 @pytest_asyncio.fixture
@@ -149,7 +152,7 @@ async def test_without_a_gateway_the_error_says_what_was_tried(world: World) -> 
         assert time.monotonic() - begin < 1.5
 
 
-@pytest.mark.parametrize("url", ["http://gateway:8080", "gateway", "nats://", "nats://a:x"])
+@pytest.mark.parametrize("url", ["ftp://gateway:8080", "gateway", "nats://", "nats://a:x"])
 async def test_a_url_that_is_none_is_told(world: World, url: str) -> None:
     """Whatever is no NATS URL is refused before any connection is tried."""
     with pytest.raises(ConfigurationError, match=r"URL|expected nats"):
@@ -165,3 +168,77 @@ async def test_wrong_credentials_are_told(house: NatsHouse, world: World, tmp_pa
     settings = _settings(house, world).override(nats_credentials=tmp_path / "stranger.nkey")
     with pytest.raises(ConfigurationError, match=r"stranger\.nkey"):
         await SecuredDatabaseInterface.connect(settings=settings)
+
+
+@pytest_asyncio.fixture
+async def second(house: NatsHouse, world: World, tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+    """Another server for the same people, with somebody who answers there too."""
+    folder = tmp_path / "second"
+    folder.mkdir(mode=0o700)
+    configuration = replace(house.server.configuration, store=folder / "streams", port=0)
+    async with (
+        EmbeddedServer(configuration, folder) as server,
+        house.connection(WORKER_BUS, url=server.url) as connection,
+    ):
+        await Worker(connection, world.gateway).start()
+        yield server
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+async def test_another_server_takes_over(
+    house: NatsHouse, world: World, worker: Worker, second: EmbeddedServer, fault: str
+) -> None:
+    """With several URLs, calls go on over the next server when one dies, or hangs.
+
+    The retry is signed anew and bears the same key; no call fails.
+    """
+    settings = _settings(house, world).override(url=f"{house.url},{second.url}")
+    async with await SecuredDatabaseInterface.connect(settings=settings) as db:
+        anchors = db.collection("anchors")
+        await anchors.insert({"_key": "before"})
+        if fault == "kill":
+            house.kill()
+        else:
+            await house.freeze()
+        try:
+            await anchors.insert({"_key": "after"}, timeout=20)
+            assert await anchors.get("before")
+        finally:
+            if fault == "freeze":
+                house.thaw()
+    sent = [command.header for command in world.gateway.seen if command.header.op == "insert"]
+    assert len({header.id for header in sent}) == len(sent)
+    assert sent[-1].idem == sent[-1].id or sent[-1].attempt > 1
+
+
+async def test_errors_are_quick_while_the_gateway_is_away(
+    house: NatsHouse, world: World, worker: Worker
+) -> None:
+    """A call of which nothing left fails within a second, and then each at once.
+
+    When the server is back, the first call finds out.
+    """
+    async with await SecuredDatabaseInterface.connect(settings=_settings(house, world)) as db:
+        anchors = db.collection("anchors")
+        await anchors.insert({"_key": "a"})
+        house.kill()
+        await until(lambda: not transport_of(db).is_up)
+        took = []
+        for _ in range(4):
+            begin = time.monotonic()
+            with pytest.raises(GatewayUnreachable):
+                await anchors.get("a")
+            took.append(time.monotonic() - begin)
+        assert max(took) < 1.0
+        assert took[-1] < 0.05
+        await house.server.stop()
+        await house.server.start()
+        await until(lambda: transport_of(db).is_up and worker.connection.is_up)
+        assert await anchors.get("a")
+
+
+def transport_of(db: SecuredDatabaseInterface) -> NatsTransport:
+    """What a client talks over."""
+    transport = db._commands._caller._transport
+    assert isinstance(transport, NatsTransport)
+    return transport

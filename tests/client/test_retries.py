@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from mallku_client.guards import RetryBudget
 from mallku_client.retries import Attempts, Failure, RetryPolicy
 from mallku_client.transport import NoAnswer, NotDelivered
 from mallku_contracts.errors import (
@@ -149,6 +150,37 @@ def test_a_repaired_refusal_is_repeated_at_once_but_not_for_ever() -> None:
     assert waits == [0, 0]
     with pytest.raises(PermissionDenied):
         attempts.wait_after(refusal, now_s=100, jitter=1, repaired=True)
+
+
+def test_a_connection_that_is_gone_is_told_soon() -> None:
+    """Nothing left and nobody to send it to: told after 0.8 s, not after the call's ten."""
+    attempts = _attempts(mutates=True)
+    assert attempts.timeout_s(100, away=True) == 0.8
+    assert attempts.timeout_s(100) == 5.0
+    with pytest.raises(GatewayUnreachable):
+        attempts.wait_after(NotDelivered("not connected"), now_s=100.8, jitter=1)
+    assert attempts.number == 1
+
+
+def test_while_a_fate_is_unknown_the_whole_time_is_used() -> None:
+    """What may have arrived is worth finding out, however long the connection is gone."""
+    attempts = _attempts(mutates=True)
+    attempts.wait_after(NoAnswer("lost"), now_s=100.5, jitter=1)
+    assert attempts.timeout_s(101, away=True) == 4.5
+    attempts.wait_after(NotDelivered("not connected"), now_s=105.5, jitter=1)
+    assert attempts.number == 3
+
+
+def test_retries_end_with_their_budget() -> None:
+    """Without a retry in the budget the first failure is what the caller is told."""
+    budget = RetryBudget(0.0, lambda: 100.0)
+    while budget.take():
+        pass
+    for failure, end in ((Busy("full"), Busy), (NoAnswer("lost"), OutcomeUnknown)):
+        attempts = Attempts(
+            POLICY, mutates=True, idempotency_key="key", now_s=100, timeout_s=10, budget=budget
+        )
+        assert type(_end(attempts, failure)) is end
 
 
 def test_every_end_is_one_of_three() -> None:

@@ -17,8 +17,8 @@ from mallku_client.rollout.comparing import MAX_COMPARED_CHARS, compare, snapsho
 from mallku_client.rollout.database import NAMED, NAMED_READS, READS, route_query
 from mallku_client.rollout.shadow import MAX_ROWS
 from mallku_contracts.errors import Unavailable
-from mallku_contracts.flags import Flags, Route
 from mallku_contracts.results import FlagsInfo
+from mallku_contracts.routes import Route
 from tests.contracts.test_codec import PLAIN
 
 JSON = st.recursive(
@@ -377,7 +377,6 @@ def test_flags_are_followed_forwards_alone(describing: tuple[Describing, Watched
         gateway.answer = answer
         routes.look()
         assert routes.route("c") is route
-    assert isinstance(Flags.model_validate(_flags(3, Route.LEGACY)), Flags)
 
 
 def test_flags_are_looked_at_again_and_again() -> None:

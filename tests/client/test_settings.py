@@ -77,6 +77,28 @@ async def test_a_missing_setting_says_how_to_give_it(
     assert "mallku-gateway up --env-file" in caught.value.message
 
 
+def test_a_folder_of_credentials_says_who_we_are(tmp_path: Path) -> None:
+    """What lies in it counts where no variable of its own says otherwise."""
+    for name in ("key.pem", "token.jwt", "trust.json", "nats.nk", "ca.pem", "tls.pem"):
+        (tmp_path / name).touch()
+    where = {"MALLKU_CREDENTIALS": str(tmp_path), "MALLKU_TRUST_FILE": "/trust.json"}
+    found = ClientSettings.from_environment({**where, "MALLKU_API_GATEWAY_URL": "nats://a"})
+    assert found.key_file == tmp_path / "key.pem"
+    assert found.token_file == tmp_path / "token.jwt"
+    assert found.nats_credentials == tmp_path / "nats.nk"
+    assert found.trust_file == Path("/trust.json")
+    assert found.tls_ca_file is None
+    found = ClientSettings.from_environment({**where, "MALLKU_API_GATEWAY_URL": "tls://a"})
+    assert (found.tls_ca_file, found.tls_cert_file) == (tmp_path / "ca.pem", tmp_path / "tls.pem")
+    assert found.tls_key_file is None
+
+
+def test_a_folder_of_credentials_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """It is mounted late, or elsewhere: not the next best identity is taken."""
+    with pytest.raises(ConfigurationError, match=r"MALLKU_CREDENTIALS=.*no such folder"):
+        ClientSettings.from_environment({"MALLKU_CREDENTIALS": str(tmp_path / "none")})
+
+
 async def test_arguments_win_over_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

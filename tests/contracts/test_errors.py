@@ -96,6 +96,7 @@ def test_a_number_belongs_to_its_group(kind: type[MallkuError]) -> None:
         errors.RequestError: 4,
         errors.ExecutionError: 5,
         errors.AuditError: 6,
+        errors.JobError: 7,
         errors.ClientError: 8,
         errors.InternalError: 9,
     }

@@ -9,10 +9,10 @@ from mallku_contracts.flags import (
     MAX_FLAGS_CHARS,
     MAX_ROUTES,
     FlagsError,
-    Route,
     check_flags,
     read_flags,
 )
+from mallku_contracts.routes import Route
 
 GOOD = """
 version: 7

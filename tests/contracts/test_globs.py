@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from mallku_contracts.policy.globs import glob_pattern, overlap
+from mallku_contracts.globs import glob_pattern, overlap
 
 GLOBS = ["".join(each) for n in range(1, 4) for each in itertools.product("ab*", repeat=n)]
 NAMES = ["".join(each) for n in range(1, 7) for each in itertools.product("ab", repeat=n)]

@@ -69,11 +69,18 @@ class Client:
         """The subject, the message, and the hash that the reply must carry.
 
         `target` is database, collection and operation; `sending` is `id`, `iat`, `exp`, `budget`,
-        `attempt` and `idem` of this transmission.
+        `attempt` and `idem` of this transmission, and of a durable job `run_at` and `order`.
         """
         database, collection, operation = target
-        subject = f"mallku.v1.cmd.{self.principal}.{database}.{collection}.{operation}"
-        header = {
+        terms = ("run_at", "order")
+        job: dict[str, Any] = {name: sending[name] for name in terms if name in sending}
+        channel = "job" if job else "cmd"
+        subject = f"mallku.v1.{channel}.{self.principal}.{database}.{collection}.{operation}"
+        if job.get("order"):
+            subject += ".key." + hashlib.sha256(job["order"].encode()).hexdigest()[:32]
+        elif job.get("run_at"):
+            subject += ".at"
+        header: dict[str, Any] = {
             "v": 1,
             "kid": thumbprint(bytes(self.key.verify_key)),
             **{name: sending[name] for name in ("id", "iat", "exp", "budget", "attempt")},
@@ -83,6 +90,7 @@ class Client:
             "idem": sending["idem"],
             "reply": f"_INBOX_mallku.{self.principal}",
             "ath": hashlib.sha256(self.token).digest(),
+            **job,
         }
         protected, body = msgpack.packb(header), msgpack.packb(arguments)
         signed = b"mallku-command-v1" + len4(subject.encode(), protected, body)

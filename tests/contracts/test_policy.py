@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mallku_contracts.errors import PermissionDenied, ReservedName
+from mallku_contracts.globs import any_of, glob_pattern, matches
 from mallku_contracts.operations import OPERATIONS, Access, Scope
 from mallku_contracts.policy import CompiledPolicy, Grant, PolicyError, read_policy
-from mallku_contracts.policy.globs import any_of, glob_pattern, matches
 from mallku_contracts.subjects import CommandSubject
 
 TEXT = """

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mallku_contracts.errors import AuthorizationError
+from mallku_contracts.globs import covers, matches
 from mallku_contracts.operations import OPERATIONS, Access, Operation, Scope
 from mallku_contracts.policy import CompiledPolicy, Limits, Policy, read_policy
-from mallku_contracts.policy.globs import covers, matches
 from mallku_contracts.policy.limiting import widest
 from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
 

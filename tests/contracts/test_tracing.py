@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mallku_contracts.tracing import MAX_TRACEPARENT_CHARS, trace_id
+from mallku_contracts.tracing import MAX_TRACEPARENT_CHARS, read_traceparent, trace_id
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 GOOD = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -16,6 +16,13 @@ GOOD = f"00-{TRACE}-00f067aa0ba902b7-01"
 def test_a_trace_is_taken(text: str) -> None:
     """The example of the standard, and a later version with more behind it."""
     assert trace_id(text) == TRACE
+
+
+@pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("03", True)])
+def test_the_parent_and_its_sampling_are_taken(flags: str, sampled: bool) -> None:
+    """The span above, and whether it was recorded, by the lowest bit alone."""
+    found = read_traceparent(f"{GOOD[:-2]}{flags}")
+    assert found == (TRACE, "00f067aa0ba902b7", sampled)
 
 
 @pytest.mark.parametrize(

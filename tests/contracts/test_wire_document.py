@@ -44,7 +44,9 @@ def test_every_table_stands_there_once(name: str) -> None:
 
 def test_the_headers_have_the_fields_that_are_described() -> None:
     """The tables of headers and of what a checkpoint says list exactly the fields, in order."""
-    assert first_column(section("The header of a command"))[1:] == list(CommandHeader.__slots__)
+    command = first_column(section("The header of a command"))[1:]
+    job = first_column(section("The header of a job"))[1:]
+    assert command + job == list(CommandHeader.__slots__)
     assert first_column(section("The reply"))[1:] == list(ReplyHeader.__slots__)
     header = first_column(section("The header of a checkpoint"))
     assert header[1:] == list(CheckpointHeader.__slots__)

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from mallku_contracts import limits
 from mallku_contracts.audit import Record
 from mallku_contracts.errors import BY_CODE, ClientError, MallkuError, UnverifiedReply
-from mallku_contracts.operations import OPERATIONS, UNSUPPORTED, Operation
+from mallku_contracts.operations import OPERATIONS, Operation
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "wire.md"
 _PART: Final = re.compile(
@@ -57,14 +57,10 @@ def operations_table() -> str:
     """Every operation with its class and scope."""
     head = ["| operation | class | about | what it does |", "|---|---|---|---|"]
     rows = (
-        f"| `{o.name}` | {o.access} | {o.scope} | {o.summary}{_kept(o)} |"
+        f"| `{o.name}` | {o.access} | {o.scope} | {o.summary} |"
         for o in OPERATIONS.values()
     )
     return "\n".join([*head, *rows])
-
-
-def _kept(operation: Operation) -> str:
-    return " (answers `not_supported`)" if operation.name in UNSUPPORTED else ""
 
 
 def arguments_list() -> str:

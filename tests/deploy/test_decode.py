@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from mallku_contracts.audit import Record
 from mallku_contracts.codec import pack
 from mallku_contracts.envelope import (
-    VERSION,
     CommandHeader,
     Envelope,
     ReplyHeader,
@@ -26,6 +25,7 @@ from mallku_contracts.envelope import (
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.limits import MAX_PAYLOAD_BYTES
+from mallku_contracts.protected import VERSION
 from mallku_contracts.subjects import CommandSubject, inbox_prefix
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
 from mallku_deploy.decode import main

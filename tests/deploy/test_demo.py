@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from mallku_contracts.audit import Record
+from mallku_contracts.audit import Record, Resolution
 from mallku_contracts.envelope import Envelope
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.subjects import CommandSubject
@@ -56,6 +58,17 @@ def test_a_trail_that_differs_breaks_a_promise(
 ) -> None:
     """Whatever is missing, doubled or invented is noticed."""
     assert not _kept(_trail(*kinds), sent)
+
+
+def test_what_a_killed_worker_left_is_counted() -> None:
+    """A reconciler's word is an outcome; what had no intent yet was sent again, up to a bound."""
+    trail = _trail(("intent", IDS[0]), ("resolved", IDS[0]))
+    pending = replace(trail.records[1], resolution=Resolution.PENDING)
+    closed = replace(pending, resolution=Resolution.NOT_APPLIED)
+    for resolution, unheard, kept in ((closed, 1, True), (closed, 0, False), (pending, 1, False)):
+        promises = Promises()
+        count_against(Trail([trail.records[0], resolution]), promises, IDS[:2], unheard=unheard)
+        assert promises.broken == [] if kept else promises.broken
 
 
 def test_a_broken_promise_is_exit_code_one() -> None:

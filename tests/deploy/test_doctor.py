@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mallku_broker.configuration import Permissions
+from mallku_broker.accounts import (
+    Permissions,
+)
 from mallku_broker.permissions import (
     Widening,
     principal_permissions,
@@ -100,6 +102,8 @@ def test_every_role_is_asked_for_the_whole_negative_list(kind: Kind, name: str) 
         "hear records and settings",
         "delete or purge a stream",
         "change or copy a stream",
+        "speak in the server's place",
+        "hear what it says of the trail",
     }
     assert wanted <= titles
     assert ("write audit records" in titles) is (kind is not Kind.RECORDS)

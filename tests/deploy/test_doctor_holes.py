@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from mallku_broker.configuration import Account, Permissions, User
-from mallku_broker.streams import AUDIT, JOBS
+from mallku_broker.accounts import (
+    Account,
+    Permissions,
+    User,
+)
+from mallku_broker.streams import AUDIT, JOBS, ask, generation, sealed_subject
 from mallku_deploy.doctor.attempts import Kind, Stored, Verdict
 from mallku_deploy.doctor.lists import STREAMS
 from mallku_deploy.doctor.report import Report
@@ -157,6 +161,16 @@ async def test_a_sound_lock_is_proven(house: NatsHouse) -> None:
             "change or copy a stream",
         ),
         (_publishing("mallku", "$JS.API.>"), "mallku", "JetStream beyond its need"),
+        (
+            _publishing(ADMINISTRATOR, "$JS.EVENT.ADVISORY.>"),
+            "administrator",
+            "speak in the server's place",
+        ),
+        (
+            _subscribing(WORKER_RECORDS, "$JS.EVENT.ADVISORY.*"),
+            "worker:records",
+            "hear what it says of the trail",
+        ),
     ],
 )
 async def test_a_permission_too_much_is_a_hole(
@@ -169,6 +183,35 @@ async def test_a_permission_too_much_is_a_hole(
     assert await _streams(house) == before
     assert row(report, name, title).verdict is Verdict.HOLE
     assert {each for each, _ in _open(report)} == {name}
+    assert report.exit_code == 1
+
+
+async def test_a_rotated_trail_is_examined_where_it_goes_on(house: NatsHouse) -> None:
+    """What would arrive in it is looked for in the stream that takes records now."""
+    await _publish_record(house)
+    async with house.connection(ADMINISTRATOR) as connection:
+        found = (await ask(connection, f"STREAM.INFO.{AUDIT}", {}))["config"]
+        sealed = {**found, "sealed": True, "subjects": [sealed_subject(AUDIT)]}
+        await ask(connection, f"STREAM.UPDATE.{AUDIT}", sealed)
+        begun = {name: each for name, each in found.items() if name != "metadata"}
+        begun |= {"name": generation(2), "first_seq": 2}
+        await ask(connection, f"STREAM.CREATE.{generation(2)}", begun)
+    report = await doctor(house)
+    assert report.exit_code == 0, [each for each in report.findings if each.why]
+
+
+async def test_a_trail_that_drops_records_is_a_hole(house: NatsHouse) -> None:
+    """An administrator gave it an age: what is older would be gone; the auditor's row says so."""
+    async with house.connection(ADMINISTRATOR) as connection:
+        answer = await connection.request(f"$JS.API.STREAM.INFO.{AUDIT}", b"", timeout=5)
+        weaker = json.loads(answer.data)["config"] | {"max_age": 3_600_000_000_000}
+        body = json.dumps(weaker).encode()
+        changed = await connection.request(f"$JS.API.STREAM.UPDATE.{AUDIT}", body, timeout=5)
+        assert b"error" not in changed.data
+    report = await doctor(house)
+    found = row(report, "auditor", "the trail loses nothing")
+    assert found.verdict is Verdict.HOLE
+    assert "max_age" in found.why
     assert report.exit_code == 1
 
 

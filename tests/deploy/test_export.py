@@ -47,6 +47,9 @@ class Source:
         first = entries[0].sequence if entries else 1
         return StreamState(stream, self.created, len(entries), 0, first, last, 0)
 
+    async def seams(self) -> None:
+        """One stream, or so it seems."""
+
     async def batches(
         self, selection: Selection = EVERYTHING, *, stream: str = AUDIT
     ) -> AsyncGenerator[list[TrailEntry]]:

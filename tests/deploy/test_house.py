@@ -9,6 +9,7 @@ import pytest
 from mallku_broker.administrators import load_administrators
 from mallku_broker.files import load_signing_key, load_token
 from mallku_broker.trust import load_trust
+from mallku_client import ClientSettings
 from mallku_contracts.errors import ConfigurationError, PermissionDenied
 from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.policy import CompiledPolicy
@@ -71,6 +72,19 @@ def test_those_who_send_no_commands_get_no_key_to_sign_with(tmp_path: Path) -> N
     for name in ("auditor", "inspector", "administrator"):
         folder = furnished.house.principal(name).folder
         assert [path.name for path in folder.iterdir()] == ["nats.nk"]
+
+
+def test_a_principals_folder_is_all_that_a_caller_has_to_be_given(tmp_path: Path) -> None:
+    """With it and the address of the gateway nothing is missing; started twice, it is the same."""
+    _furnished(tmp_path / "house")
+    furnished = _furnished(tmp_path / "house")
+    (tmp_path / "house/principals/mallku/token.jwt").touch()
+    folder = furnished.house.principal("mallku").folder
+    settings = ClientSettings.from_environment({"MALLKU_CREDENTIALS": str(folder)})
+    assert settings.trust_file is not None
+    assert settings.trust_file.samefile(furnished.house.trust)
+    assert settings.key_file == furnished.house.principal("mallku").key
+    assert settings.nats_credentials == furnished.house.principal("mallku").credentials
 
 
 def test_no_two_have_the_same_key(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def trail() -> MadeTrail:
     made.checkpoint("w1")
     made.checkpoint("w2")
     made.resolve(made.intend("w1"), "pending")
+    _, doubled = made.command("w1")
+    made.store(made.records[-1].subject, doubled)
     made.intend("w1")
     return made
 
@@ -55,9 +57,28 @@ def test_a_state_survives_its_file(trail: MadeTrail, tmp_path: Path) -> None:
     assert state.resume.pending
     assert state.resume.ended
     assert any(point.void for point in state.resume.workers.values())
+    assert any(point.copies for point in state.resume.workers.values())
     save_state(path, state)
     assert load_state(path) == state
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_of_an_older_version_is_read(trail: MadeTrail, tmp_path: Path) -> None:
+    """It has void numbers without their times, and no copies."""
+    path, state = tmp_path / "trail.state", _state(trail)
+    save_state(path, state)
+    document = json.loads(path.read_text())
+    for point in document["resume"]["workers"].values():
+        point["void"] = [int(number) for number in point["void"]]
+        del point["copies"]
+    write_private_text(path, json.dumps(document))
+    read = load_state(path)
+    assert read is not None
+    assert read.resume is not None
+    assert state.resume is not None
+    former, now = state.resume.workers["w1"], read.resume.workers["w1"]
+    assert now.void == dict.fromkeys(former.void, former.newest)
+    assert now.copies == {}
 
 
 def test_no_state_yet(tmp_path: Path) -> None:

@@ -215,7 +215,9 @@ def following(
         process.wait()
 
 
-@pytest.mark.parametrize("command", [("audit", "replay", "--follow", "--json"), ("tail",)])
+@pytest.mark.parametrize(
+    "command", [("audit", "replay", "--follow", "--json"), ("tail", "-n", "200")]
+)
 def test_what_happens_is_followed_until_ctrl_c(
     up: Up, tmp_path: Path, command: tuple[str, ...]
 ) -> None:

@@ -144,7 +144,7 @@ class Gateway:
             throttle=Throttle(self._seconds),
             executor=Executor(
                 self._cluster.store,
-                worker.breaker,
+                worker.breakers,
                 worker.cursors,
                 Bulkheads(16, 16),
                 clock=lambda: NOW_MS,

@@ -18,7 +18,7 @@ from mallku_contracts.errors import (
     UniqueViolation,
 )
 from mallku_contracts.limits import MAX_COMMAND_BYTES, MAX_PAYLOAD_BYTES, MIB
-from mallku_contracts.operations import OPERATIONS, UNSUPPORTED, Scope
+from mallku_contracts.operations import OPERATIONS, Scope
 from mallku_contracts.subjects import NEXT
 from tests.integration.world import World, ask, exchange
 from tests.support.simulated_caller import SimulatedCaller
@@ -119,17 +119,6 @@ async def test_bad_names(
         subject = f"mallku.v1.cmd.mallku.mallku.{name}.insert"
         reply = await ask(raw, sent, subject=subject)
         assert (reply.headers or {})["Nats-Service-Error-Code"] == "102"
-
-
-@pytest.mark.parametrize("operation", sorted(UNSUPPORTED))
-async def test_unsupported_operations_are_refused_by_name(world: World, operation: str) -> None:
-    """Whoever may ask is told which one is not there."""
-    arguments = {"report-violation": {"violation": "v"}, "redrive": {"sequence": 1}}[operation]
-    async with world.connection("operator") as connection:
-        caller = world.caller("operator")
-        answer = await exchange(connection, caller.seal(operation, arguments, None))
-    assert isinstance(answer.error, NotSupported)
-    assert operation in answer.error.message
 
 
 async def test_every_operation_is_answered(world: World) -> None:

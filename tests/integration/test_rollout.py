@@ -14,7 +14,7 @@ import pytest_asyncio
 from mallku_broker.files import write_private_text
 from mallku_client.rollout import RolledOutDatabase, WatchedRoutes, roll_out
 from mallku_client.sync import SecuredDatabaseInterface
-from mallku_contracts.flags import Route
+from mallku_contracts.routes import Route
 from mallku_contracts.subjects import PREFIX, CommandSubject
 from mallku_deploy.governing import push_flags
 from tests.integration.world import World, running_world, until

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mallku_broker.configuration import Account, Permissions, ServerConfiguration, User
+from mallku_broker.accounts import (
+    Account,
+    Permissions,
+    User,
+)
+from mallku_broker.configuration import (
+    ServerConfiguration,
+)
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
 from mallku_broker.files import load_signing_key, load_token, write_private_text
 from mallku_broker.nkeys import new_nkey
@@ -192,7 +199,7 @@ def _configuration(furnished: Furnished, intruder: User) -> ServerConfiguration:
 
 def copied(held: Held, folder: Path) -> Path:
     """The house once more, to be tampered with; what the auditor holds stays where it is."""
-    return Path(shutil.copytree(held.house, folder / "house"))
+    return Path(shutil.copytree(held.house, folder / "house", symlinks=True))
 
 
 def altered(entry: TrailEntry, **changes: Any) -> TrailEntry:

@@ -7,9 +7,11 @@ takes that file away is struck, so that one worker is, once.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +41,15 @@ AFTER_COMMIT: Final = ("committed", "execute", "outcome-sent")
 AFTER_OUTCOME: Final = ("recorded", "replied")
 """The outcome stands."""
 
+OF_JOBS: Final = ("keeping", "kept")
+"""The outcome of a durable job stands; its result may, and the stream of jobs knows nothing."""
+
+HELD: Final = "reconcilers-held"
+"""While a file of this name is there, no reconciler begins a run."""
+
+LOOK_S: Final = 0.05
+"""Between two looks for that file, seconds."""
+
 ENTRY: Final = Path(__file__).parent / "worker_with_failpoints.py"
 
 _Method = Callable[..., Coroutine[Any, Any, Any]]
@@ -61,9 +72,23 @@ class Failpoints:
         temporary.write_text(str(int(number)))
         temporary.rename(self._folder / name)
 
+    def disarm(self, name: str) -> None:
+        """Strike nobody there any more."""
+        (self._folder / name).unlink(missing_ok=True)
+
     def struck(self, name: str) -> bool:
         """Whether a worker came there."""
         return not (self._folder / name).exists()
+
+    @contextmanager
+    def reconcilers_held(self) -> Generator[None]:
+        """No reconciler begins a run in here: none is struck that has a command in its hands."""
+        held = self._folder / HELD
+        held.touch()
+        try:
+            yield
+        finally:
+            held.unlink()
 
 
 def strike(name: str) -> None:
@@ -83,6 +108,7 @@ def install() -> None:
     """Put failpoints between the steps of this process's pipeline and of its reconciler."""
     from mallku_workers.audit.publishing import RecordPublisher
     from mallku_workers.audit.writer import AuditWriter
+    from mallku_workers.jobs.replies import JobReplies
     from mallku_workers.message import Case
     from mallku_workers.reconciling.reconciler import Reconciler
     from mallku_workers.replies import Replies
@@ -103,11 +129,18 @@ def install() -> None:
     Case.passed = pass_and_strike  # type: ignore[method-assign, assignment]
     RecordPublisher.publish = publish_and_strike  # type: ignore[method-assign, assignment]
     _around(AuditWriter, "intent", before="intending")
-    _around(EmbeddedStore, "execute", before="executing", after="committed", when=_mutates)
+    around_store(EmbeddedStore)
     _around(AuditWriter, "done", after="recorded")
     _around(Replies, "send", after="replied")
+    _around(JobReplies, "send", before="keeping", after="kept")
     _around(AuditWriter, "resolved", before="resolving", after="resolved")
     _around(Reconciler, "_resolve", before="looked", after="all-resolved")
+    _hold(Reconciler, "run")
+
+
+def around_store(store: type) -> None:
+    """Put the failpoints of a store's work around that of this class."""
+    _around(store, "execute", before="executing", after="committed", when=_mutates)
 
 
 def _mutates(_store: object, work: Any) -> bool:
@@ -136,6 +169,19 @@ def _around(
         return result
 
     setattr(owner, name, struck)
+
+
+def _hold(owner: type, name: str) -> None:
+    method: _Method = getattr(owner, name)
+    held = Path(os.environ[VARIABLE]) / HELD
+
+    @wraps(method)
+    async def waiting(*values: Any, **named: Any) -> Any:
+        while held.exists():  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(LOOK_S)
+        return await method(*values, **named)
+
+    setattr(owner, name, waiting)
 
 
 def _command() -> list[str]:

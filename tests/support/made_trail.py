@@ -11,6 +11,7 @@ from typing import Any
 from mallku_contracts import codec
 from mallku_contracts.audit import Record, record_hash
 from mallku_contracts.envelope import CommandHeader, command_signing_input, token_hash
+from mallku_contracts.governed import Document, adopted
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.subjects import CommandSubject, audit_subject, inbox_prefix
@@ -27,6 +28,7 @@ from mallku_contracts.trail.entry import read_entry
 from mallku_contracts.trail.gateway import Verb
 from mallku_contracts.trail.merkle import root_of
 from mallku_contracts.trail.resume import Resume
+from mallku_contracts.trail.rotation import rotate_facts, sign_order
 from mallku_contracts.trail.statement import Head, Statement, Vouch
 from mallku_contracts.trail.stored import TrailEntry
 from mallku_contracts.trail.verification import Extent, Report, Verifier
@@ -222,6 +224,21 @@ class MadeTrail:
         place = CommandSubject.parse(intent.subject)
         return self.write(by, "resolved", place, **(values | fields))
 
+    def rotate(self, worker: str = "w1", **changes: Any) -> Record:
+        """The first record of the trail's second stream; `changes` are lies in its facts."""
+        former = self.records[-1]
+        order = sign_order(2, f"{STREAM}_2", 0, key_of("administrator"), issued_at=self.now_ms)
+        heads = {name: self.head(name) for name, each in self.authors.items() if each.checkpoint}
+        digest = record_hash(former.data)
+        facts = rotate_facts(order, STREAM, former.sequence, digest, heads) | changes
+        return self.write(worker, "done", about_gateway(Verb.ROTATE), subject="", facts=facts)
+
+    def adopt(self, document: Document, worker: str = "w1", **changes: Any) -> Record:
+        """A worker puts a document in force; `changes` are fields of the record."""
+        place = adopted(document.kind, document.version)
+        values: dict[str, Any] = {"subject": "", "command": document.parts, **changes}
+        return self.write(worker, "done", place, **values)
+
     # checkpoints
 
     def checkpoint(self, worker: str = "w1", **changes: Any) -> Checkpoint:
@@ -290,11 +307,13 @@ class MadeTrail:
 
     # verification
 
-    def verifier(self, trust: Trust = TRUST, resume: Resume | None = None) -> Verifier:
-        """A verifier of the stream as it is now."""
+    def verifier(
+        self, trust: Trust = TRUST, resume: Resume | None = None, **known: Any
+    ) -> Verifier:
+        """A verifier of the stream as it is now; `known` is what else the auditor knows."""
         first = self.records[0].sequence if self.records else 0
         last = self.records[-1].sequence if self.records else 0
-        return Verifier(Extent(STREAM, START_MS - 1_000, first, last), trust, resume)
+        return Verifier(Extent(STREAM, START_MS - 1_000, first, last), trust, resume, **known)
 
     def verifier_after(self) -> Verifier:
         """A verifier that has read everything from the start."""

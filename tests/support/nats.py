@@ -11,7 +11,13 @@ from typing import Any, Final
 
 import psutil
 
-from mallku_broker.configuration import Account, ServerConfiguration, User
+from mallku_broker.accounts import (
+    Account,
+    User,
+)
+from mallku_broker.configuration import (
+    ServerConfiguration,
+)
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, Watcher, connect
 from mallku_broker.events import ConnectionEvent, EventKind
 from mallku_broker.files import write_private_text

@@ -252,6 +252,9 @@ class _Handler(BaseHTTPRequestHandler):
         simulator = cast("_Http", self.server).simulator
         length = int(self.headers.get("content-length") or 0)
         data = self.rfile.read(length)
+        if len(data) < length:  # whoever asked was killed meanwhile
+            self.close_connection = True
+            return
         asked = _taken_apart(self.command, self.path, dict(self.headers.items()), data)
         try:
             answer = simulator.serve(asked)

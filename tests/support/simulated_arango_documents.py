@@ -188,7 +188,7 @@ def _explain(_sim: SimulatedArango, engine: Engine, asked: Asked) -> Answer:
 
 
 def _current_queries(sim: SimulatedArango, _engine: Engine, _asked: Asked) -> Answer:
-    return Answer(200, [{"id": one.id, "query": one.query} for one in sim.running.values()])
+    return Answer(200, [{"id": one.id, "query": one.query} for one in list(sim.running.values())])
 
 
 def _kill_query(sim: SimulatedArango, _engine: Engine, _asked: Asked, number: str) -> Answer:

@@ -33,6 +33,7 @@ from mallku_workers.stores.embedded.settings import EmbeddedSettings
 
 HUGE = 2**40
 FOREVER_MS = 2**47
+_LOOK_S = 0.05
 _BY_PRIMARY = re.compile(r"FILTER d\._key > @after SORT d\._key LIMIT")
 
 
@@ -56,6 +57,7 @@ class Transaction:
     session: Session
     number: str = ""
     lock: bool = False
+    used_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -65,6 +67,8 @@ class Engine:
     Attributes:
         extra: Indexes of types that the engine has no use for, by collection.
         properties: What a collection says of its durability.
+        idle_s: A stream transaction that nobody uses for so long is undone, seconds
+            (`--transaction.streaming-idle-timeout`).
     """
 
     path: Path
@@ -72,6 +76,7 @@ class Engine:
     extra: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     open: dict[str, Transaction] = field(default_factory=dict)
+    idle_s: float = 60.0
     _free: threading.Condition = field(default_factory=threading.Condition)
     _door: threading.RLock = field(default_factory=threading.RLock)
     _busy: bool = False
@@ -96,6 +101,7 @@ class Engine:
             with self._door:
                 if number not in self.open:
                     raise Fault(1655, 404, "transaction not found")
+                self.open[number].used_s = time.monotonic()
                 yield self.open[number].session
             return
         self._acquire(30.0)
@@ -156,10 +162,22 @@ class Engine:
                 self._release()
 
     def _acquire(self, timeout_s: float) -> None:
-        with self._free:
-            if not self._free.wait_for(lambda: not self._busy, timeout_s):
+        end = time.monotonic() + timeout_s
+        while True:
+            with self._free:
+                if self._free.wait_for(lambda: not self._busy, min(timeout_s, _LOOK_S)):
+                    self._busy = True
+                    return
+            if time.monotonic() >= end:
                 raise Fault(18, 409, "lock timeout")
-            self._busy = True
+            self._undo_idle()
+
+    def _undo_idle(self) -> None:
+        """What a client began that died meanwhile."""
+        with self._door:
+            for number, one in list(self.open.items()):
+                if time.monotonic() - one.used_s > self.idle_s:
+                    self.end(number, commit=False)
 
     def _release(self) -> None:
         with self._free:

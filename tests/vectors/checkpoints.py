@@ -7,7 +7,11 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from mallku_contracts.audit import record_hash
-from mallku_contracts.envelope import VERSION, Envelope, token_hash
+from mallku_contracts.envelope import (
+    Envelope,
+    token_hash,
+)
+from mallku_contracts.protected import VERSION
 from mallku_contracts.trail.checkpoint import (
     NO_CHECKPOINT,
     Checkpoint,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.vectors import checkpoints, commands, proofs, records, refusals, replies, world
+from tests.vectors import checkpoints, commands, doors, proofs, records, refusals, replies, world
 
 FOLDER: Final = Path(__file__).parent
 
@@ -24,6 +24,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "keys.json": world.key_vectors,
     "tokens.json": world.token_vectors,
     "commands.json": commands.vectors,
+    "doors.json": doors.vectors,
     "replies.json": replies.vectors,
     "records.json": records.vectors,
     "checkpoints.json": checkpoints.vectors,

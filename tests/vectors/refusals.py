@@ -19,7 +19,17 @@ from mallku_contracts.envelope import (
 from mallku_contracts.keys import base64url
 from mallku_contracts.limits import MAX_DEPTH
 from mallku_contracts.subjects import CommandSubject
-from tests.vectors.commands import DOCUMENT, FIRST, GET, INSERT, LIST, sealed
+from tests.vectors.commands import (
+    DOCUMENT,
+    FIRST,
+    GET,
+    INSERT,
+    JOB_IN_ORDER,
+    JOB_LATER,
+    JOB_NOW,
+    LIST,
+    sealed,
+)
 from tests.vectors.world import (
     CALLER_TOKEN,
     ISSUER,
@@ -42,7 +52,11 @@ Refusal = tuple[str, str, type[e.MallkuError], CommandSubject, bytes]
 BODY: Final = packed(DOCUMENT)
 GOOD: Final = Envelope.split(sealed(INSERT, FIRST, BODY))
 PARTS: Final = (GOOD.protected, GOOD.body, GOOD.signature, GOOD.token)
-FIELDS: Final[dict[str, Any]] = asdict(FIRST)
+FIELDS: Final[dict[str, Any]] = {
+    name: value for name, value in asdict(FIRST).items() if value is not None
+}
+JOB: Final[dict[str, Any]] = {"run_at": 0, "order": ""}
+WEEK_MS: Final = 7 * 86_400_000
 STORED_IN_THE_OTHER: Final = CommandSubject.build("mallku", "main", "fire_circle", "insert")
 OPERATOR: Final = CommandSubject.build("operator", "main", "memory_anchors", "insert")
 
@@ -116,6 +130,14 @@ def _headers() -> Iterator[Refusal]:
         ("an empty idempotency key", shape, with_header(idem="")),
         ("an idempotency key of 129 characters", shape, with_header(idem="k" * 129)),
         ("a token hash of 31 bytes", shape, with_header(ath=bytes(31))),
+        ("one of a job's two fields", shape, with_header(JOB_NOW, run_at=0)),
+        ("a job after its end", shape, with_header(JOB_LATER, **JOB | {"run_at": NOW_MS + 30_001})),
+        (
+            "an ordering key of 129 characters",
+            shape,
+            with_header(JOB_NOW, **JOB | {"order": 129 * "k"}),
+        ),
+        ("a time and an order", shape, with_header(JOB_LATER, run_at=NOW_MS + 1, order="k")),
     ):
         yield name, "header", kind, INSERT, data
 
@@ -127,6 +149,7 @@ def _times() -> Iterator[Refusal]:
         ("from the future", e.CommandFromFuture, {"iat": early, "exp": early + 1_000}),
         ("valid for longer than a minute", e.MalformedEnvelope, {"exp": NOW_MS + 60_001}),
         ("over before it began", e.MalformedEnvelope, {"exp": NOW_MS}),
+        ("a job for longer than a week", e.MalformedEnvelope, {"exp": NOW_MS + WEEK_MS + 1, **JOB}),
     )
     for name, kind, changes in cases:
         yield name, "times", kind, INSERT, with_header(**changes)
@@ -137,6 +160,10 @@ def _subjects() -> Iterator[Refusal]:
     kind = e.SubjectMismatch
     for name, subject, data in (
         ("aimed at another operation", GET, good),
+        ("a command among the jobs", JOB_NOW, with_header(JOB_NOW)),
+        ("a job among the commands", INSERT, with_header(**JOB)),
+        ("a job in order, sent without", JOB_NOW, with_header(JOB_NOW, run_at=0, order="k")),
+        ("a job under another key", JOB_IN_ORDER, with_header(JOB_IN_ORDER, run_at=0, order="k")),
         ("aimed at another collection", STORED_IN_THE_OTHER, good),
         ("aimed at no collection", LIST, good),
         (
@@ -204,7 +231,7 @@ def _altered_token() -> bytes:
 
 
 def _identities() -> Iterator[Refusal]:
-    as_operator = packed(asdict(header(OPERATOR)))
+    as_operator = header(OPERATOR).pack()
     borrowed = signed(as_operator, subject=OPERATOR)
     stolen = signed(packed({**FIELDS, "kid": KEYS["stranger"].kid}), key="stranger")
     forged = signed(GOOD.protected, key="stranger")

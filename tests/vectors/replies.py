@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mallku_contracts.envelope import (
-    VERSION,
     Envelope,
     ReplyHeader,
     reply_signing_input,
@@ -13,6 +12,7 @@ from mallku_contracts.envelope import (
     token_hash,
 )
 from mallku_contracts.errors import Busy, DocumentNotFound, MalformedEnvelope
+from mallku_contracts.protected import VERSION
 from tests.vectors.commands import question
 from tests.vectors.world import (
     CALLER_TOKEN,

@@ -8,9 +8,13 @@ from typing import Any, Final
 import jwt
 import msgpack
 
-from mallku_contracts.envelope import VERSION, CommandHeader, token_hash
+from mallku_contracts.envelope import (
+    CommandHeader,
+    token_hash,
+)
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.keys import SigningKey
+from mallku_contracts.protected import VERSION
 from mallku_contracts.subjects import CommandSubject, inbox_prefix
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE, Identity, issue_token
 from mallku_contracts.trust import Trust

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mallku_contracts.errors import Busy, MessageTooLarge
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.policy import Limits
-from mallku_workers.admission import UNKNOWN_IN_FLIGHT, Slots
+from mallku_workers.admission import MAX_PACES, UNKNOWN_IN_FLIGHT, Slots
 from mallku_workers.message import Case, Message
 
 NAMES = ("a", "b", "stranger")
@@ -118,3 +118,38 @@ def test_those_who_are_turned_away_are_counted() -> None:
             slots.take(_case(), "b")
         assert refusal.value.retry_after == 0.1
     assert slots.turned_away == 3
+
+
+def test_the_advice_follows_the_measured_pace() -> None:
+    """Each principal hears how fast its own slots become free, and not a constant.
+
+    Forty commands a second of one, ten of the other; who is turned away twice is told a later time.
+    """
+    now = 100.0
+    slots = Slots(100, lambda _: Limits(in_flight=4), 9.0, lambda: now)
+    for tick in range(400):
+        now += 1 / 40
+        for name in ("quick", "slow") if tick % 4 == 0 else ("quick",):
+            case = _case()
+            slots.take(case, name)
+            slots.give_back(case)
+    for _ in range(4):
+        slots.take(_case(), "quick")
+        slots.take(_case(), "slow")
+    waits: dict[str, list[float]] = {"quick": [], "slow": []}
+    for name in ("quick", "slow") * 2:
+        with pytest.raises(Busy) as refusal:
+            slots.take(_case(), name)
+        waits[name].append(refusal.value.retry_after or 0.0)
+    assert waits["quick"] == pytest.approx([1 / 40, 2 / 40], rel=0.25)
+    assert waits["slow"] == pytest.approx([1 / 10, 2 / 10], rel=0.25)
+
+
+def test_paces_are_bounded_in_number() -> None:
+    """However many principals come, few are remembered."""
+    slots = Slots(10, lambda _: None, 0.1)
+    for number in range(MAX_PACES + 50):
+        case = _case()
+        slots.take(case, f"p{number}")
+        slots.give_back(case)
+    assert len(slots._paces) == MAX_PACES

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
+import pybreaker
 import pytest
 
 from mallku_contracts.errors import (
@@ -12,7 +14,8 @@ from mallku_contracts.errors import (
     StoreFailure,
     Unavailable,
 )
-from mallku_workers.breaker import Breaker
+from mallku_contracts.operations import Access
+from mallku_workers.breaker import Breaker, BreakerLimits, Breakers, BreakerState
 
 
 class Clock:
@@ -32,10 +35,38 @@ def clock() -> Clock:
     return Clock()
 
 
+class Listener(pybreaker.CircuitBreakerListener):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def failure(self, cb: Any, exc: BaseException) -> None:
+        """A call failed."""
+        self.told.append(f"failure {type(exc).__name__}")
+
+    def success(self, cb: Any) -> None:
+        """A call succeeded."""
+        self.told.append("success")
+
+    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        """The state changed."""
+        self.told.append(f"{cb.name} {new_state.name}")
+
+
+LIMITS = BreakerLimits(failure_ratio=0.5, min_calls=3, window_s=10.0, reset_s=2.0)
+
+
 @pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    """Opens after three failures, for two seconds."""
-    return Breaker(3, 2.0, clock)
+def listener() -> Listener:
+    """A listener in pybreaker's manner."""
+    return Listener()
+
+
+@pytest.fixture
+def breaker(clock: Clock, listener: Listener) -> Breaker:
+    """Opens at half of at least three calls in ten seconds, for two seconds."""
+    return Breaker(LIMITS, clock, "s.read", [listener])
 
 
 def _call(breaker: Breaker, error: BaseException | None = None) -> None:
@@ -52,22 +83,88 @@ def _open(breaker: Breaker) -> None:
 
 
 @pytest.mark.parametrize("error", [Unavailable(""), OutcomeUnknown(""), StoreFailure("")])
-def test_failures_in_a_row_open_it(breaker: Breaker, error: Exception) -> None:
-    """Two are not enough; a success in between begins the count anew."""
-    for end in (None, DocumentNotFound("")):
-        _call(breaker, error)
-        _call(breaker, error)
+def test_it_opens_at_the_ratio_and_not_below(breaker: Breaker, error: Exception) -> None:
+    """Four of nine are not enough, five of ten are; refusals of the store are successes."""
+    for end in (None, DocumentNotFound(""), None, None, None):
         _call(breaker, end)
-    assert breaker.state == "closed"
-    for _ in range(3):
+    for _ in range(4):
         _call(breaker, error)
+    assert breaker.state == "closed"
+    assert (breaker.look().calls, breaker.look().failures) == (9, 4)
+    _call(breaker, error)
     assert breaker.state == "open"
+
+
+def test_few_calls_conclude_nothing(breaker: Breaker) -> None:
+    """Two failures of two are all there is, and too little."""
+    _call(breaker, Unavailable(""))
+    _call(breaker, Unavailable(""))
+    assert breaker.state == "closed"
+    _call(breaker, Unavailable(""))
+    assert breaker.state == "open"
+
+
+def test_old_failures_are_forgotten(breaker: Breaker, clock: Clock) -> None:
+    """Failures far apart never open it; as many within the window do."""
+    for _ in range(20):
+        clock.now += 6.0
+        _call(breaker, Unavailable(""))
+        assert breaker.state == "closed"
+    for _ in range(3):
+        _call(breaker, Unavailable(""))
+    assert breaker.state == "open"
+
+
+def test_success_in_between_does_not_hide_a_store_that_mostly_fails(breaker: Breaker) -> None:
+    """A counter of failures in a row would never see this one."""
+    for failure in (Unavailable(""), None, Unavailable("")):
+        assert breaker.state == "closed"
+        _call(breaker, failure)
+    assert breaker.state == "open"
+
+
+def test_its_state_is_a_value_and_listeners_are_told(
+    breaker: Breaker, clock: Clock, listener: Listener
+) -> None:
+    """Open, half-open, closed, each once; pybreaker's storage holds the state and the counter."""
+    _open(breaker)
+    clock.now += 0.5
+    assert breaker.look() == BreakerState("s.read", "open", 3, 3, 1, 1.5)
+    assert breaker._breaker._state_storage.state == "open"
+    assert breaker._breaker.fail_counter == 3
+    clock.now += 1.5
+    _call(breaker)
+    assert breaker.look() == BreakerState("s.read", "closed", 0, 0, 1, None)
+    told = ["failure Unavailable"] * 3
+    told += ["s.read open", "s.read half-open", "success", "s.read closed"]
+    assert listener.told == told
+
+
+def test_classes_have_breakers_of_their_own(clock: Clock) -> None:
+    """A store that cannot write is still read."""
+    breakers = Breakers(LIMITS, clock, "arango")
+    for _ in range(3):
+        _call(breakers.of(Access.WRITE), Unavailable(""))
+    assert breakers.states() == {"read": "closed", "write": "open", "admin": "closed"}
+    with breakers.of(Access.READ).guard():
+        pass
+    assert breakers.look()["write"].name == "arango.write"
+
+
+def test_who_waited_meanwhile_asks_no_more(breaker: Breaker) -> None:
+    """A call that waited for a place while the breaker opened is refused before it begins."""
+    with breaker.guard() as look_again:
+        look_again()
+        _open(breaker)
+        with pytest.raises(Unavailable):
+            look_again()
+    assert breaker.look().calls == 3
 
 
 def test_what_says_nothing_of_the_store(breaker: Breaker) -> None:
     """A caller's time that was over, a cancellation, a surprise: neither failure nor success.
 
-    They do not open it, do not begin the count anew, and do not close it.
+    They do not open it, are not counted, and do not close it.
     """
     for neutral in (DeadlineExceeded(""), asyncio.CancelledError(), RuntimeError("")):
         _call(breaker, neutral)

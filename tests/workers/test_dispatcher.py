@@ -65,6 +65,26 @@ async def test_every_operation_is_served(bus: SimulatedBus, dispatcher: Dispatch
     assert writes != reads
 
 
+async def test_who_leaves_keeps_its_cursors_and_comes_back(
+    bus: SimulatedBus, handler: Handler, dispatcher: Dispatcher
+) -> None:
+    """Out of its groups a worker takes no command, and still the pages that only it has."""
+    everything = {one.subject for one in bus.subscriptions}
+    bus.deliver(SUBJECT, "r", b"before")
+    await dispatcher.leave()
+    assert [one.subject for one in bus.subscriptions] == ["mallku.v1.cur.*.*.w1.next"]
+    bus.deliver(SUBJECT, "r", b"away")
+    await dispatcher.join()
+    await dispatcher.join()
+    assert {one.subject for one in bus.subscriptions} == everything
+    assert len(bus.subscriptions) == len(everything)
+    bus.deliver(SUBJECT, "r", b"again")
+    handler.gate.set()
+    assert await dispatcher.drain(1.0) == 0
+    assert sorted(handler.finished) == [b"again", b"before"]
+    assert bus.subscriptions == []
+
+
 async def test_messages_do_not_wait_for_each_other(
     bus: SimulatedBus, handler: Handler, dispatcher: Dispatcher
 ) -> None:

@@ -5,9 +5,8 @@ import time
 
 import pytest
 
-from mallku_contracts.errors import DeadlineExceeded, OutcomeUnknown
-from mallku_contracts.operations import OPERATIONS
-from mallku_workers.breaker import Breaker
+from mallku_contracts.errors import Busy, DeadlineExceeded, OutcomeUnknown, Unavailable
+from mallku_workers.breaker import BreakerLimits, Breakers
 from mallku_workers.execution import PATIENCE_S, Bulkheads, Executor
 from mallku_workers.message import Deadline, unix_ms
 from mallku_workers.queries.cursors import Cursors
@@ -30,9 +29,9 @@ async def store() -> SimulatedStore:
 @pytest.fixture
 async def executor(store: SimulatedStore) -> Executor:
     """Two reads and three writes at a time."""
-    breaker = Breaker(100, 1.0, time.monotonic)
+    breakers = Breakers(BreakerLimits(min_calls=100), time.monotonic)
     cursors = Cursors("w1", idle_s=30, life_s=600, clock=time.monotonic)
-    return Executor(store, breaker, cursors, Bulkheads(2, 3), clock=unix_ms)
+    return Executor(store, breakers, cursors, Bulkheads(2, 3, 8, 8), clock=unix_ms)
 
 
 async def _read(executor: Executor, deadline: Deadline) -> object:
@@ -57,6 +56,60 @@ async def test_reads_and_writes_have_bulkheads_of_their_own(
     await asyncio.gather(*reads, *writes)
     assert store.most_inside == 5
     assert len(store.works) == 20
+
+
+async def test_waiting_places_are_bounded_too(store: SimulatedStore, executor: Executor) -> None:
+    """Two inside and eight waiting; the eleventh read is told `busy` at once, a write is let in.
+
+    When places become free, those who wait are let in in the order of their coming.
+    """
+    store.gate.clear()
+    reads = [asyncio.ensure_future(_read(executor, _deadline(5))) for _ in range(10)]
+    await until(lambda: executor.at_work()["read"] == (2, 8))
+    begun = time.monotonic()
+    with pytest.raises(Busy) as refusal:
+        await _read(executor, _deadline(5))
+    assert time.monotonic() - begun < 0.5
+    assert refusal.value.retry_after is not None
+    write = asyncio.ensure_future(_write(executor, _deadline(5)))
+    await until(lambda: store.inside == 3)
+    assert executor.at_work() == {"read": (2, 8), "write": (1, 0)}
+    store.gate.set()
+    await asyncio.gather(*reads, write)
+    assert executor.at_work() == {"read": (0, 0), "write": (0, 0)}
+    assert store.most_inside <= 5
+
+
+async def test_who_gives_up_in_the_queue_leaves_no_gap(
+    store: SimulatedStore, executor: Executor
+) -> None:
+    """Those who are cancelled while they wait, even in the moment of their turn, keep no place."""
+    store.gate.clear()
+    reads = [asyncio.ensure_future(_read(executor, _deadline(5))) for _ in range(8)]
+    await until(lambda: executor.at_work()["read"] == (2, 6))
+    reads[3].cancel()
+    store.gate.set()
+    await asyncio.wait(reads[:1])
+    for waiting in reads[4:6]:
+        waiting.cancel()
+    await asyncio.gather(*reads, return_exceptions=True)
+    assert executor.at_work()["read"] == (0, 0)
+    assert await _read(executor, _deadline(1)) == 0
+
+
+async def test_who_waits_is_refused_when_the_store_is_given_up(store: SimulatedStore) -> None:
+    """The breaker opens while they wait for a place: none of them asks the store any more."""
+    breakers = Breakers(BreakerLimits(min_calls=2), time.monotonic)
+    cursors = Cursors("w1", idle_s=30, life_s=600, clock=time.monotonic)
+    executor = Executor(store, breakers, cursors, Bulkheads(2, 2, 9, 9), clock=unix_ms)
+    store.gate.clear()
+    store.fault = Unavailable("gone")
+    reads = [asyncio.ensure_future(_read(executor, _deadline(5))) for _ in range(8)]
+    await until(lambda: executor.at_work()["read"] == (2, 6))
+    store.gate.set()
+    ends = await asyncio.gather(*reads, return_exceptions=True)
+    assert all(isinstance(end, Unavailable) for end in ends)
+    assert len(store.works) == 2
 
 
 async def test_nobody_waits_for_a_place_longer_than_their_caller(
@@ -116,7 +169,7 @@ async def test_what_is_over_is_not_begun(store: SimulatedStore, executor: Execut
         with pytest.raises(DeadlineExceeded):
             await _read(executor, deadline)
         with pytest.raises(DeadlineExceeded):
-            executor.refuse_hopeless(OPERATIONS["count"], deadline)
+            executor.refuse_hopeless(make_request("count"), deadline)
     assert store.works == []
 
 
@@ -125,11 +178,11 @@ async def test_only_patient_callers_speak_against_the_store(
     store: SimulatedStore, seconds: float, state: str
 ) -> None:
     """Whoever asks with little time cannot have the store left alone for everybody."""
-    breaker = Breaker(2, 1.0, time.monotonic)
+    breakers = Breakers(BreakerLimits(min_calls=2), time.monotonic)
     cursors = Cursors("w1", idle_s=30, life_s=600, clock=time.monotonic)
-    executor = Executor(store, breaker, cursors, Bulkheads(9, 9), clock=unix_ms)
+    executor = Executor(store, breakers, cursors, Bulkheads(9, 9), clock=unix_ms)
     store.gate.clear()
     asked = [_write(executor, _deadline(seconds + 0.05)) for _ in range(4)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(result, OutcomeUnknown) for result in results)
-    assert breaker.state == state
+    assert breakers.states() == {"read": "closed", "write": state, "admin": "closed"}

@@ -18,10 +18,10 @@ from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import EventKind
 from mallku_broker.streams import AUDIT
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
-from mallku_contracts.flags import Route
 from mallku_contracts.governed import CURRENT, Kind, adopted, sign_document
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.revocation import RevocationList
+from mallku_contracts.routes import Route
 from mallku_contracts.subjects import CommandSubject, audit_subject
 from mallku_contracts.trust import Trust
 from mallku_workers.governance import Governor, governor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from mallku_workers.main import _in_background
+from mallku_workers.assembly import in_background
 
 PATIENCE_S = 5.0
 
@@ -22,11 +22,11 @@ async def test_a_worker_that_can_no_longer_be_governed_ends() -> None:
         raise ValueError
 
     async with AsyncExitStack() as stack:
-        _in_background(stack, lasts(), stopping)
+        in_background(stack, lasts(), stopping)
         await began.wait()
     await asyncio.sleep(0)
     assert not stopping.is_set()
     async with AsyncExitStack() as stack:
-        _in_background(stack, fails(), stopping)
+        in_background(stack, fails(), stopping)
         async with asyncio.timeout(PATIENCE_S):
             await stopping.wait()

@@ -13,14 +13,12 @@ from mallku_contracts.errors import (
     IdempotencyConflict,
     InvalidArguments,
     MallkuError,
-    NotSupported,
     PermissionDenied,
     RateLimited,
     Replayed,
     ReservedName,
 )
 from mallku_contracts.keys import PublicKey
-from mallku_contracts.operations import UNSUPPORTED
 from mallku_contracts.results import Receipt
 from tests.support.simulated_caller import SimulatedCaller
 from tests.support.simulated_trail import Fate
@@ -120,21 +118,6 @@ async def test_what_is_not_allowed_or_not_right_is_refused(
     assert worker.store.works == []
     (record,) = worker.trail.records()
     assert (record.kind, record.code) == ("denied", error.code)
-
-
-@pytest.mark.parametrize("operation", sorted(UNSUPPORTED))
-async def test_unsupported_operations_are_refused_by_name(
-    worker: Worker, caller: SimulatedCaller, operation: str
-) -> None:
-    """Before the trail is troubled with an intent; the message names the operation."""
-    arguments = {"report-violation": {"violation": "v"}, "redrive": {"sequence": 1}}[operation]
-    answer = await worker.take(caller.seal(operation, arguments, None))
-    if isinstance(answer.error, PermissionDenied | InvalidArguments):
-        assert operation in {"create-graph", "drop-graph", "redrive", "transaction"}
-    else:
-        assert isinstance(answer.error, NotSupported)
-        assert operation in answer.error.message
-    assert "intent" not in worker.trail.tries
 
 
 async def test_another_role_is_another_permission(worker: Worker) -> None:

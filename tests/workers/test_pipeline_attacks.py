@@ -90,7 +90,7 @@ async def test_a_subject_outside_the_grammar(
         ("mallku.v1.cmd.mallku.mallku.khipu_blocks.insert", "subject_mismatch"),
         ("mallku.v1.cmd.mallku.elsewhere.memory_anchors.insert", "subject_mismatch"),
         ("mallku.v1.cmd.mallku.mallku.memory_anchors.get", "subject_mismatch"),
-        ("mallku.v1.job.mallku.mallku.memory_anchors.insert", "invalid_signature"),
+        ("mallku.v1.job.mallku.mallku.memory_anchors.insert", "subject_mismatch"),
         ("mallku.v1.cmd.mallku.mallku.memory_anchors.explode", "invalid_subject"),
         ("mallku.v1.cmd.mallku.mallku.@.insert", "invalid_subject"),
         ("mallku.v1.cmd.mallku.mallku.memory_anchors.list-collections", "invalid_subject"),

@@ -18,6 +18,7 @@ from mallku_contracts.errors import (
     ReservedName,
     ResultTooLarge,
 )
+from mallku_contracts.operations import Access
 from mallku_contracts.policy import CompiledPolicy, read_policy
 from mallku_workers.execution import Bulkheads, Executor
 from mallku_workers.message import unix_ms
@@ -83,7 +84,7 @@ async def gateway(
     """A gateway with an empty collection `notes`, where `mallku` may do everything."""
     store = EmbeddedStore(tmp_path / "store")
     await store.start()
-    executor = Executor(store, worker.breaker, worker.cursors, Bulkheads(16, 16), clock=unix_ms)
+    executor = Executor(store, worker.breakers, worker.cursors, Bulkheads(16, 16), clock=unix_ms)
     worker.pipeline = replace(worker.pipeline, executor=executor)
     gateway = Gateway(worker, caller)
     gateway.adopt(ALL)
@@ -292,11 +293,12 @@ async def test_a_refusal_by_rule_does_not_speak_against_the_store(gateway: Gatew
         assert isinstance(refused, PermissionDenied)
         missing = await gateway.refused("delete", document="a")
         assert isinstance(missing, DocumentNotFound)
-    assert gateway.worker.breaker.state == "closed"
-    gateway.worker.breaker._breaker.open()
-    gateway.worker.breaker._opened_at = time.monotonic() - 1
+    breaker = gateway.worker.breakers.of(Access.WRITE)
+    assert breaker.state == "closed"
+    breaker._breaker.open()
+    breaker._opened_at = time.monotonic() - 1
     await gateway.refused("insert", document={"owner": "other"})
-    assert gateway.worker.breaker.state == "closed"
+    assert breaker.state == "closed"
 
 
 async def test_the_steps_of_a_transaction_are_on_record_with_their_rules(gateway: Gateway) -> None:

@@ -68,6 +68,7 @@ async def ask(
     *,
     members: frozenset[str] = frozenset(),
     explain: bool = False,
+    read_only: bool = False,
     binds: dict[str, Any] | None = None,
 ) -> RunnableQuery:
     """What is made of a query; `members` are the collections that the store adds to it."""
@@ -79,7 +80,7 @@ async def ask(
         return QueryCollections(members, {})
 
     asker = QueryAsker(COMPILED, subject, roles, 1_700_000_000_000)
-    arguments = Aql(query=text, bind_vars=binds or {}, explain=explain)
+    arguments = Aql(query=text, bind_vars=binds or {}, explain=explain, read_only=read_only)
     return await QueryAuthorizer(collections).authorize(arguments, asker, grant)
 
 
@@ -128,6 +129,26 @@ async def test_a_store_that_does_not_say_what_a_query_uses_is_not_waited_for(
     asker = QueryAsker(COMPILED, subject, roles, 1_700_000_000_000)
     with pytest.raises(Unavailable):
         await QueryAuthorizer(silent).authorize(Aql(query="RETURN 1"), asker, grant)
+
+
+@pytest.mark.parametrize(
+    ("text", "principal"),
+    [
+        ("FOR n IN notes REMOVE n IN notes", "mallku"),
+        ("FOR n IN notes\n  LET x = (INSERT {} INTO journal) RETURN x", "mallku"),
+        ("UPSERT {a: 1} INSERT {a: 1} UPDATE {a: 2} IN notes", "mallku"),
+        (CLEAN, "guest"),
+    ],
+)
+async def test_what_was_sent_to_read_alone_changes_nothing(text: str, principal: str) -> None:
+    """Whatever the rules allow, and whoever approved the text; the refusal says where."""
+    with pytest.raises(PermissionDenied, match=r"read_only.* at \d+:\d+"):
+        await ask(text, principal, read_only=True)
+
+
+async def test_what_reads_may_be_sent_to_read_alone() -> None:
+    """It changes nothing about a query that changes nothing."""
+    assert not (await ask("FOR n IN notes RETURN n", read_only=True)).modifies
 
 
 async def test_whether_it_modifies_is_read_off_the_text() -> None:

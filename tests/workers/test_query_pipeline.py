@@ -53,7 +53,7 @@ async def gateway(worker: Worker, tmp_path: Path) -> AsyncIterator[Gateway]:
     await store.start()
     worker.pipeline = replace(
         worker.pipeline,
-        executor=Executor(store, worker.breaker, worker.cursors, Bulkheads(16, 16), clock=unix_ms),
+        executor=Executor(store, worker.breakers, worker.cursors, Bulkheads(16, 16), clock=unix_ms),
         authorizer=Authorizer(QueryAuthorizer(store.collections_of)),
         policy=lambda: everything,
     )
@@ -172,5 +172,5 @@ async def test_whoever_holds_too_many_cursors_is_busy_and_on_the_trail(gateway: 
     intent, failed = gateway.worker.trail.records()[-2:]
     assert (intent.kind, failed.kind, failed.code) == ("intent", "failed", "busy")
     assert intent.id == failed.id
-    assert gateway.worker.breaker.state == "closed"
+    assert set(gateway.worker.breakers.states().values()) == {"closed"}
     assert (await gateway.take("other", text, batch_size=1))["result"]["more"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from mallku_broker.acknowledgements import Ack
 from mallku_contracts.audit import Record, Resolution, record_hash
 from mallku_contracts.codec import CodecError
 from mallku_contracts.errors import AuditUnavailable, GatewayUnreachable, InvalidSubject, Replayed
+from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.trail.checkpoint import record_leaf
 from mallku_contracts.trail.merkle import root_of
@@ -46,15 +48,16 @@ class World:
         self.reads: list[int] = []
         self.read_failures = 0
         self.audit = AuditWriter(
-            self.trail, name, LIMITS, unix_ms, self.numbers, read_back=self._read_back
+            self.trail, name, LIMITS, unix_ms, self.numbers, find_back=self._find_back
         )
 
-    async def _read_back(self, sequence: int) -> bytes:
-        self.reads.append(sequence)
+    async def _find_back(self, subject: str, first: int, data: bytes) -> int | None:
+        self.reads.append(first)
         if self.read_failures:
             self.read_failures -= 1
             raise GatewayUnreachable("no answer")
-        return self.trail.stream[sequence - 1].data
+        found = [each for each in self.trail.stream if (each.subject, each.data) == (subject, data)]
+        return found[-1].sequence if found else None
 
     def covered(self) -> Covered:
         """What a checkpoint would say now, all numbers settled."""
@@ -163,6 +166,18 @@ async def test_an_outcome_waits_until_it_is_acknowledged(world: World, fate: Fat
     check(world.covered(), world.trail)
 
 
+async def test_an_outcome_that_fails_at_once_is_waited_for(world: World) -> None:
+    """No stream listens for a moment, where the trail begins another one: no caller need know."""
+    case = case_of()
+    await world.audit.intent(case)
+    case.operation = OPERATIONS["insert"]
+    fates = iter((Fate.UNSENT, Fate.UNSENT))
+    world.trail.fate = lambda _record: next(fates, Fate.STORED)
+    receipt = await world.audit.done(case, Done({}))
+    assert receipt is not None
+    assert receipt["sequence"] == 2
+
+
 async def test_too_many_numbers_without_checkpoint_refuse(world: World) -> None:
     """At the limit nothing new is executed, refusals are counted, until a checkpoint stands."""
     audit = AuditWriter(world.trail, "w1", LIMITS, unix_ms, numbers := Numbers(2))
@@ -216,6 +231,40 @@ async def test_of_several_reconcilers_one_writes(world: World, heard: Fate) -> N
     assert await other.audit.resolved(SUBJECT, Resolution.PENDING, INTENT) is None
     assert other.covered().void == (1,)
     assert len(world.trail.stream) == 1
+
+
+async def test_two_resolutions_that_nobody_heard_of_are_both_accounted_for(world: World) -> None:
+    """Each stands, since the stream had forgotten the first: neither number may be void."""
+    other = World("w2", world.trail)
+    fates = iter((Fate.UNHEARD, Fate.UNHEARD))
+    world.trail.fate = lambda _record: next(fates, Fate.HELD)
+    first = asyncio.create_task(world.audit.resolved(SUBJECT, Resolution.PENDING, INTENT))
+    await until(lambda: len(world.trail.stream) == 1)
+    world.trail.stream[0] = replace(world.trail.stream[0], message_id="forgotten")
+    second = asyncio.create_task(other.audit.resolved(SUBJECT, Resolution.PENDING, INTENT))
+    await until(lambda: len(world.trail.stream) == 2)
+    world.trail.fate = lambda _record: Fate.STORED
+    stands = await asyncio.gather(first, second)
+    assert [ack.sequence for ack in stands if ack is not None] == [1, 2]
+    for each, name in ((world, "w1"), (other, "w2")):
+        assert each.covered().void == ()
+        check(each.covered(), world.trail, name)
+
+
+async def test_whoever_resolves_does_not_wait_for_a_silent_trail(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is tried on; who asks for it again gets no second number."""
+    monkeypatch.setattr("mallku_workers.audit.writer.RESOLVING_S", 0.03)
+    world.trail.fate = lambda _record: Fate.LOST
+    for _ in range(3):
+        with pytest.raises(AuditUnavailable):
+            await world.audit.resolved(SUBJECT, Resolution.PENDING, INTENT)
+    assert world.numbers.given == 1
+    world.trail.fate = lambda _record: Fate.STORED
+    assert await world.audit.resolved(SUBJECT, Resolution.PENDING, INTENT) is not None
+    assert len(world.trail.stream) == 1
+    assert world.covered().void == ()
 
 
 async def test_a_resolution_outlives_whoever_waits_for_it(world: World) -> None:

@@ -15,7 +15,7 @@ from mallku_contracts.trust import Trust
 from mallku_workers.admission import Slots
 from mallku_workers.audit import AuditLimits, AuditWriter, Numbers
 from mallku_workers.authorization import Authorizer
-from mallku_workers.breaker import Breaker
+from mallku_workers.breaker import BreakerLimits, Breakers
 from mallku_workers.execution import Bulkheads, Executor
 from mallku_workers.identity import Identifier, SeenIds
 from mallku_workers.message import Message, unix_ms
@@ -103,7 +103,8 @@ class Worker:
         self.audit = AuditWriter(self.trail, name, limits, unix_ms, self.numbers)
         self.slots = Slots(total, COMPILED.limits, 0.05)
         self.seen = SeenIds(1_000)
-        self.breaker = Breaker(breaker_failures, 0.05, time.monotonic)
+        limits_of_breaker = BreakerLimits(1.0, breaker_failures, 10.0, 0.05)
+        self.breakers = Breakers(limits_of_breaker, time.monotonic)
         self.cursors = Cursors(name, idle_s=30, life_s=600, clock=time.monotonic)
         self.pipeline = Pipeline(
             slots=self.slots,
@@ -117,7 +118,7 @@ class Worker:
             audit=self.audit,
             authorizer=Authorizer(QueryAuthorizer(self.store.collections_of)),
             executor=Executor(
-                self.store, self.breaker, self.cursors, Bulkheads(16, max_writes), clock=unix_ms
+                self.store, self.breakers, self.cursors, Bulkheads(16, max_writes), clock=unix_ms
             ),
             replies=Replies(
                 self.bus,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.trail.findings import Kind
 from mallku_contracts.trail.intents import UNDER_WAY_MS
 from tests.contracts.trail_verification.judging import OLD_MS, kinds, remarks, the
@@ -85,7 +86,8 @@ def test_an_answer_from_memory_of_something(trail: MadeTrail) -> None:
 
 
 def test_an_answer_from_memory_of_nothing(trail: MadeTrail) -> None:
-    """It names a transmission that never was."""
+    """It names a transmission that never was, and that the trail is old enough to know."""
+    trail.now_ms += 2 * MAX_CLOCK_SKEW_MS
     intent = trail.intend("w1")
     trail.end(intent, replayed_of=trail.new_id())
     trail.checkpoint("w1")

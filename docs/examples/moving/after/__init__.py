@@ -1,0 +1,1 @@
+"""The same service behind the gateway. For `docs/migrating-mallku.md`."""

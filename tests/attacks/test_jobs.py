@@ -1,0 +1,68 @@
+"""Durable jobs that are somebody else's, moved, kept for later, or called redriven."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from mallku_contracts.identifiers import uuid7
+from tests.attacks.arena import Arena, Attacker
+from tests.attacks.cast import SCRATCH, VAULT, VICTIM
+from tests.integration.jobs import RESULT_S, seal_job
+from tests.integration.world import exchange
+from tests.support.simulated_caller import now_ms
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_job_is_moved_or_kept_for_later(arena: Arena, attacker: Attacker) -> None:
+    """Own bytes under a time or a key that was not signed, among commands, two minutes later."""
+    caller = attacker.caller
+    subject, data = seal_job(caller, {"document": {"kind": "moved"}}, SCRATCH)
+    old_ms = now_ms() - 120_000
+    _, old = seal_job(
+        caller, {"document": {"kind": "moved"}}, SCRATCH, iat=old_ms, id=uuid7(old_ms)
+    )
+    for moved in (f"{subject}.at", f"{subject}.key.{'0' * 32}"):
+        attacker.connection.post(moved, data)
+    attacker.connection.post(subject, old)
+    command = subject.replace(".job.", ".cmd.")
+    attacker.connection.post(command, data, reply=attacker.inbox())
+    await attacker.connection.flush()
+    await arena.told(attacker.principal, Counter(subject_mismatch=3, stale_command=1))
+    asked = caller.seal("count", {"filters": {"kind": "moved"}}, SCRATCH)
+    assert (await exchange(attacker.connection, asked)).result == 0
+
+
+async def test_a_job_is_put_where_it_must_not_come_from(arena: Arena, attacker: Attacker) -> None:
+    """A victim's jobs, dead jobs, those that are tried again, results: the broker takes none."""
+    subject, data = seal_job(attacker.caller, {"document": {}}, SCRATCH)
+    of_victim = f"mallku.v1.job.{VICTIM}.mallku.{VAULT}.insert"
+    for place in (
+        of_victim,
+        f"{of_victim}.at",
+        f"{of_victim}.key.{'0' * 32}",
+        f"{subject}.key.{'0' * 32}.1",
+        f"mallku.v1.redrive.{VICTIM}.mallku.{VAULT}.insert.1",
+        f"mallku.v1.dead.{VICTIM}.mallku.{VAULT}.insert",
+        f"mallku.v1.stored.{VICTIM}.mallku.{VAULT}.insert",
+        "$KV.mallku_results.job.mallku.x",
+        f"_INBOX_mallku.{VICTIM}.job.{uuid7(now_ms())}",
+    ):
+        await attacker.refused_to_publish(place, data)
+    assert await arena.told(attacker.principal, Counter()) == []
+
+
+async def test_a_jobs_result_is_asked_for_by_another(arena: Arena, attacker: Attacker) -> None:
+    """Who knows a victim's key is told what is told of a key that nobody used."""
+    for subject in (f"_INBOX_mallku.{VICTIM}.job.*", f"mallku.v1.stored.{VICTIM}.>"):
+        await attacker.refused_to_listen(subject)
+    async with arena.world.client(VICTIM) as victim:
+        job = await victim.submit.command("count", VAULT)
+        await job.result(RESULT_S)
+        told = [
+            (await exchange(attacker.connection, attacker.caller.seal("outcome", asked, None)))
+            for asked in ({"idempotency_key": job.idempotency_key}, {"idempotency_key": "nobody's"})
+        ]
+    assert told[0].body == told[1].body

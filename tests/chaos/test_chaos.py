@@ -1,0 +1,47 @@
+"""Faults under load, and nothing lost, nothing twice, nothing in secret, nothing out of order.
+
+A minute of faults altogether, in three gateways. What is drawn follows from the seed; a failure
+names the command that has the same round again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.round import play
+from tests.chaos.schedule import GAPS_S, KINDS, STEPS, Kind, plan
+
+SEED = 20_240_229
+SECONDS = 20.0
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_anomaly(tmp_path: Path, kind: Kind) -> None:
+    """Whatever is killed, hung, cut off or lost: the check finds nothing, and judges everything."""
+    played = await play(tmp_path / "round", kind, SEED, SECONDS)
+    found = [str(finding) for finding in played.verdict.findings] + played.surprises
+    assert not found, f"{played.reproduction}\n" + "\n".join(map(str, [*played.faults, *found]))
+    assert played.told["done"] > 50
+    assert played.verdict.commits > 20
+    assert played.kills["worker"] > 0
+    assert played.struck
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plan_follows_from_its_seed(kind: Kind) -> None:
+    """The same seed gives the same faults, another one gives others."""
+    assert plan(kind, 60, 1) == plan(kind, 60, 1)
+    assert plan(kind, 60, 1) != plan(kind, 60, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_an_hour_strikes_at_every_step(kind: Kind) -> None:
+    """No step is left out, and faults keep coming."""
+    faults = plan(kind, 600, 1)
+    assert {fault.of for fault in faults if fault.name in ("strike", "hang")} >= set(STEPS)
+    gaps = [later.at_s - former.at_s for former, later in itertools.pairwise(faults)]
+    assert max(gaps) <= GAPS_S[kind][1]

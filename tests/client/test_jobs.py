@@ -1,0 +1,195 @@
+"""Submitting durable jobs: confirmed, signed anew, never believed without a signature."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mallku_client import MemoryTransport, SecuredDatabaseInterface
+from mallku_client.transport import NoAnswer, NotDelivered, Stored
+from mallku_contracts.errors import (
+    ConfigurationError,
+    GatewayUnreachable,
+    JobPending,
+    JobUnconfirmed,
+    PermissionDenied,
+    UniqueViolation,
+)
+from tests.client.world import MemoryGateway, Opened, World, make_world
+
+
+@dataclass
+class Jobs:
+    """Stands for the stream of jobs: keeps them as its fates say, and tells what came of them.
+
+    Attributes:
+        fates: What becomes of one submission after the other; kept where there is none left.
+        sent: Every submission, kept or not.
+        answer: The reply to each kept job, None for none.
+    """
+
+    gateway: MemoryGateway
+    fates: list[Exception] = field(default_factory=list)
+    sent: list[Opened] = field(default_factory=list)
+    answer: Callable[[MemoryGateway, Opened], bytes | None] = lambda _gateway, _job: None
+    waiting: dict[str, asyncio.Future[bytes]] = field(default_factory=dict)
+
+    async def store(
+        self, subject: str, payload: bytes, job_id: str, operation: str, timeout_s: float
+    ) -> Stored:
+        """Keep a job, or not."""
+        job = self.gateway.open(subject, payload)
+        assert (job.header.id, job.subject.operation) == (job_id, operation)
+        assert timeout_s > 0
+        self.sent.append(job)
+        if self.fates:
+            raise self.fates.pop(0)
+        reply = self.answer(self.gateway, job)
+        if reply is not None:
+            self.waiting[job_id].set_result(reply)
+        return Stored("MALLKU_JOBS", len(self.sent), "2026-01-01T00:00:00Z")
+
+    def reply_to(self, job_id: str, reply: asyncio.Future[bytes]) -> None:
+        """Remember who waits."""
+        self.waiting[job_id] = reply
+
+    def forget(self, job_id: str) -> None:
+        """Forget who waited."""
+        self.waiting.pop(job_id, None)
+
+
+class JobTransport(MemoryTransport):
+    """Commands go to the gateway in memory, jobs where its tests want them."""
+
+    def __init__(self, world: World, jobs: Jobs) -> None:
+        super().__init__(world.gateway.handle)
+        self.jobs = jobs
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A gateway in memory."""
+    return make_world(tmp_path)
+
+
+@pytest.fixture
+def jobs(world: World) -> Jobs:
+    """Its stream of jobs."""
+    return Jobs(world.gateway)
+
+
+async def connect(world: World, jobs: Jobs) -> SecuredDatabaseInterface:
+    """A client of both."""
+    transport = JobTransport(world, jobs)
+    return await SecuredDatabaseInterface.connect(settings=world.settings, transport=transport)
+
+
+async def test_a_reply_that_comes_is_the_result(world: World, jobs: Jobs) -> None:
+    """It is believed, read as the call itself would read it, and nothing else is asked."""
+    jobs.answer = lambda gateway, job: gateway.execute(job)
+    async with await connect(world, jobs) as db:
+        batch = await db.collection("c").submit.insert_many([{"_key": "a"}, {"_key": "a"}])
+        entries = await batch.result(5)
+    assert isinstance(entries[1], UniqueViolation)
+    assert world.gateway.seen == []
+
+
+async def test_without_a_confirmation_it_is_signed_anew(world: World, jobs: Jobs) -> None:
+    """Another transmission of the same job: same key, body, end and terms; another id."""
+    jobs.fates = [NoAnswer("silence"), NotDelivered("no connection")]
+    async with await connect(world, jobs) as db:
+        job = await db.collection("c").submit(ordering_key="k").insert({})
+    first, second, third = (sent.header for sent in jobs.sent)
+    assert len({first.id, second.id, third.id}) == 3
+    assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]
+    for name in ("idem", "exp", "run_at", "order", "budget"):
+        assert getattr(first, name) == getattr(third, name)
+    assert job.idempotency_key == first.idem == first.id
+    assert job.id == third.id
+
+
+async def test_a_confirmation_that_never_comes_is_a_typed_error(world: World, jobs: Jobs) -> None:
+    """It may be kept, and the error names the key to ask and to try again with."""
+    jobs.fates = [NoAnswer("silence"), NotDelivered("gone")] * 10
+    async with await connect(world, jobs) as db:
+        with pytest.raises(JobUnconfirmed) as raised:
+            await db.collection("c").submit.insert({}, idempotency_key="mine", timeout=2)
+    assert raised.value.details == {"idempotency_key": "mine"}
+    assert raised.value.retryable
+    assert jobs.waiting == {}
+
+
+async def test_what_never_left_is_told_so(world: World, jobs: Jobs) -> None:
+    """Without a connection nothing is kept; a refusal of the broker's is that refusal."""
+    jobs.fates = [NotDelivered("gone")] * 10
+    async with await connect(world, jobs) as db:
+        with pytest.raises(GatewayUnreachable):
+            await db.collection("c").submit.insert({}, timeout=2)
+        jobs.fates = [PermissionDenied("no")]
+        with pytest.raises(PermissionDenied):
+            await db.collection("c").submit.insert({})
+
+
+async def test_a_refusal_after_silence_says_nothing_of_the_first(world: World, jobs: Jobs) -> None:
+    """One transmission may be kept; that another was refused does not undo it."""
+    jobs.fates = [NoAnswer("silence"), PermissionDenied("no")]
+    async with await connect(world, jobs) as db:
+        with pytest.raises(JobUnconfirmed):
+            await db.collection("c").submit.insert({})
+
+
+@pytest.mark.parametrize("lie", ["unsigned", "another", "junk"])
+async def test_a_reply_that_cannot_be_believed_is_no_result(
+    world: World, jobs: Jobs, lie: str
+) -> None:
+    """Whatever comes to the inbox unsigned or for another job, `outcome` is asked instead."""
+
+    def tell(gateway: MemoryGateway, job: Opened) -> bytes:
+        body = {"result": {"_key": "forged"}}
+        if lie == "junk":
+            return b"junk"
+        changes = {"signed": False} if lie == "unsigned" else {"cmd": b"x" * 32}
+        return gateway.reply(job, body, **changes)
+
+    async def outcome(gateway: MemoryGateway, asked: Opened) -> bytes:
+        assert asked.subject.operation == "outcome"
+        result = {"state": "done", "id": "x", "result": {"_key": "true"}}
+        return gateway.reply(asked, {"result": result})
+
+    jobs.answer = tell
+    world.gateway.script = [outcome]
+    async with await connect(world, jobs) as db:
+        job = await db.collection("c").submit.insert({})
+        assert await job.result(5) == {"_key": "true"}
+
+
+async def test_a_job_that_is_not_done_is_pending(world: World, jobs: Jobs) -> None:
+    """Asked again and again it stays pending, and then raises why it failed."""
+    error = UniqueViolation("taken").to_wire()
+    told: dict[str, Any] = {"state": "unknown", "id": None, "result": None}
+
+    async def outcome(gateway: MemoryGateway, asked: Opened) -> bytes:
+        return gateway.reply(asked, {"result": told})
+
+    world.gateway.script = [outcome] * 10
+    async with await connect(world, jobs) as db:
+        job = await db.collection("c").submit.insert({})
+        with pytest.raises(JobPending) as raised:
+            await job.result(0.6)
+        assert raised.value.details == {"idempotency_key": job.idempotency_key}
+        told = {"state": "failed", "id": "x", "result": None, "error": error}
+        with pytest.raises(UniqueViolation):
+            await job.result(5)
+
+
+async def test_a_transport_without_jobs_says_so(world: World) -> None:
+    """Nothing is sent as something else instead."""
+    async with await world.connect() as db:
+        with pytest.raises(ConfigurationError):
+            await db.collection("c").submit.insert({})
+    assert world.gateway.seen == []
