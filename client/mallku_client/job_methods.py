@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,9 +19,8 @@ from typing import (
 
 from mallku_client.answers import Answer
 from mallku_client.collection import Collection
-from mallku_client.jobs import Job, JobOptions
+from mallku_client.jobs import Job, JobKeywords, JobOptions, job_terms
 from mallku_client.options import CallOptions
-from mallku_contracts.errors import InvalidArguments
 
 if TYPE_CHECKING:
     from mallku_client.commands import Commands
@@ -147,16 +145,9 @@ class Submit:
         self.name = name
         self.commands = SubmittingCommands(commands, terms or JobOptions())
 
-    def __call__(
-        self,
-        *,
-        run_at: datetime | None = None,
-        ordering_key: str | None = None,
-        expires_in: timedelta | None = None,
-        attempt_timeout: timedelta | None = None,
-    ) -> Submit:
+    def __call__(self, **terms: Unpack[JobKeywords]) -> Submit:
         """The same with other terms; what is not given is as in `JobOptions`."""
-        return self.with_terms(job_terms(run_at, ordering_key, expires_in, attempt_timeout))
+        return self.with_terms(job_terms(**terms))
 
     def with_terms(self, terms: JobOptions) -> Submit:
         """The same with these terms."""
@@ -186,16 +177,9 @@ class SubmitToDatabase:
         self._plain = commands
         self._commands = SubmittingCommands(commands, terms or JobOptions())
 
-    def __call__(
-        self,
-        *,
-        run_at: datetime | None = None,
-        ordering_key: str | None = None,
-        expires_in: timedelta | None = None,
-        attempt_timeout: timedelta | None = None,
-    ) -> SubmitToDatabase:
+    def __call__(self, **terms: Unpack[JobKeywords]) -> SubmitToDatabase:
         """The same with other terms; what is not given is as in `JobOptions`."""
-        return self.with_terms(job_terms(run_at, ordering_key, expires_in, attempt_timeout))
+        return self.with_terms(job_terms(**terms))
 
     def with_terms(self, terms: JobOptions) -> SubmitToDatabase:
         """The same with these terms."""
@@ -217,27 +201,3 @@ class SubmitToDatabase:
         """Have several writes kept, that are carried out all or none."""
         arguments = {"steps": [dict(step) for step in steps]}
         return await self._commands.submit("transaction", None, arguments, None, **options)
-
-
-def job_terms(
-    run_at: datetime | None,
-    ordering_key: str | None,
-    expires_in: timedelta | None,
-    attempt_timeout: timedelta | None,
-) -> JobOptions:
-    """Checked terms.
-
-    Raises:
-        InvalidArguments: `run_at` has no time zone, or both of it and an ordering key are given.
-    """
-    if run_at is not None and run_at.tzinfo is None:
-        raise InvalidArguments("run_at: a time without a time zone; say which")
-    if run_at is not None and ordering_key:
-        raise InvalidArguments("run_at and ordering_key: a job has a time or an order, not both")
-    default = JobOptions()
-    return JobOptions(
-        run_at,
-        ordering_key,
-        default.expires_in if expires_in is None else expires_in,
-        default.attempt_timeout if attempt_timeout is None else attempt_timeout,
-    )

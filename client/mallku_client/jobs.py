@@ -23,13 +23,16 @@ from typing import (
     Final,
     Generic,
     ParamSpec,
+    TypedDict,
     TypeVar,
+    Unpack,
     cast,
 )
 
 from mallku_client.answers import Answer, read_body
 from mallku_client.submitting import Submitted
 from mallku_contracts.errors import (
+    InvalidArguments,
     JobPending,
     MallkuError,
     UnverifiedReply,
@@ -66,6 +69,29 @@ class JobOptions:
     ordering_key: str | None = None
     expires_in: timedelta = timedelta(days=1)
     attempt_timeout: timedelta = timedelta(seconds=30)
+
+
+class JobKeywords(TypedDict, total=False):
+    """`JobOptions` as keyword arguments; what is not given is as there."""
+
+    run_at: datetime | None
+    ordering_key: str | None
+    expires_in: timedelta
+    attempt_timeout: timedelta
+
+
+def job_terms(**terms: Unpack[JobKeywords]) -> JobOptions:
+    """Checked terms.
+
+    Raises:
+        InvalidArguments: `run_at` has no time zone, or both of it and an ordering key are given.
+    """
+    options = JobOptions(**terms)
+    if options.run_at is not None and options.run_at.tzinfo is None:
+        raise InvalidArguments("run_at: a time without a time zone; say which")
+    if options.run_at is not None and options.ordering_key:
+        raise InvalidArguments("run_at and ordering_key: a job has a time or an order, not both")
+    return options
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import (
     Any,
     Concatenate,
@@ -88,17 +87,9 @@ class Submit:
         self._name = name
         self._terms = terms or awaited.JobOptions()
 
-    def __call__(
-        self,
-        *,
-        run_at: datetime | None = None,
-        ordering_key: str | None = None,
-        expires_in: timedelta | None = None,
-        attempt_timeout: timedelta | None = None,
-    ) -> Submit:
+    def __call__(self, **terms: Unpack[awaited.JobKeywords]) -> Submit:
         """The same with other terms; what is not given is as in `JobOptions`."""
-        terms = methods.job_terms(run_at, ordering_key, expires_in, attempt_timeout)
-        return Submit(self._session, self._name, terms)
+        return Submit(self._session, self._name, awaited.job_terms(**terms))
 
     async def target(self) -> methods.Submit:
         """The awaited object behind this one; for the facade's own use."""
@@ -129,17 +120,9 @@ class SubmitToDatabase:
         self._session = session
         self._terms = terms or awaited.JobOptions()
 
-    def __call__(
-        self,
-        *,
-        run_at: datetime | None = None,
-        ordering_key: str | None = None,
-        expires_in: timedelta | None = None,
-        attempt_timeout: timedelta | None = None,
-    ) -> SubmitToDatabase:
+    def __call__(self, **terms: Unpack[awaited.JobKeywords]) -> SubmitToDatabase:
         """The same with other terms; what is not given is as in `JobOptions`."""
-        terms = methods.job_terms(run_at, ordering_key, expires_in, attempt_timeout)
-        return SubmitToDatabase(self._session, terms)
+        return SubmitToDatabase(self._session, awaited.job_terms(**terms))
 
     async def target(self) -> methods.SubmitToDatabase:
         """The awaited object behind this one; for the facade's own use."""

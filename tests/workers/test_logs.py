@@ -56,7 +56,9 @@ def test_the_level_changes_while_it_runs(capsys: pytest.CaptureFixture[str]) -> 
     assert [line["event"] for line in logged(capsys)] == ["two", "three", "five"]
 
 
-@pytest.mark.parametrize("secret", [TOKEN, SEED, PEM, PEM[:80]])
+@pytest.mark.parametrize(
+    "secret", [TOKEN, SEED, PEM, PEM[:80]], ids=["token", "seed", "key", "part of a key"]
+)
 def test_what_looks_like_a_secret_is_cut_out(
     capsys: pytest.CaptureFixture[str], secret: str
 ) -> None:
