@@ -22,7 +22,6 @@ from typing import (
     Any,
     Final,
     Generic,
-    ParamSpec,
     TypedDict,
     TypeVar,
     Unpack,
@@ -48,8 +47,6 @@ FIRST_LOOK_S: Final = 0.25
 MAX_LOOK_S: Final = 5.0
 """Between two questions about a job at most, seconds."""
 
-P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
 
 
