@@ -107,7 +107,7 @@ class Pending(Coroutine[Any, Any, R], Generic[R]):
 
     def __del__(self) -> None:
         if not getattr(self, "_seen", True):
-            self._future.add_done_callback(_tell_failure)
+            self._future.add_done_callback(tell_failure)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'done' if self._future.done() else 'under way'}>"
@@ -120,6 +120,14 @@ class Pending(Coroutine[Any, Any, R], Generic[R]):
     def __getitem__(self, key: Any) -> Any:
         value: Any = self.result()
         return value[key]
+
+    def __setitem__(self, key: Any, item: Any) -> None:
+        value: Any = self.result()
+        value[key] = item
+
+    def __delitem__(self, key: Any) -> None:
+        value: Any = self.result()
+        del value[key]
 
     def __iter__(self) -> Iterator[Any]:
         value: Any = self.result()
@@ -140,39 +148,15 @@ class Pending(Coroutine[Any, Any, R], Generic[R]):
         value: Any = self.result()
         return operator.index(value)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is copied or pickled is the value."""
+        return _itself, (self.result(),)
+
     def __str__(self) -> str:
         return str(self.result())
 
     def __format__(self, specification: str) -> str:
         return format(self.result(), specification)
-
-    def __lt__(self, other: Any) -> bool:
-        value: Any = self.result()
-        return bool(value < other)
-
-    def __le__(self, other: Any) -> bool:
-        value: Any = self.result()
-        return bool(value <= other)
-
-    def __gt__(self, other: Any) -> bool:
-        value: Any = self.result()
-        return bool(value > other)
-
-    def __ge__(self, other: Any) -> bool:
-        value: Any = self.result()
-        return bool(value >= other)
-
-    def __add__(self, other: Any) -> Any:
-        value: Any = self.result()
-        return value + other
-
-    def __radd__(self, other: Any) -> Any:
-        value: Any = self.result()
-        return other + value
-
-    def __sub__(self, other: Any) -> Any:
-        value: Any = self.result()
-        return value - other
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Pending):
@@ -182,7 +166,34 @@ class Pending(Coroutine[Any, Any, R], Generic[R]):
     __hash__ = object.__hash__
 
 
-def _tell_failure(future: Future[Any]) -> None:
+def _itself(value: R) -> R:
+    return value
+
+
+def _act_as_value(operate: Callable[[Any, Any], Any]) -> None:
+    """Give `Pending` an operator, with its value on the left or on the right."""
+
+    def left(pending: Pending[Any], other: Any) -> Any:
+        return operate(pending.result(), other)
+
+    def right(pending: Pending[Any], other: Any) -> Any:
+        return operate(other, pending.result())
+
+    name = operate.__name__.strip("_")
+    setattr(Pending, f"__{name}__", left)
+    setattr(Pending, f"__r{name}__", right)
+
+
+for _operate in (
+    *(operator.lt, operator.le, operator.gt, operator.ge),
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod),
+    *(operator.and_, operator.or_),
+):
+    _act_as_value(_operate)
+
+
+def tell_failure(future: Future[Any]) -> None:
+    """Log the failure of a call that nobody looked at."""
     if not future.cancelled() and (error := future.exception()) is not None:
         _LOG.error("a call whose result nobody awaited has failed: %s", error)
 
@@ -193,14 +204,18 @@ async def at_once(value: R) -> R:
 
 
 class AwaitableDict(dict[str, Any]):
-    """A plain dict that may be awaited as well."""
+    """A plain dict that may be awaited as well, also by `gather`, which asks for a hash."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a dict has none
 
     def __await__(self) -> Generator[Any, None, dict[str, Any]]:
         return at_once(dict(self)).__await__()
 
 
 class AwaitableList(list[Any]):
-    """A plain list that may be awaited as well."""
+    """A plain list that may be awaited as well; as `AwaitableDict`."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a list has none
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
         return at_once(list(self)).__await__()

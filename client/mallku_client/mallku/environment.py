@@ -52,9 +52,10 @@ class Environment:
             ConfigurationError: lists what was found.
         """
         if not (self.skip or self.settings.url or self.settings.dev_mode):
+            others = f", MALLKU_DEV_MODE=true, or {SKIP}=true"  # which production refuses
             raise ConfigurationError(
                 f"nothing says where the gateway is: set {GATEWAY} (`mallku-gateway up --env-file` "
-                f"writes all that is needed), MALLKU_DEV_MODE=true, or {SKIP}=true; "
+                f"writes all that is needed){'' if self.settings.production else others}; "
                 f"found: {self.found}"
             )
 

@@ -23,7 +23,7 @@ from mallku_client.mallku.registry import RegistryStore, SecurityRegistry
 from mallku_client.mallku.rows import Rows
 from mallku_client.mallku.secured_aql import SecuredAQL, filter_query, semantic_row
 from mallku_client.mallku.wrapper import SecuredCollectionWrapper
-from mallku_contracts.errors import CollectionNotFound, SecurityViolation
+from mallku_contracts.errors import CollectionNotFound, InvalidArguments, SecurityViolation
 
 Document = dict[str, Any]
 
@@ -197,11 +197,17 @@ class SecuredDatabaseInterface:
     async def upsert_document(
         self, collection: str, document: Document, key_field: str = "_key"
     ) -> Document:
-        """Put in a document, or change the one whose `key_field` has the same value."""
+        """Put in a document, or change the one whose `key_field` has the same value.
+
+        Raises:
+            InvalidArguments: the document has no such field.
+        """
         found = self._awaited().collection(collection)
         if key_field == "_key":
             made: Document = await _settled(found.insert(document, overwrite_mode="update"))
             return made
+        if key_field not in document:
+            raise InvalidArguments(f"document: {key_field} is not there, by which it is looked for")
         filters = {key_field: document[key_field]}
         changed: Document = await _settled(found.upsert(filters, document, update=document))
         return changed

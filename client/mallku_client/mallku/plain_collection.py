@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 import mallku_client as awaited
@@ -301,5 +301,6 @@ def _merged(document: Any, values: Document | None) -> Document:
     """What an update sends, of both ways in which Mallku calls it."""
     if values is None:
         return document  # type: ignore[no-any-return]  # `prepare` refuses what is no document
-    named = document if isinstance(document, Mapping) else {"_key": document}
+    reference = plain(document, "document")
+    named = reference if isinstance(reference, dict) else {"_key": reference}
     return {**named, **values, **{name: named[name] for name in ("_key", "_id") if name in named}}

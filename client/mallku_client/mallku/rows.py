@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from mallku_client import portal
-from mallku_client.mallku.calls import Face
+from mallku_client.mallku.calls import Face, tell_failure
 from mallku_contracts.errors import ClientClosed
 
 KEPT_ROWS: Final = 1_000
@@ -53,11 +53,16 @@ class Rows:
         self._keep_all = False
         self._ended = False
         self._own: Iterator[Any] | None = None
+        self._seen = face is Face.BLOCKING
         if face is Face.BLOCKING:
             portal.current().wait(self._begun)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+    def __del__(self) -> None:
+        if not getattr(self, "_seen", True):
+            self._begun.add_done_callback(tell_failure)
 
     # --- as they come
 
@@ -96,6 +101,7 @@ class Rows:
     pop = __next__
 
     def __await__(self) -> Generator[Any, None, Self]:
+        self._seen = True
         yield from asyncio.wrap_future(self._begun).__await__()
         return self
 
@@ -200,6 +206,7 @@ class Rows:
             return True
 
     async def _page(self) -> list[Any]:
+        self._seen = True
         return await (await asyncio.wrap_future(self._begun)).page()
 
     async def _close(self) -> None:

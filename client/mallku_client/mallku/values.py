@@ -8,6 +8,7 @@
     set, frozenset         a list, in an order of its own, so that the same set is the same bytes
     tuple                  a list
     pydantic models        a map of their fields
+    results of calls       what they are, waited for where need be
 
 Anything else is refused with the path of the field, before anything is sent.
 """
@@ -23,6 +24,7 @@ from pathlib import PurePath
 from typing import Any, Final
 from uuid import UUID
 
+from mallku_client.mallku.calls import AwaitableBool, Pending
 from mallku_contracts.codec import join_path
 from mallku_contracts.errors import InvalidArguments
 from mallku_contracts.limits import MAX_DEPTH
@@ -161,6 +163,8 @@ def _decimal(value: Decimal, _levels: int) -> str:
 
 _Form = Callable[[Any, int], Any]
 _FORMS: Final[tuple[tuple[tuple[type, ...], _Form], ...]] = (
+    ((Pending,), lambda value, levels: _plain(value.result(), levels)),
+    ((AwaitableBool,), lambda value, _: bool(value)),
     ((Enum,), lambda value, levels: _plain(value.value, levels)),
     ((date, time, datetime), lambda value, _: value.isoformat()),
     ((UUID, PurePath), lambda value, _: str(value)),

@@ -55,6 +55,9 @@ class SecuredCollectionWrapper:
         SecurityViolation: there is no policy, or no name.
     """
 
+    _collection: Any = None  # for mocks; each has its own
+    _policy: CollectionSecurityPolicy = None  # type: ignore[assignment]  # as above
+
     def __init__(
         self,
         collection: Any,
@@ -142,10 +145,11 @@ class SecuredCollectionWrapper:
 
     # --- what is no document
 
-    def count(self) -> Any:
-        """How many documents there are."""
-        self._counted()
-        return self._collection.count()
+    def count(self, filters: Document | None = None) -> Any:
+        """How many documents there are; in an open collection, how many equal filters."""
+        if filters is not None:
+            self._refuse_direct("count")
+        return self._direct("count", *_given(filters))
 
     def exists(self) -> Any:
         """Whether the collection is there."""

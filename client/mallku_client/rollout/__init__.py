@@ -2,11 +2,12 @@
 
 ::
 
-    from mallku_client.rollout import roll_out
+    from mallku_client.mallku import get_database
+    from mallku_client.rollout import WatchedRoutes, roll_out
+    from mallku_client.sync import SecuredDatabaseInterface
 
-    gateway = get_database()
-    routes = WatchedRoutes(gateway.describe_flags)
-    db = roll_out(legacy=old_database, gateway=gateway, routes=routes)
+    routes = WatchedRoutes(SecuredDatabaseInterface.connect().describe_flags)
+    db = roll_out(legacy=old_database, gateway=get_database(), routes=routes)
     db.collection("memory_anchors").get("k1")  # whichever way the flag says, now
     db.rollout.report()  # what was compared, and how often it differed
 

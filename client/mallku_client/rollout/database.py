@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from inspect import isawaitable
 from typing import Any, Final
 
 from mallku_client.rollout.routes import Routes
@@ -69,6 +70,16 @@ class RolledOutDatabase:
         self._routes = routes
         self.rollout = shadow
         self.aql = RolledOutQueries(self)
+
+    def __await__(self) -> Generator[Any, None, RolledOutDatabase]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> RolledOutDatabase:
+        """The same two ways with the same shadow, each as awaiting it gives it."""
+        legacy, gateway = [
+            await each if isawaitable(each) else each for each in (self._legacy, self._gateway)
+        ]
+        return RolledOutDatabase(legacy, gateway, self._routes, self.rollout)
 
     def collection(self, name: str) -> RolledOutCollection:
         """A collection, whichever way it is reached at each call."""

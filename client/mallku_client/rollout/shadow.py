@@ -11,9 +11,13 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Collection,
     Iterable,
     Iterator,
+    Mapping,
+    Sequence,
+)
+from collections.abc import (
+    Set as AbstractSet,
 )
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +36,9 @@ MAX_REMEMBERED: Final = 100
 """Differences that are remembered, the last ones."""
 
 THREADS: Final = 2
+
+_VALUES: Final = (str, Sequence, Mapping, AbstractSet)
+"""What can be gone through and is an answer by itself; other such things are cursors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +226,7 @@ async def _completed(answer: Any) -> Any:
 
 def _rows(answer: Any) -> bool:
     """Whether an answer is a cursor, in whichever manner it gives its rows."""
-    return isinstance(answer, Iterable) and not isinstance(answer, Collection | str)
+    return isinstance(answer, Iterable) and not isinstance(answer, _VALUES)
 
 
 def _rows_to_await(answer: Any) -> bool:

@@ -70,6 +70,14 @@ async def test_nothing_said_is_told_at_the_first_call(bare: pytest.MonkeyPatch) 
     assert "found: ARANGO_HOST" in str(refused.value)
 
 
+async def test_production_is_not_advised_what_it_refuses() -> None:
+    """Only the gateway's address is asked for there."""
+    with pytest.raises(ConfigurationError, match="set MALLKU_API_GATEWAY_URL") as refused:
+        read_environment({"MALLKU_PRODUCTION": "true"}).refuse_nowhere()
+    assert "MALLKU_DEV_MODE" not in str(refused.value)
+    assert "MALLKU_SKIP_DATABASE" not in str(refused.value)
+
+
 async def test_credentials_in_a_url_are_not_shown() -> None:
     """Neither user nor password."""
     urls = {"MALLKU_API_GATEWAY_URL": "nats://u:pw@a:1", "MALLKU_API_URL": "nats://b:1"}

@@ -78,6 +78,12 @@ async def test_attributes_are_there_on_a_mock(name: str) -> None:
     setattr(mock, name, 1)
 
 
+@pytest.mark.parametrize("name", ["_collection", "_policy"])
+async def test_a_mock_of_a_collection_has_its_attributes(name: str) -> None:
+    """Callers read them, there too."""
+    assert hasattr(MagicMock(spec=SecuredCollectionWrapper), name)
+
+
 async def test_a_fake_database_is_left_alone_by_construction() -> None:
     """Nothing is called on it; later it is what carries operations out."""
     fake = MagicMock()
