@@ -105,9 +105,8 @@ class HttpTransport:
         asking = loop.run_in_executor(self._threads, self._ask, subject, payload, timeout_s)
         try:
             async with asyncio.timeout(timeout_s + GRACE_S):
-                return await asyncio.shield(asking)
+                return await asking  # what is still in the queue then never leaves
         except TimeoutError:
-            asking.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise NoAnswer(f"no reply within {timeout_s:.3g} s") from None
 
     async def close(self) -> None:

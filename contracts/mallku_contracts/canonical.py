@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
 from typing import Any, Final
 
 _ODD: Final = re.compile(r"[0-9]\.0(?![0-9])|[0-9]e")
 """Where Python may spell a number in another way than ECMAScript does; seldom there at all."""
 
-_PIECES: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?')
+_PIECES: Final = re.compile(
+    r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?', re.DOTALL
+)
 _MOST_DIGITS: Final = 21
 _LEAST_EXPONENT: Final = -6
 """ECMAScript writes numbers out within these powers of ten (ECMA-262, Number::toString)."""
@@ -39,17 +40,18 @@ def canonical(value: Any) -> bytes:
 
 def _respelled(piece: re.Match[str]) -> str:
     text = piece.group()
-    is_float = text[0] != '"' and ("." in text or "e" in text)
-    return _number(text) if is_float else text
+    is_odd = text[0] != '"' and ("e" in text or text.endswith(".0"))
+    return _number(text) if is_odd else text
 
 
 def _number(text: str) -> str:
-    """A float as ECMAScript spells it: the shortest digits that mean it."""
-    sign, digits, exponent = Decimal(text).normalize().as_tuple()
-    shown, power = "".join(map(str, digits)), len(digits) + int(exponent)
-    if shown == "0":
-        return "0"
-    return "-" * sign + _placed(shown, power)
+    """A float as ECMAScript spells it: the shortest digits that mean it, which Python found."""
+    mantissa, _, exponent = text.partition("e")
+    if not exponent:
+        return "0" if text == "-0.0" else text.removesuffix(".0")
+    sign = "-" if mantissa[0] == "-" else ""
+    digits = mantissa.lstrip("-").replace(".", "")
+    return sign + _placed(digits, int(exponent) + 1)
 
 
 def _placed(digits: str, power: int) -> str:

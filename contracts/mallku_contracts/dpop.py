@@ -212,9 +212,14 @@ class Proof:
             digest,
         )
 
+    @property
+    def ends_s(self) -> int:
+        """From when on it is taken no more, Unix seconds."""
+        return self.issued_s + MAX_PROOF_LIFE_S
+
     def check_times(self, now_s: float, leeway_s: float) -> None:
         """Raise `InvalidProof` when it is too old or from the future, `leeway_s` granted."""
-        if now_s >= self.issued_s + MAX_PROOF_LIFE_S + leeway_s:
+        if now_s >= self.ends_s + leeway_s:
             raise InvalidProof(f"the proof was made more than {MAX_PROOF_LIFE_S} s ago")
         if now_s < self.issued_s - leeway_s:
             raise InvalidProof("the proof's iat lies in the future")

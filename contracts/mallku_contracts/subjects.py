@@ -173,9 +173,7 @@ def cursor_pattern(worker: str) -> str:
 
 def cancel_subject(principal: str, command_id: str) -> str:
     """Where a caller says that its transmission `command_id` need not be begun any more."""
-    return (
-        f"{PREFIX}.{CANCEL}.{check_name(principal, 'principal')}.{check_name(command_id, 'id')}"
-    )
+    return f"{PREFIX}.{CANCEL}.{check_name(principal, 'principal')}.{check_name(command_id, 'id')}"
 
 
 CANCEL_PATTERN: Final = f"{PREFIX}.{CANCEL}.*.*"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import jwt
@@ -342,3 +343,17 @@ def test_auditor_checks_the_proof_against_the_recorded_command() -> None:
         carried(via={"door": "http", "kid": KEY.kid, "proof": b"junk"}),
     ):
         assert any("proof does not hold" in text for text in found(wrong))
+
+
+def test_canonical_spelling_costs_little_whatever_is_in_a_text() -> None:
+    """Escapes and numbers within texts cost no more than a few times what plain text does."""
+
+    def cost_s(text: str) -> float:
+        began = time.perf_counter()
+        canonical({"text": text, "odd": 1.0})
+        return time.perf_counter() - began
+
+    cost_s("warm")
+    plain_s = min(cost_s("1.0x" * 400_000) for _ in range(3))
+    assert min(cost_s("\x01" * 270_000) for _ in range(3)) < 20 * plain_s + 0.05
+    assert canonical({"a": ["1.0", '"', "\\", -0.0, 1.0]}) == b'{"a":["1.0","\\"","\\\\",0,1]}'

@@ -56,10 +56,7 @@ def _error_row(kind: type[MallkuError]) -> str:
 def operations_table() -> str:
     """Every operation with its class and scope."""
     head = ["| operation | class | about | what it does |", "|---|---|---|---|"]
-    rows = (
-        f"| `{o.name}` | {o.access} | {o.scope} | {o.summary} |"
-        for o in OPERATIONS.values()
-    )
+    rows = (f"| `{o.name}` | {o.access} | {o.scope} | {o.summary} |" for o in OPERATIONS.values())
     return "\n".join([*head, *rows])
 
 

@@ -185,6 +185,15 @@ def test_what_can_still_come_again_is_remembered(steps: list[tuple[int, int, int
         until[name] = now + life + MAX_CLOCK_SKEW_MS
 
 
+def test_id_of_a_proof_is_remembered_as_long_as_the_proof_is_good() -> None:
+    """A door that signs with a short `exp` does not make the worker forget the proof sooner."""
+    seen, name, ends = SeenIds(100), uuid7(0, 1), 60_000
+    seen.refuse_replay("p", _header(name, 1), 0, ends)
+    seen.refuse_replay("p", _header(uuid7(0, 2), ends), 1 + MAX_CLOCK_SKEW_MS + 1)
+    with pytest.raises(Replayed):
+        seen.refuse_replay("p", _header(name, ends), ends + MAX_CLOCK_SKEW_MS - 1, ends)
+
+
 def test_seen_ids_are_bounded() -> None:
     """The oldest is forgotten; what is over is forgotten first."""
     seen = SeenIds(100)

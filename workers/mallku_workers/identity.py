@@ -27,7 +27,7 @@ from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import COMMAND_AUDIENCE, Identity, verify_token
 from mallku_contracts.trust import Trust
-from mallku_workers.message import Carrier, Case, Message
+from mallku_workers.message import Carrier, Case
 
 _MS_PER_S = 1_000
 
@@ -103,7 +103,8 @@ class Identifier:
             raise PrincipalMismatch("the token speaks for another principal than the subject")
         if header.kid != signer.key.kid:
             raise InvalidSignature("protected.kid is not the key that the token names")
-        for name in (signer.key.kid, signer.principal, identity.key.kid, identity.principal):
+        names = (signer.key.kid, signer.principal, identity.key.kid, identity.principal)
+        for name in dict.fromkeys(names):
             if self._is_revoked(name):
                 raise Revoked(f"{name} was revoked")
         if not signer.key.verify(case.signed, envelope.signature):
@@ -167,7 +168,7 @@ def refuse_uncovered(
     case.carrier.proof.check_covers_command(header, subject, body)
 
 
-def refuse_again(message: Message, header: CommandHeader, principal: str, seen: SeenIds) -> None:
+def refuse_again(case: Case, header: CommandHeader, principal: str, seen: SeenIds) -> None:
     """Step 4: refuse a transmission that was here before; a durable job comes until its end.
 
     Raises:
@@ -175,8 +176,11 @@ def refuse_again(message: Message, header: CommandHeader, principal: str, seen: 
         StaleCommand: the job waited for longer than it is good for.
         JobGivenUp: it was begun as often as it may be.
     """
+    message = case.message
     if message.job is None:
-        seen.refuse_replay(principal, header, message.received_ms)
+        # A door chooses `exp`, but its caller's proof may be shown until the proof's own end.
+        proof_ends_ms = case.carrier.proof.ends_s * _MS_PER_S if case.carrier else 0
+        seen.refuse_replay(principal, header, message.received_ms, proof_ends_ms)
     else:
         message.job.check_time(header, message.received_ms, skew_ms=MAX_CLOCK_SKEW_MS)
         message.job.refuse_spent()
@@ -192,12 +196,19 @@ class SeenIds:
         self._max_ids = max_ids
         self._until: OrderedDict[tuple[str, str], int] = OrderedDict()
 
-    def refuse_replay(self, principal: str, header: CommandHeader, now_ms: int) -> None:
-        """Remember this transmission; `Replayed` when it was here before."""
+    def refuse_replay(
+        self, principal: str, header: CommandHeader, now_ms: int, good_until_ms: int = 0
+    ) -> None:
+        """Remember this transmission; `Replayed` when it was here before.
+
+        Args:
+            good_until_ms: Until when it may be signed anew under the same id, where that is later
+                than its `exp`, Unix milliseconds.
+        """
         key = (principal, header.id)
         if key in self._until:
             raise Replayed("this transmission was seen before; sign a retry anew")
-        self._until[key] = header.exp + MAX_CLOCK_SKEW_MS
+        self._until[key] = max(header.exp, good_until_ms) + MAX_CLOCK_SKEW_MS
         self._forget(now_ms)
 
     def _forget(self, now_ms: int) -> None:

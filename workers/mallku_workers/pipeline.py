@@ -91,7 +91,7 @@ class Pipeline:
                 case.passed("identify")
 
                 # 4. replay: not seen by this worker; a durable job was not tried too often
-                refuse_again(message, header, subject.principal, self.seen)
+                refuse_again(case, header, subject.principal, self.seen)
                 case.passed("replay")
 
                 # 5. authorize: policy, arguments, document rules, everything it is made of

@@ -42,7 +42,14 @@ relay = APIRouter(prefix=API, tags=["relay"])
 
 def build_app(door: Door) -> FastAPI:
     """The door as an ASGI application, without the guard that stands in front of it."""
-    app = FastAPI(title=_TITLE, version="1", description=_ABOUT, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=_TITLE,
+        version="1",
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # where to would be said by the header Host
+    )
     app.state.door = door
     errors = problems()
     for router in (documents.router, collections.router, queries.router):

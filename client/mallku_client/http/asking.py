@@ -16,7 +16,7 @@ from mallku_client.http.door import Door
 from mallku_client.http.settings import MAX_WAIT_S
 from mallku_client.options import CallOptions
 from mallku_contracts.errors import InvalidArguments
-from mallku_contracts.limits import MAX_IDEMPOTENCY_KEY_CHARS
+from mallku_contracts.limits import MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS
 
 _WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d{1,4})\"?", re.IGNORECASE)
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_CHARS}}}")
@@ -101,6 +101,7 @@ async def read_asking(
     door: Door = request.app.state.door
     who = door.keeper.who(request)
     request.scope["mallku.principal"] = who.principal
+    _refuse_unknown(request)
     wait_s = _wait_s(prefer, door.settings.wait_s)
     commands = door.commands(who, wait_s)
     return Asking(
@@ -115,6 +116,14 @@ async def read_asking(
 
 
 Asked = Annotated[Asking, Depends(read_asking)]
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Refuse what stands behind the question mark and means nothing; it was meant to."""
+    known = {each.alias for each in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidArguments(f"{name[:MAX_NAME_CHARS]!r} is no parameter of this path")
 
 
 def _wait_s(prefer: str | None, default_s: float) -> float:

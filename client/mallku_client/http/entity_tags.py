@@ -21,12 +21,12 @@ def expected_revision(if_match: str | None) -> str | None:
     """The one revision that `If-Match` expects; None where it expects none, or any.
 
     Raises:
-        InvalidArguments: it names several, or a weak one, which never match here.
+        InvalidArguments: it names several, a weak or an empty one, which never match here.
     """
     if if_match is None or if_match.strip() == ANY:
         return None
     found = _TAG.fullmatch(if_match)
-    if found is None or found.group(1):
+    if found is None or found.group(1) or not found.group(2):  # an empty one would expect nothing
         raise InvalidArguments('If-Match: expected one strong entity tag, "REVISION", or *')
     return found.group(2)
 

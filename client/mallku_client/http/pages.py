@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -24,22 +24,44 @@ def wants_lines(request: Request) -> bool:
 
 def page(rows: list[Any], following: str | None, **more: Any) -> Response:
     """One page; `following` is where the next one is."""
-    headers = {} if following is None else {"Link": f'<{following}>; rel="next"'}
-    return Values({"result": rows, "next": following, **more}, headers=headers)
+    return Values({"result": rows, "next": following, **more}, headers=_next(following))
 
 
-def lines(rows: list[Any], rest: AsyncIterator[list[Any]]) -> Response:
-    """Every row as a line; an error on the way is the last line, as `{"error": …}`."""
-    return StreamingResponse(_lines(rows, rest), media_type=NDJSON)
+def lines(
+    rows: list[Any],
+    rest: AsyncIterator[list[Any]],
+    *,
+    following: str | None = None,
+    given_up: Callable[[], None] | None = None,
+) -> Response:
+    """Every row as a line; an error on the way is the last line, as `{"error": …}`.
+
+    Args:
+        following: Where more is that `rest` does not bring.
+        given_up: Called when the caller leaves before the end.
+    """
+    content = _lines(rows, rest, given_up)
+    return StreamingResponse(content, headers=_next(following), media_type=NDJSON)
 
 
-async def _lines(rows: list[Any], rest: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
-    yield _encoded(rows)
+def _next(following: str | None) -> dict[str, str]:
+    return {} if following is None else {"Link": f'<{following}>; rel="next"'}
+
+
+async def _lines(
+    rows: list[Any], rest: AsyncIterator[list[Any]], given_up: Callable[[], None] | None
+) -> AsyncIterator[bytes]:
+    has_ended = False
     try:
+        yield _encoded(rows)
         async for more in rest:
             yield _encoded(more)
+        has_ended = True
     except MallkuError as error:
         yield _encoded([{"error": body_of(error, status_of(error))}])
+    finally:
+        if given_up is not None and not has_ended:
+            given_up()
 
 
 def _encoded(rows: list[Any]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 
 from mallku_client.http.app import build_app
+from mallku_client.http.connections import bounded
 from mallku_client.http.door import Door, open_door
 from mallku_client.http.guard import Guard
 from mallku_client.http.settings import MAX_HEADER_BYTES, DoorSettings
@@ -18,7 +19,10 @@ from mallku_client.settings import ClientSettings
 from mallku_contracts.errors import ConfigurationError
 
 KEEP_ALIVE_S: Final = 15
-"""How long an idle connection is kept, seconds."""
+"""How long a connection is kept on which no request's head has come completely, seconds."""
+
+CONNECTIONS_FOR_EACH: Final = 2
+"""Connections for each request that may be under way; more are closed at once."""
 
 BACKLOG: Final = 512
 """Connections that wait to be taken."""
@@ -63,7 +67,7 @@ async def _uvicorn(
 ) -> AsyncGenerator[None]:
     config = uvicorn.Config(
         Guard(build_app(door), settings),
-        http="h11",  # bounds what a request's head may be
+        http=bounded(CONNECTIONS_FOR_EACH * settings.max_requests, KEEP_ALIVE_S),
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         ws="none",
         lifespan="off",

@@ -73,7 +73,9 @@ async def find(  # noqa: PLR0917 - parameters of the query
     place = None
     if following is not None:
         place = link(request, skip=following.skip, limit=following.limit, after=following.after)
-    return lines(documents, _nothing()) if wants_lines(request) else page(documents, place)
+    if wants_lines(request):
+        return lines(documents, _nothing(), following=place)
+    return page(documents, place)
 
 
 @router.get(
@@ -115,8 +117,10 @@ async def replace(  # noqa: PLR0917 - path, content and headers
     if_none_match: s.IfNoneMatch = None,
 ) -> Response:
     """Put this document in the place of another; with `If-None-Match: *`, where none is."""
-    named = _named(document, key)
-    if if_none_match is not None and if_none_match.strip() == ANY:
+    named = _named(document, name, key)
+    if if_none_match is not None:
+        if if_none_match.strip() != ANY:
+            raise InvalidArguments("If-None-Match: a document is put under `*` or under none")
         return await _put_new(asked, name, named)
     meant = named | given(_rev=expected_revision(if_match))
     if asked.is_async:
@@ -135,7 +139,7 @@ async def update(  # noqa: PLR0917 - as above
     if_match: s.IfMatch = None,
 ) -> Response:
     """Change the given attributes; as `application/merge-patch+json`, null removes one."""
-    meant = _named(document, key) | given(_rev=expected_revision(if_match))
+    meant = _named(document, name, key) | given(_rev=expected_revision(if_match))
     keep = False if request.headers.get("content-type", "").startswith(MERGE_PATCH) else None
     if asked.is_async:
         arguments = {"document": meant} | given(keep_none=keep)
@@ -172,9 +176,10 @@ def _written(asked: Asking, name: str, meta: Any, status: int) -> Response:
     return Values(meta, status, headers)
 
 
-def _named(document: dict[str, Any], key: str) -> dict[str, Any]:
-    if document.get("_key", key) != key:
-        raise InvalidArguments("_key: the content names another document than the path")
+def _named(document: dict[str, Any], name: str, key: str) -> dict[str, Any]:
+    for field, meant in (("_key", key), ("_id", f"{name}/{key}")):
+        if document.get(field, meant) != meant:
+            raise InvalidArguments(f"{field}: the content names another document than the path")
     return document | {"_key": key}
 
 

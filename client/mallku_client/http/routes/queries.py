@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
@@ -16,12 +19,13 @@ from mallku_client.http.later import answered_later
 from mallku_client.http.pages import lines, page, wants_lines
 from mallku_client.http.values import Values
 from mallku_contracts.dpop import API
-from mallku_contracts.errors import InvalidArguments, NotSupported
+from mallku_contracts.errors import InvalidArguments, MallkuError, NotSupported
 from mallku_contracts.limits import MAX_NAME_CHARS
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.results import CursorInfo
 
 router = APIRouter()
+_CLOSING: Final[set[asyncio.Task[None]]] = set()  # the event loop itself holds no task
 
 FIRST_PAGE: Final = 1
 _WORD: Final = rf"^[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}$"
@@ -42,9 +46,11 @@ async def query(request: Request, wanted: s.QueryText, asked: Asked) -> Response
     rows, cursor = first.pop("result"), first.pop("cursor", None)
     more = first.pop("more", False)
     held: CursorInfo | None = cursor if more else None
-    if wants_lines(request):
-        return lines(rows, _rest(asked, held if asked.many else None))
     place = None if held is None else _place(held["worker"], held["id"], FIRST_PAGE + 1)
+    if wants_lines(request):
+        if held is None or not asked.many:
+            return lines(rows, _rest(asked, None), following=place)
+        return lines(rows, _rest(asked, held), given_up=partial(_give_back, asked, held))
     response = page(rows, place, **first)
     response.headers.update(asked.headers())
     return response
@@ -117,6 +123,19 @@ async def describe_flags(asked: Asked) -> Response:
 
 def _place(worker: str, cursor: str, number: int) -> str:
     return f"{API}/queries/{worker}/{cursor}/pages/{number}"
+
+
+def _give_back(asked: Asking, held: CursorInfo) -> None:
+    """Close the rest of a query that nobody reads any more; who asked has gone."""
+    closing = asyncio.create_task(_close(asked, held))
+    _CLOSING.add(closing)
+    closing.add_done_callback(_CLOSING.discard)
+
+
+async def _close(asked: Asking, held: CursorInfo) -> None:
+    arguments = {"cursor": held["id"], "close": True}
+    with contextlib.suppress(MallkuError):  # it ends by itself, later
+        await asked.commands.ask_worker(held["worker"], arguments, timeout_s=asked.wait_s)
 
 
 async def _rest(asked: Asking, held: CursorInfo | None) -> AsyncIterator[list[Any]]:
