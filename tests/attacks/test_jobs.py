@@ -35,6 +35,30 @@ async def test_a_job_is_moved_or_kept_for_later(arena: Arena, attacker: Attacker
     assert (await exchange(attacker.connection, asked)).result == 0
 
 
+async def test_a_job_lies_about_its_time(arena: Arena, attacker: Attacker) -> None:
+    """Told to wait where others stand in line behind it, or for longer than a job may live.
+
+    The bystander's jobs in order, of which some stand in each line, are done all the same.
+    """
+    caller, hour_ms = attacker.caller, now_ms() + 3_600_000
+    subject, data = seal_job(caller, {"document": {}}, SCRATCH, run_at=hour_ms)
+    lines = [f"{subject}.key.{number:032x}" for number in range(24)]
+    for place in (subject, *lines):
+        attacker.connection.post(place, data)
+    long_ms = now_ms() + 10 * 365 * 86_400_000
+    _, data = seal_job(caller, {"document": {}}, SCRATCH, run_at=long_ms, exp=long_ms)
+    attacker.connection.post(f"{subject}.at", data)
+    await attacker.connection.flush()
+    async with arena.world.client(VICTIM) as victim:
+        submit = victim.submit
+        jobs = [
+            await submit(ordering_key=str(number)).command("count", VAULT) for number in range(12)
+        ]
+        for job in (*jobs, await submit.command("count", VAULT)):
+            await job.result(RESULT_S)
+    await arena.told(attacker.principal, Counter(subject_mismatch=25, malformed_envelope=1))
+
+
 async def test_a_job_is_put_where_it_must_not_come_from(arena: Arena, attacker: Attacker) -> None:
     """A victim's jobs, dead jobs, those that are tried again, results: the broker takes none."""
     subject, data = seal_job(attacker.caller, {"document": {}}, SCRATCH)

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from mallku_contracts.cancelling import seal_cancel
+from mallku_contracts.keys import PublicKey
+from mallku_workers import cancelling
 from mallku_workers.cancelling import hear_cancellations
 from tests.support.simulated_caller import Sent, SimulatedCaller
 from tests.workers.world import Cluster, Worker, message_of, until
@@ -63,6 +65,30 @@ async def test_only_who_signed_it_can_call_it_off(worker: Worker, caller: Simula
     assert under_way.called_off == 0
     worker.store.gate.set()
     await working
+
+
+async def test_a_flood_of_wishes_costs_few_looks(
+    worker: Worker, caller: SimulatedCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller's own connection alone may send wishes; the first few are checked, no others."""
+    looks: list[str] = []
+
+    def look(subject: str, _body: bytes, _key: PublicKey) -> bool:
+        looks.append(subject)
+        return False
+
+    monkeypatch.setattr(cancelling, "is_called_off", look)
+    worker.store.gate.clear()
+    sent = caller.seal("insert", INSERT)
+    working = asyncio.ensure_future(worker.take(sent))
+    await until(lambda: worker.store.inside == 1)
+    subject, _ = seal_cancel(caller.principal, sent.header.id, caller.key)
+    for _ in range(100):
+        assert not worker.pipeline.under_way.call_off(subject, bytes(64))
+    assert len(looks) == 8
+    worker.store.gate.set()
+    await working
+    assert len(worker.pipeline.under_way) == 0
 
 
 async def test_a_wish_that_comes_with_the_command_finds_it(

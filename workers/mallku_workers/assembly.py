@@ -161,9 +161,7 @@ async def assemble(frame: Frame) -> Dispatcher:
     )
     frame.in_background(watch.keep_looking(settings.trail_look_s))
     desk = Desk(settings, lines.records, lines.asking)
-    replies = Replies(
-        lines.bus, standing.identity, unix_ms, sign_reads=settings.sign_read_replies
-    )
+    replies = Replies(lines.bus, standing.identity, unix_ms, sign_reads=settings.sign_read_replies)
     pipeline = _pipeline(base, frame, _cursors(frame), throttle, replies, desk)
     dispatcher = await _serve(frame, base, pipeline, replies, desk)
     _reconcile(frame, base)

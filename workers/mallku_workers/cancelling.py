@@ -15,6 +15,10 @@ MAX_CANCEL_BYTES: Final = 64
 """The body of a message that calls a command off: one signature, bytes."""
 
 
+_MAX_LOOKS: Final = 8
+"""Wishes about one command whose signature is checked, which costs time; the rest are unread."""
+
+
 class Listening(Protocol):
     """What is needed of a bus connection."""
 
@@ -57,10 +61,13 @@ class UnderWay:
             Whether it was found and was its caller's wish. It may have begun all the same.
         """
         place = read_cancel_subject(subject)
-        held = None if place is None else self._cases.get(place)
-        if held is None or len(body) > MAX_CANCEL_BYTES:
+        if place is None or len(body) > MAX_CANCEL_BYTES:
+            return False
+        held = self._cases.get(place)
+        if held is None or held[0].wishes >= _MAX_LOOKS:
             return False
         case, key = held
+        case.wishes += 1
         if not is_called_off(subject, body, key):
             return False
         case.called_off = True

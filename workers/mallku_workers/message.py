@@ -137,6 +137,7 @@ class Case:
         concluded: An outcome was written, and will be repeated until it stands.
         replayed: The ledger had the effect already, and nothing was done again.
         called_off: The caller wants it no more; it is not begun, if it has not been.
+        wishes: How often somebody said so, true or not.
         outcome_bytes: What the record of the outcome has.
         steps: Microseconds that each step took that was passed.
         broke_off: The step that did not pass, and the microseconds until then.
@@ -160,6 +161,7 @@ class Case:
     concluded: bool = False
     replayed: bool = False
     called_off: bool = False
+    wishes: int = 0
     outcome_bytes: int = 0
     steps: dict[str, int] = field(default_factory=dict)
     broke_off: tuple[str, int] | None = None

@@ -158,9 +158,7 @@ def executor(
         "report-violation": report_violation,
     }
     outcomes = jobs.outcomes(store)
-    return Executor(
-        store, breakers, cursors, bulkheads, clock=unix_ms, own=own, outcomes=outcomes
-    )
+    return Executor(store, breakers, cursors, bulkheads, clock=unix_ms, own=own, outcomes=outcomes)
 
 
 def reconciler(  # noqa: PLR0913 - what it is made of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -13,10 +13,20 @@ import pytest
 from mallku_broker.jobs import DeadJob, JobMessage
 from mallku_broker.requests import Response
 from mallku_contracts.errors import Busy, Unavailable, UniqueViolation
+from mallku_contracts.limits import MAX_JOB_LIFE_MS, MAX_TIME_MS
+from mallku_contracts.subjects import CommandSubject
 from mallku_workers.jobs.delivery import Delivery, Fate, Verdict
 from mallku_workers.jobs.runner import JobRunner
 from mallku_workers.message import Message
-from tests.vectors.commands import DOCUMENT, JOB_LATER, JOB_NOW, LATER_MS, job_header, sealed
+from tests.vectors.commands import (
+    DOCUMENT,
+    JOB_IN_ORDER,
+    JOB_LATER,
+    JOB_NOW,
+    LATER_MS,
+    job_header,
+    sealed,
+)
 from tests.vectors.world import NOW_MS, packed
 
 REPLY = "$JS.ACK.MALLKU_JOBS.jobs.1.7.1.1.0"
@@ -144,6 +154,31 @@ async def test_a_job_before_its_time_is_given_back_unbegun() -> None:
     assert outside.handled == []
     await outside.runner(lambda: LATER_MS).run(message(3, later=True))
     assert outside.said[-1] == b"+ACK"
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        (JOB_NOW, {"run_at": LATER_MS}),
+        (JOB_IN_ORDER, {"run_at": LATER_MS}),
+        (JOB_LATER, {"run_at": LATER_MS, "exp": NOW_MS + MAX_JOB_LIFE_MS + 1}),
+        (JOB_LATER, {"run_at": MAX_TIME_MS, "exp": MAX_TIME_MS}),
+    ],
+)
+async def test_a_time_that_is_a_lie_is_not_waited_for(
+    subject: CommandSubject, said: dict[str, int]
+) -> None:
+    """Not among those to be done at once, nor in order, nor for ever: the pipeline refuses it.
+
+    Otherwise one message holds a line that everybody shares, for as long as its header says.
+    """
+    outside = Outside()
+    lie = replace(job_header(subject, 7), **cast("Any", said))
+    data = sealed(subject, lie, packed(DOCUMENT))
+    job = JobMessage(str(subject), data, REPLY, "MALLKU_JOBS", 7, 1, NOW_MS * 1_000_000)
+    await outside.runner().run(job)
+    assert len(outside.handled) == 1
+    assert outside.said == [b"+ACK"]
 
 
 async def test_a_runner_that_is_cut_off_gives_the_job_back_at_once() -> None:

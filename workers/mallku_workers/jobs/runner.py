@@ -93,7 +93,7 @@ class JobRunner:
     async def _run(self, job: JobMessage) -> None:
         excused = await self._results.excused(job)
         asked = _asked(job)
-        wait_s = _early_s(asked.data, self._clock())
+        wait_s = _early_s(asked, self._clock())
         if wait_s > 0:
             self._results.excuse(job, excused + 1)
             self._again(job, max(wait_s, MIN_WAIT_S))
@@ -187,10 +187,16 @@ def _asked(job: JobMessage) -> DeadJob:
     return DeadJob.read(job.data)
 
 
-def _early_s(data: bytes, now_ms: int) -> float:
-    """How long before its time a job comes, seconds; a lie is found out in the pipeline."""
+def _early_s(asked: DeadJob, now_ms: int) -> float:
+    """How long before its time a job comes, seconds.
+
+    Nothing waits but what could have come to the line of those that wait, and no longer than a job
+    may live: whatever lies about its time has no time, and is refused in the pipeline at once.
+    """
     try:
-        header = CommandHeader.read(Envelope.split(data).protected)
+        header = CommandHeader.read(Envelope.split(asked.data).protected)
+        header.check_subject(CommandSubject.parse(asked.subject))
+        header.check_times(asked.stored_ms)
     except MallkuError:
         return 0.0
     return ((header.run_at or 0) - now_ms) / _MS_PER_S

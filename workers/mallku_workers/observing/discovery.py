@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, Protocol
 
@@ -249,6 +250,7 @@ def _place(operation: Operation, instance: str) -> dict[str, Any]:
     }
 
 
+@cache
 def _of_operation(operation: Operation) -> dict[str, str]:
     return {
         "access": operation.access.value,
