@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mallku_contracts.audit import Record, RecordError, Resolution
+from mallku_contracts.audit import Record, RecordError, Resolution, may_end_intent
 from mallku_contracts.envelope import CommandHeader
 from mallku_contracts.errors import EnvelopeError, InvalidSubject
 from mallku_contracts.governed import GATEWAY
@@ -32,6 +32,7 @@ class Intended:
     sequence: int
     time: int
     mutates: bool
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,13 @@ class Told:
             self.ended[name] = record.kind
             if record.kind == "done":
                 self._done(sequence, record, name)
-        elif name in self.intents and record.rule is not None:
+        elif self._is_its_own(name, record):
             self.ended.setdefault(name, record.kind)
+
+    def _is_its_own(self, name: Name, record: Record) -> bool:
+        """Whether a refusal ends the intent, and not a copy of its bytes that somebody sent."""
+        intent = self.intents.get(name)
+        return intent is not None and intent.worker == record.worker and may_end_intent(record)
 
     def all_commits(self) -> list[Commit]:
         """Every commit, in the order of the store's commits."""
@@ -128,6 +134,7 @@ class Told:
             sequence,
             record.time,
             operation is None or operation.may_mutate,
+            record.worker,
         )
         self._rule(subject, record.bound)
 

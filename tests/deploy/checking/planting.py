@@ -116,6 +116,10 @@ class Plot:
         """A reconciler's word on it, in the place of its outcome."""
         self._outcome(call, kind="resolved", resolution=resolution, effects=tuple(effects))
 
+    def refuse_copy(self, call: Call, code: str, worker: str) -> None:
+        """A copy of its bytes was refused, before anybody said what became of it."""
+        self._outcome(call, kind="denied", code=code, worker=worker)
+
     def told(self) -> Told:
         """What a reader of the trail knows."""
         told = Told()

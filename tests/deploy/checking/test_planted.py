@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from mallku_contracts.audit import Resolution
-from mallku_contracts.errors import DocumentNotFound, IdempotencyConflict
+from mallku_contracts.errors import DocumentNotFound, IdempotencyConflict, RateLimited, Replayed
 from mallku_contracts.identifiers import uuid7
 from mallku_deploy.checking.accounts import Remembered
 from mallku_deploy.checking.findings import Kind
@@ -183,6 +183,20 @@ def test_a_refusal_after_which_something_was_done() -> None:
     again = plot.insert("d", n=1)
     plot.change(again, outcome="failed", code=IdempotencyConflict.code, result=None, receipt=None)
     assert plot.check().counts[Kind.REFUSED_BUT_DONE] == 1  # the key is another command's
+
+
+def test_a_copy_that_was_refused_says_nothing_of_what_was_done() -> None:
+    """Somebody sends the bytes again while their worker dies; the reconciler's word counts."""
+    for code, worker in ((Replayed.code, "w"), (Replayed.code, "v"), (RateLimited.code, "v")):
+        plot = _plot()
+        call = plot.insert("c", n=1)
+        effects = plot.record_of(call, "done").effects
+        plot.forget(call, "done")
+        plot.change(call, receipt=None)
+        plot.refuse_copy(call, code, worker)
+        assert plot.kinds() == {Kind.LOST, Kind.OPEN}
+        plot.resolve(call, Resolution.COMMITTED, effects)
+        assert plot.kinds() == set()
 
 
 def test_a_receipt_for_another_record() -> None:
