@@ -122,6 +122,8 @@ class Job(Generic[T]):
         self.receipt = stored and JobReceipt(stored.stream, stored.sequence, stored.time)
         self._commands = commands
         self._submitted = submitted
+        # The same key may have been used before, by a job that failed: ids are in order of time.
+        self._first = min(submitted.hashes) if submitted else ""
         self._finish = finish
         self._answer: Answer | None = None
 
@@ -200,7 +202,7 @@ class Job(Generic[T]):
             return None
         outcome = said.result
         match outcome["state"]:
-            case "failed":
+            case "failed" if (outcome["id"] or self._first) >= self._first:
                 raise from_wire(outcome["error"])
             case "done":
                 whole = self._believed(outcome["reply"]) if "reply" in outcome else None

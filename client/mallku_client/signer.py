@@ -113,9 +113,7 @@ class Signer:
         """Sign transmission number `attempt` of a durable job; errors as of `seal`."""
         return self._seal(command, attempt, self._clock.now_ms(), terms)
 
-    def _seal(
-        self, command: Command, attempt: int, now_ms: int, terms: JobTerms
-    ) -> SealedCommand:
+    def _seal(self, command: Command, attempt: int, now_ms: int, terms: JobTerms) -> SealedCommand:
         identity, subject = self._identity, command.subject
         raw, digest = self._token(command)
         is_job = subject.channel == JOB

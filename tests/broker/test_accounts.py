@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mallku_broker import configuration
+from mallku_broker import accounts
 from mallku_broker.accounts import (
     AUDITOR_PREFIX,
 )
@@ -154,8 +154,8 @@ async def test_connections_of_callers_and_auditors_leave_room_for_the_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One key may take every connection of its account; workers and administrators still get in."""
-    monkeypatch.setattr(configuration, "MAX_CALLERS_CONNECTIONS", 3)
-    monkeypatch.setattr(configuration, "MAX_AUDITORS_CONNECTIONS", 2)
+    monkeypatch.setattr(accounts, "MAX_CALLERS_CONNECTIONS", 3)
+    monkeypatch.setattr(accounts, "MAX_AUDITORS_CONNECTIONS", 2)
     async with nats_house(tmp_path / "nats") as own, AsyncExitStack() as stack:
         for who, most in (("mallku", 3), ("auditor", 2)):
             for _ in range(most):

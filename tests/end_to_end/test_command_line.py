@@ -170,7 +170,7 @@ def test_the_policy_of_the_house_is_good(up: Up) -> None:
     """`policy check` reads the file that `up` wrote."""
     done = run("policy", "check", str(up.house / "policy.yaml"))
     assert done.returncode == 0, done.stderr
-    assert "5 principals" in done.stdout
+    assert "6 principals" in done.stdout
 
 
 def test_the_demo_keeps_its_promises() -> None:

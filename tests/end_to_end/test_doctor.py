@@ -8,7 +8,10 @@ import pytest
 
 from tests.end_to_end.conftest import Up, end, run
 
-KINDS = {"caller", "inspector", "auditor", "administrator", "worker:bus", "worker:records"}
+KINDS = {
+    *("caller", "door", "inspector", "auditor", "administrator"),
+    *("worker:bus", "worker:records"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,9 @@ def test_any_gateway_with_credentials_as_files(tls_up: Up) -> None:
     assert done.returncode == 2, done.stderr
     said = json.loads(done.stdout)
     missing = {each["name"] for each in said["findings"] if each["title"] == "connects"}
-    assert missing == {"operator", "auditor", "inspector", "administrator", "worker:bus"}
+    assert missing == {
+        *("operator", "http_door", "auditor", "inspector", "administrator", "worker:bus")
+    }
     tried = [each for each in said["findings"] if each["name"] == "mallku"]
     assert {each["verdict"] for each in tried} == {"ok", "not tried"}
     assert said["counts"]["HOLE"] == 0

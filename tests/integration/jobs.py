@@ -55,9 +55,10 @@ def settings_of(world: World) -> ClientSettings:
     return world.administrator_settings()
 
 
-async def dead_jobs(world: World) -> list[SeenJob]:
-    """All that are dead."""
-    return list(await looking.dead(settings_of(world), 1, 1_000))
+async def dead_jobs(world: World, key: str | None = None) -> list[SeenJob]:
+    """All that are dead, or those of one idempotency key: some moments after their replies."""
+    dead = await looking.dead(settings_of(world), 1, 1_000)
+    return [job for job in dead if key in {None, job.job}]
 
 
 async def refusal(job: Job[Any]) -> MallkuError:

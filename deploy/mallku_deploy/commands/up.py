@@ -56,9 +56,7 @@ def up(
             "--encrypt-store", help="Encrypt streams on disk, from now on and at every start."
         ),
     ] = False,
-    http: Annotated[
-        bool, typer.Option("--http", help="The HTTP door too, on loopback.")
-    ] = False,
+    http: Annotated[bool, typer.Option("--http", help="The HTTP door too, on loopback.")] = False,
     http_port: Annotated[
         int,
         typer.Option(help="Where it listens; 0 takes a free port.", min=0, max=65_535),

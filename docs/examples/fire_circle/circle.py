@@ -33,8 +33,7 @@ async def link(first: str, second: str) -> int:
         {"_from": f"fc_episodic_memories/{first}", "_to": f"fc_episodic_memories/{second}"}
     )
     rows = await db.aql.execute(
-        "WITH fc_episodic_memories"
-        " FOR v IN 1..3 OUTBOUND @start activity_relationships RETURN v",
+        "WITH fc_episodic_memories FOR v IN 1..3 OUTBOUND @start activity_relationships RETURN v",
         bind_vars={"start": f"fc_episodic_memories/{first}"},
     )
     return len([row async for row in rows])
