@@ -87,7 +87,7 @@ class ClientSettings:
             door's, `http://HOST:PORT` or `https://HOST:PORT`.
         principal: In whose name commands are signed; by default whom the token was issued to.
         database: The database that collections belong to.
-        credentials: A folder with `CREDENTIALS`, for what no setting of its own names.
+        credentials: A folder with `key.pem`, `token.jwt` and so on, for what is not set by itself.
         key_file: The Ed25519 signing key, PKCS#8 PEM, for nobody else to read.
         token_file: The token; read again before it expires.
         trust_file: The issuers whose workers are believed (JSON); read again when it changes.
