@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SMALL: Final = tuple(f"mallory-{number}" for number in range(1, 37))
+SMALL: Final = tuple(f"mallory-{number}" for number in range(1, 145))
 """Attackers with a small role; each test takes the next, so that each has a trail of its own."""
 
 WIDE: Final = tuple(f"malware-{number}" for number in range(1, 19))
