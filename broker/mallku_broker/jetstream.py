@@ -5,12 +5,14 @@ Requests go as JSON, because the library's `StreamConfig` does not know every fi
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from mallku_broker.cancellation import cancellable
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
@@ -20,6 +22,12 @@ JETSTREAM_API: Final = "$JS.API"
 
 API_TIMEOUT_S: Final = 5.0
 """One request to the JetStream API, seconds."""
+
+NOBODY_TRIES: Final = 20
+"""How often a question that nobody hears is asked: a server that reloads is deaf for a moment."""
+
+NOBODY_AGAIN_S: Final = 0.05
+"""Between two such tries, seconds."""
 
 NO_SUCH_STREAM: Final = 10059
 """The server's number for a stream that is not there."""
@@ -39,13 +47,12 @@ async def ask(
     """Ask the JetStream API (ADR-2, ADR-31): `call` is what follows `api` and a dot.
 
     Raises:
-        GatewayUnreachable: it does not answer within `API_TIMEOUT_S`.
+        GatewayUnreachable: it does not answer within `API_TIMEOUT_S`, or nobody hears the question
+            `NOBODY_TRIES` times.
         ApiError: it refused.
     """
     try:
-        message = await cancellable(
-            connection.request(f"{api}.{call}", json.dumps(body).encode(), timeout=API_TIMEOUT_S)
-        )
+        message = await _heard(connection, f"{api}.{call}", json.dumps(body).encode())
     except nats.errors.Error as error:
         raise GatewayUnreachable(
             f"JetStream did not answer {call} within {API_TIMEOUT_S} s "
@@ -56,3 +63,12 @@ async def ask(
         refusal = answer["error"]
         raise ApiError(call, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
     return answer
+
+
+async def _heard(connection: Client, subject: str, body: bytes) -> Msg:
+    for _ in range(NOBODY_TRIES - 1):
+        try:
+            return await cancellable(connection.request(subject, body, timeout=API_TIMEOUT_S))
+        except nats.errors.NoRespondersError:
+            await asyncio.sleep(NOBODY_AGAIN_S)
+    return await cancellable(connection.request(subject, body, timeout=API_TIMEOUT_S))
