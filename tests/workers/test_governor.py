@@ -24,7 +24,7 @@ from mallku_contracts.revocation import RevocationList
 from mallku_contracts.routes import Route
 from mallku_contracts.subjects import CommandSubject, audit_subject
 from mallku_contracts.trust import Trust
-from mallku_workers.governance import Governor, governor
+from mallku_workers.governance import Governor, governor, office
 from tests.support.nats import (
     ADMINISTRATOR,
     WORKER_RECORDS,
@@ -174,6 +174,23 @@ async def test_a_worker_that_starts_at_the_trails_version_serves(tmp_path: Path)
         await court.was_adopted(Kind.POLICY, 3)
         async with court.governed() as governed:
             assert governed.policy.version == 3
+
+
+async def test_a_bucket_that_lags_behind_the_trail_is_waited_for(tmp_path: Path) -> None:
+    """A server of a cluster may show the adoption before the document that was adopted."""
+    async with _court(tmp_path) as court:
+        await court.policy(3)
+        await court.was_adopted(Kind.POLICY, 4)
+        async with court.house.connection(WORKER_RECORDS) as connection:
+            entered = court.governor(connection)
+            starting = asyncio.create_task(entered.__aenter__())
+            await until(lambda: bool(court.trail.reasons()))
+            assert not starting.done()
+            await court.policy(4)
+            async with asyncio.timeout(office.CATCH_UP_S):
+                await starting
+            assert entered.policy.version == 4
+            await entered.__aexit__(None, None, None)
 
 
 async def test_policies_follow_each_other(tmp_path: Path) -> None:

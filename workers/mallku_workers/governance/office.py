@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import structlog
 
@@ -20,6 +20,9 @@ from mallku_contracts.errors import ConfigurationError, MallkuError
 from mallku_contracts.governed import CURRENT, Document, Kind, adopted, refused
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.trust import Keys
+
+CATCH_UP_S: Final = 2.0
+"""How long a bucket may lag behind the trail when a worker starts, seconds."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger("mallku.governance")
@@ -84,7 +87,7 @@ class Office(Generic[_T]):
         await self._watch.__aenter__()
         try:
             await self._consider(await self._watch.next())
-            self._refuse_rollback(floor)
+            await self._catch_up(floor)
         except BaseException:
             await self._watch.__aexit__(None, None, None)
             raise
@@ -138,13 +141,22 @@ class Office(Generic[_T]):
             reason=refusal.reason,
         )
 
-    def _refuse_rollback(self, floor: int) -> None:
-        if floor and self._succession.current is None:
+    async def _catch_up(self, floor: int) -> None:
+        """A server of a cluster may show a bucket that lags behind the trail: wait for it a while.
+
+        Raises:
+            ConfigurationError: after `CATCH_UP_S` it still holds nothing as high as `floor`.
+        """
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                while floor and self._succession.current is None:
+                    await self._consider(await self._watch.next())
+        except TimeoutError:
             raise ConfigurationError(
                 f"the bucket {self._kind.bucket} holds no document of version {floor} or higher,"
                 " which the trail has seen in force, signed by an administrator of the trust file;"
                 " sign and push one with a higher version"
-            )
+            ) from None
 
     def _load_administrators(self) -> Keys:
         try:
