@@ -265,6 +265,31 @@ async def test_the_last_records_of_a_dead_worker_are_vouched_for(stage: Stage) -
     assert report.findings.counts[Kind.VOUCHED] == 1
 
 
+async def test_many_dead_workers_are_vouched_for_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run speaks for all that are dead: nobody's open ends wait for one checkpoint each."""
+    silent_s = 4
+    async with stage_in(
+        tmp_path, monkeypatch, RECONCILE_EVERY_S=3_600, RECONCILE_SILENT_S=silent_s
+    ) as stage:
+        sent = [await stage.strike(name) for name in ("committed", "intend", "execute")]
+        trail = await stage.world.trail(settle_s=0)
+        dead = {of(trail, each, "intent")[0].worker for each in sent}
+        end = now_ms() + silent_s * 1_000
+        await until("all of them silent", lambda: now_ms() > end)
+        said = await ask_to_reconcile(stage.world.administrator_settings(), 20)
+        trail = await stage.world.trail(settle_s=0)
+    before = {
+        worker
+        for each in trail.administrative
+        for worker in each.facts.get("vouched", ())
+        if each.facts.get("asked") != said["asked"]
+    }
+    assert set(said["vouched"]) >= dead - before
+    assert len(dead - before) > 1
+
+
 async def test_an_administrator_can_ask_for_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

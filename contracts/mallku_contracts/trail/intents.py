@@ -40,8 +40,10 @@ _AGREES: Final = {
     (Resolution.NOT_APPLIED, VOID),
     (Resolution.POSSIBLY_ANSWERED, "done"),
     (Resolution.POSSIBLY_ANSWERED, "failed"),
+    (Resolution.POSSIBLY_ANSWERED, "denied"),
+    (Resolution.POSSIBLY_ANSWERED, VOID),
 }
-"""A resolution and an outcome of the worker's own that may both be true."""
+"""A resolution and an outcome of the worker's own that may both be true: "possibly" denies none."""
 
 _Name = tuple[str, str, str]
 _Place = tuple[str, int]

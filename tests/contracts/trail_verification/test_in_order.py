@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mallku_contracts.audit import record_hash
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.subjects import CommandSubject
@@ -65,6 +67,20 @@ def test_a_void_number_needs_no_record_and_no_outcome(trail: MadeTrail) -> None:
     assert trail.verify(later_ms=OLD_MS).findings.counts.keys() <= {Kind.UNCOVERED}  # of w2
     trail.checkpoint("w2")
     assert trail.verify(later_ms=OLD_MS).clean
+
+
+@pytest.mark.parametrize("resolved_first", [False, True])
+def test_possibly_answered_denies_no_void_number(trail: MadeTrail, *, resolved_first: bool) -> None:
+    """The reconciler does not know what the worker knows: that a read was never carried out."""
+    intent = trail.intend("w1")
+    trail.author("w1").void.add(intent.number)
+    if resolved_first:
+        trail.resolve(intent, "possibly-answered")
+    trail.checkpoint("w1")
+    if not resolved_first:
+        trail.resolve(intent, "possibly-answered")
+    trail.checkpoint("w2")
+    assert trail.verify().clean
 
 
 def test_a_void_record_may_come_after_its_checkpoint(trail: MadeTrail) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mallku_contracts.audit import Record
 from mallku_contracts.trail.stored import TrailEntry
 from mallku_workers.reconciling.tails import Coverage, Tail
 from tests.support.made_trail import MadeTrail
@@ -10,7 +11,7 @@ from tests.support.made_trail import MadeTrail
 def _taken(trail: MadeTrail) -> Tail:
     tail = Tail("w1", Coverage())
     for stored in trail.records:
-        tail.take(stored)
+        tail.take(Record.read(stored.data), stored)
     return tail
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -28,10 +28,10 @@ from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.trail import Verb, about_gateway
 from mallku_contracts.trail.checkpoint import Head, Vouch
 from mallku_workers.reconciling.decide import Verdict
-from mallku_workers.reconciling.intents import Intents, OpenIntent
+from mallku_workers.reconciling.intents import Intents, OpenIntent, Written
 from mallku_workers.reconciling.looking import Looking
 from mallku_workers.reconciling.question import NotAnIntent, Question, read_question
-from mallku_workers.reconciling.tails import Believing, coverage_of, vouch_for
+from mallku_workers.reconciling.tails import Believing, Coverage, coverage_of, vouch_for
 from mallku_workers.reconciling.trail import read_on, reader_of_records
 
 AT_ONCE: Final = 32
@@ -254,21 +254,33 @@ class Reconciler:
 
     async def _vouch(self, intents: Intents, report: Report, now_ms: int) -> list[int]:
         """Vouch for the tails of dead workers; the sequences that have to be read again."""
-        hold: list[int] = []
+        if self._vouching is None:
+            return []
+        loose: dict[str, tuple[Written, Coverage]] = {}
         for worker, written in intents.workers.items():
-            if self._vouching is None:
-                break
             covered = await coverage_of(self._connection, worker, self._trust())
-            if covered is None or covered.final or covered.last >= written.highest:
-                continue
-            silent = now_ms - written.last_ms >= self._limits.silent_ms
-            dead = silent and worker != self._instance
-            vouch = await vouch_for(self._connection, worker, written, covered) if dead else None
-            if vouch is not None and await self._carried(self._vouching.vouch(vouch)):
-                report.vouched.append(worker)
-            else:
-                hold.append(covered.sequence + 1 if covered.sequence else written.first)
-        return hold
+            if covered is not None and not covered.reaches(written.highest):
+                loose[worker] = written, covered
+        report.vouched = await self._vouch_for(
+            {worker: of for worker, of in loose.items() if self._is_dead(worker, of[0], now_ms)},
+            self._vouching,
+        )
+        left = (of for worker, of in loose.items() if worker not in report.vouched)
+        return [
+            covered.sequence + 1 if covered.sequence else written.first for written, covered in left
+        ]
+
+    def _is_dead(self, worker: str, written: Written, now_ms: int) -> bool:
+        silent = now_ms - written.last_ms >= self._limits.silent_ms
+        return silent and worker != self._instance
+
+    async def _vouch_for(
+        self, dead: Mapping[str, tuple[Written, Coverage]], vouching: Vouching
+    ) -> list[str]:
+        """Those of the dead workers for whom a checkpoint speaks now."""
+        vouches = await vouch_for(self._connection, dead)
+        carried = await asyncio.gather(*(self._carried(vouching.vouch(each)) for each in vouches))
+        return [vouch.worker for vouch, stands in zip(vouches, carried, strict=True) if stands]
 
     async def _carried(self, checkpoint: Awaitable[Head]) -> bool:
         try:

@@ -7,7 +7,7 @@ have been cut off alone, it will say the same of these records again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,6 +56,10 @@ class Coverage:
     time_ms: int = 0
     final: bool = False
 
+    def reaches(self, highest: int) -> bool:
+        """Whether nobody has to vouch for a worker whose highest number is this one."""
+        return self.final or self.last >= highest
+
 
 async def coverage_of(connection: GatewayConnection, worker: str, trust: Trust) -> Coverage | None:
     """What a worker's newest checkpoint covers; None where that cannot be believed.
@@ -86,20 +90,17 @@ class Tail:
 
     @property
     def full(self) -> bool:
-        """Whether there are more than any worker can leave behind."""
+        """Whether there are more than any worker can leave behind; no more are kept then."""
         return len(self._leaves) > MAX_TAIL
 
-    def take(self, entry: TrailEntry) -> None:
-        """One more message; of a record that stands there twice the last counts.
+    def take(self, record: Record, entry: TrailEntry) -> None:
+        """One more record; of one that stands there twice the last counts.
 
         It was published again because nobody heard of the first; another one under its number is
         not its worker's.
         """
-        try:
-            record = Record.read(entry.data)
-        except RecordError:
-            return
-        if record.worker == self._worker and record.number > self._covered.last:
+        ours = record.worker == self._worker and record.number > self._covered.last
+        if ours and not self.full:
             digest = record_hash(entry.data)
             if self._hashes.setdefault(record.number, digest) == digest:
                 leaf = record_leaf(record.number, entry.sequence, digest)
@@ -121,20 +122,38 @@ class Tail:
 
 
 async def vouch_for(
-    connection: GatewayConnection, worker: str, written: Written, covered: Coverage
-) -> Vouch | None:
-    """Read the tail of a worker that is dead.
+    connection: GatewayConnection, dead: Mapping[str, tuple[Written, Coverage]]
+) -> list[Vouch]:
+    """Read the tails of workers that are dead, all of them at once.
 
     Raises:
         GatewayUnreachable, ConfigurationError: the trail cannot be read.
     """
-    tail = Tail(worker, covered)
-    if covered.time_ms:
-        wanted = Range(AUDIT, since_ms=max(0, covered.time_ms - LOOK_BACK_MS))
-    else:
-        wanted = Range(AUDIT, first=written.first)
-    await read_on(connection, wanted, tail.take, enough=lambda: tail.full)
-    return tail.vouch()
+    covered = {name: Tail(name, its) for name, (_, its) in dead.items() if its.time_ms}
+    if covered:
+        since_ms = max(0, min(dead[name][1].time_ms for name in covered) - LOOK_BACK_MS)
+        await _take(connection, Range(AUDIT, since_ms=since_ms), covered)
+    bare = {name: Tail(name, its) for name, (_, its) in dead.items() if not its.time_ms}
+    if bare:
+        first = min(dead[name][0].first for name in bare)
+        await _take(connection, Range(AUDIT, first=first), bare)
+    vouches = (tail.vouch() for tail in (covered | bare).values())
+    return [vouch for vouch in vouches if vouch is not None]
+
+
+async def _take(connection: GatewayConnection, wanted: Range, tails: Mapping[str, Tail]) -> None:
+    def take(entry: TrailEntry) -> None:
+        try:
+            record = Record.read(entry.data)
+        except RecordError:
+            return
+        tail = tails.get(record.worker)
+        if tail is not None:
+            tail.take(record, entry)
+
+    await read_on(
+        connection, wanted, take, enough=lambda: all(tail.full for tail in tails.values())
+    )
 
 
 Believing = Callable[[], Trust]
