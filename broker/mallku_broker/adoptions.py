@@ -7,7 +7,7 @@ from typing import Any, Final
 from nats.aio.client import Client
 
 from mallku_broker.generations import generations
-from mallku_broker.streams import JETSTREAM_API, ask
+from mallku_broker.jetstream import JETSTREAM_API, ask
 from mallku_contracts.governed import ADOPT, GATEWAY, Kind
 from mallku_contracts.subjects import PREFIX
 

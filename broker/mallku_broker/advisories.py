@@ -20,7 +20,7 @@ from typing import Any, Final
 from mallku_broker.accounts import (
     TRAIL_STREAMS,
 )
-from mallku_broker.streams import JETSTREAM_API
+from mallku_broker.jetstream import JETSTREAM_API
 
 ADVISORIES: Final = "$JS.EVENT.ADVISORY"
 """Below it the server says what happened."""

@@ -25,7 +25,7 @@ from mallku_broker.connection import GatewayConnection
 from mallku_broker.deliveries import DELIVERED, told
 from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
 from mallku_broker.headers import decode_headers, status
-from mallku_broker.streams import API_TIMEOUT_S, ApiError, ask
+from mallku_broker.jetstream import API_TIMEOUT_S, ApiError, ask
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 
 PULL_S: Final = 10.0

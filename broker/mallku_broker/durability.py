@@ -19,8 +19,8 @@ from mallku_broker.accounts import (
     SERVER_REPORT,
 )
 from mallku_broker.connection import GatewayConnection
+from mallku_broker.jetstream import ask
 from mallku_broker.requests import RequestMultiplexer
-from mallku_broker.streams import ask
 from mallku_contracts.durability import Durability
 from mallku_contracts.errors import MallkuError
 

@@ -15,16 +15,11 @@ from typing import Final, Self
 from nats.aio.client import Client
 
 from mallku_broker.connection import GatewayConnection
+from mallku_broker.jetstream import JETSTREAM_API, NO_SUCH_STREAM, ApiError
 from mallku_broker.ranges import DEFAULT_LIMITS, Range, ReadLimits, StreamState, stream_state
 from mallku_broker.single import message_at, newest_message
 from mallku_broker.stream_reader import StreamReader, Trouble
-from mallku_broker.streams import (
-    AUDIT,
-    AUDIT_STREAMS,
-    JETSTREAM_API,
-    NO_SUCH_STREAM,
-    ApiError,
-)
+from mallku_broker.streams import AUDIT, AUDIT_STREAMS
 from mallku_contracts.errors import GatewayUnreachable
 from mallku_contracts.trail.stored import TrailEntry
 

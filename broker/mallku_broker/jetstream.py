@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any, Final
 
 import nats.errors
@@ -31,6 +32,16 @@ NOBODY_AGAIN_S: Final = 0.05
 
 NO_SUCH_STREAM: Final = 10059
 """The server's number for a stream that is not there."""
+
+
+NO_PEERS: Final = 10005
+"""The server's number for a cluster that has too few servers for a stream."""
+
+FORMING_S: Final = 10.0
+"""How long a cluster may take to find all its servers, seconds."""
+
+FORMING_AGAIN_S: Final = 0.25
+"""Between two looks at a cluster that forms, seconds."""
 
 
 class ApiError(ConfigurationError):
@@ -63,6 +74,24 @@ async def ask(
         refusal = answer["error"]
         raise ApiError(call, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
     return answer
+
+
+async def ask_formed(
+    connection: Client, call: str, body: Mapping[str, Any], *, api: str = JETSTREAM_API
+) -> dict[str, Any]:
+    """As `ask`, of a cluster that may only be forming: servers that it lacks are waited for.
+
+    Raises:
+        GatewayUnreachable, ApiError: as `ask`; for `FORMING_S` there were too few servers.
+    """
+    end = monotonic() + FORMING_S
+    while True:
+        try:
+            return await ask(connection, call, body, api=api)
+        except ApiError as error:
+            if error.err_code != NO_PEERS or monotonic() > end:
+                raise
+        await asyncio.sleep(FORMING_AGAIN_S)
 
 
 async def _heard(connection: Client, subject: str, body: bytes) -> Msg:

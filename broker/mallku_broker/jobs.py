@@ -19,8 +19,9 @@ from nats.aio.client import Client
 from mallku_broker.cancellation import cancellable
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.deliveries import told, told_of_delivery
+from mallku_broker.jetstream import ApiError, ask
 from mallku_broker.requests import RequestMultiplexer
-from mallku_broker.streams import JOBS, REDRIVEN, ApiError, ask
+from mallku_broker.streams import JOBS, REDRIVEN
 from mallku_contracts import codec
 from mallku_contracts.errors import MallkuError, Unavailable
 from mallku_contracts.subjects import (

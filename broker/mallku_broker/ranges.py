@@ -7,7 +7,7 @@ from typing import Final
 
 from nats.aio.client import Client
 
-from mallku_broker.streams import JETSTREAM_API, ask
+from mallku_broker.jetstream import JETSTREAM_API, ask
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.limits import MIB
 
@@ -88,7 +88,7 @@ class StreamState:
 
 
 async def stream_state(connection: Client, stream: str, *, api: str = JETSTREAM_API) -> StreamState:
-    """Ask for a stream's state; errors as `streams.ask`."""
+    """Ask for a stream's state; errors as `jetstream.ask`."""
     found = await ask(connection, f"STREAM.INFO.{stream}", {}, api=api)
     state = found["state"]
     return StreamState(

@@ -18,16 +18,10 @@ from nats.aio.client import Client
 from mallku_broker.adoptions import watching_workers
 from mallku_broker.buckets import place, put
 from mallku_broker.generations import generations
+from mallku_broker.jetstream import ApiError, ask
 from mallku_broker.ranges import StreamState, stream_state
 from mallku_broker.single import message_at, newest_message
-from mallku_broker.streams import (
-    AUDIT_STREAMS,
-    FLAGS,
-    MAX_GENERATIONS,
-    ApiError,
-    ask,
-    sealed_subject,
-)
+from mallku_broker.streams import AUDIT_STREAMS, FLAGS, MAX_GENERATIONS, sealed_subject
 from mallku_contracts.audit import Record, RecordError, record_hash
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.governed import Kind

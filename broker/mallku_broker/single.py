@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from mallku_broker.cancellation import cancellable
-from mallku_broker.streams import API_TIMEOUT_S
+from mallku_broker.jetstream import API_TIMEOUT_S
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.trail.stored import TrailEntry
 

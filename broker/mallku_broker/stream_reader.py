@@ -20,9 +20,9 @@ from nats.aio.subscription import Subscription
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.deliveries import DELIVERED
 from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
+from mallku_broker.jetstream import NO_SUCH_STREAM, ApiError, ask
 from mallku_broker.pulling import Pulled
 from mallku_broker.ranges import DEFAULT_LIMITS, Range, ReadLimits, StreamState, stream_state
-from mallku_broker.streams import NO_SUCH_STREAM, ApiError, ask
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.trail.stored import TrailEntry
 

@@ -11,11 +11,7 @@ from typing import Any, Final
 
 from nats.aio.client import Client
 
-from mallku_broker.jetstream import API_TIMEOUT_S as API_TIMEOUT_S  # noqa: PLC0414
-from mallku_broker.jetstream import JETSTREAM_API as JETSTREAM_API  # noqa: PLC0414
-from mallku_broker.jetstream import NO_SUCH_STREAM as NO_SUCH_STREAM  # noqa: PLC0414
-from mallku_broker.jetstream import ApiError as ApiError  # noqa: PLC0414
-from mallku_broker.jetstream import ask as ask  # noqa: PLC0414
+from mallku_broker.jetstream import NO_SUCH_STREAM, ApiError, ask_formed
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.governed import CURRENT
 from mallku_contracts.limits import (
@@ -396,5 +392,5 @@ async def _create(connection: Client, definition: StreamDefinition) -> dict[str,
 
 async def _call(connection: Client, call: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the JetStream API about a stream; returns the stream's configuration."""
-    configuration: dict[str, Any] = (await ask(connection, call, body))["config"]
+    configuration: dict[str, Any] = (await ask_formed(connection, call, body))["config"]
     return configuration

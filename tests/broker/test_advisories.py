@@ -26,7 +26,8 @@ from mallku_broker.advisories import (
 )
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import EventKind
-from mallku_broker.streams import AUDIT, CHECKPOINTS, FLAGS, JOBS, RATES, ApiError, ask
+from mallku_broker.jetstream import ApiError, ask
+from mallku_broker.streams import AUDIT, CHECKPOINTS, FLAGS, JOBS, RATES
 from tests.support.nats import ADMINISTRATOR, WORKER_RECORDS, NatsHouse, Witness, nats_house
 
 FORGED = json.dumps(

@@ -11,7 +11,8 @@ from mallku_broker.adoptions import highest_adopted, watching_workers
 from mallku_broker.buckets import Batch, Conflict, Watch, kept, place, put
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.events import ConnectionLost, EventKind
-from mallku_broker.streams import AUDIT, FLAGS, KEYS, POLICY, ask
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import AUDIT, FLAGS, KEYS, POLICY
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable, MallkuError
 from mallku_contracts.governed import Kind
 from tests.support.nats import (

@@ -9,7 +9,8 @@ from mallku_broker.accounts import (
     AUDITED_STREAMS,
 )
 from mallku_broker.custody import judge_custody
-from mallku_broker.streams import AUDIT, StreamSettings, ask, definitions, sealed_subject
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import AUDIT, StreamSettings, definitions, sealed_subject
 from tests.support.nats import ADMINISTRATOR, nats_house
 
 EXPECTED = {each.name: dict(each.configuration) for each in definitions(StreamSettings())}

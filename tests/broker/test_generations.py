@@ -19,13 +19,13 @@ from mallku_broker.generations import (
     record_at,
     trail_state,
 )
+from mallku_broker.jetstream import ask
 from mallku_broker.ranges import Range
 from mallku_broker.streams import (
     AUDIT,
     CHECKPOINTS,
     StreamSettings,
     apply,
-    ask,
     definitions,
     ensure,
     generation,

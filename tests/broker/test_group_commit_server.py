@@ -20,7 +20,8 @@ from mallku_broker.acknowledgements import (
     PublishRefused,
 )
 from mallku_broker.group_commit import GroupCommit
-from mallku_broker.streams import AUDIT, ask
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import AUDIT
 from mallku_contracts.limits import MIB
 from tests.broker.grouping import PAIRS, SUBJECT, ack_at, publish, turns
 from tests.support.nats import ADMINISTRATOR, WORKER_RECORDS, NatsHouse, nats_house, until

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mallku_broker.jetstream import ask
 from mallku_broker.jobs import (
     CONSUMERS,
     DeadJob,
@@ -20,7 +21,7 @@ from mallku_broker.jobs import (
     stored_job,
     stored_jobs,
 )
-from mallku_broker.streams import JOBS, ask
+from mallku_broker.streams import JOBS
 from mallku_contracts.subjects import PARTITIONS, CommandSubject, job_line
 from tests.support.nats import ADMINISTRATOR, nats_house
 

@@ -23,12 +23,13 @@ from mallku_broker.configuration import (
 from mallku_broker.connection import ConnectionSettings, GatewayConnection, connect
 from mallku_broker.events import EventKind
 from mallku_broker.files import write_private_text
+from mallku_broker.jetstream import ask
 from mallku_broker.mirror import keeper, mirror_definitions, mirror_of
 from mallku_broker.nkeys import new_nkey
 from mallku_broker.nsc import nsc_commands
 from mallku_broker.permissions import WORKER_INBOX_PREFIX, principal_permissions, worker_records
 from mallku_broker.server import EmbeddedServer
-from mallku_broker.streams import AUDIT, StreamDefinition, ask, definitions, ensure
+from mallku_broker.streams import AUDIT, StreamDefinition, definitions, ensure
 from mallku_contracts.policy import read_policy
 from mallku_contracts.subjects import inbox_prefix
 from tests.support.nats import POLICY, SMALL, Witness

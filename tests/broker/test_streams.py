@@ -207,7 +207,7 @@ async def test_whoever_may_not_look_is_told(
     house: NatsHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user without the API gets a typed error within the bound, and not a silent pass."""
-    monkeypatch.setattr("mallku_broker.streams.API_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("mallku_broker.jetstream.API_TIMEOUT_S", 0.2)
     async with house.connection("mallku") as caller:
         with pytest.raises(GatewayUnreachable, match="may this user call it"):
             await ensure(caller, definitions(StreamSettings()))

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from mallku_broker.connection import GatewayConnection
-from mallku_broker.streams import AUDIT, ask, definitions, ensure
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import AUDIT, definitions, ensure
 from mallku_client.trail import AuditReader, Selection, StreamChanged
 from mallku_contracts.errors import GatewayUnreachable
 from tests.client.trailing import AUDITOR, QUICK, Follower, Scribe, read

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from mallku_broker.streams import API_TIMEOUT_S, CHECKPOINTS
+from mallku_broker.jetstream import API_TIMEOUT_S
+from mallku_broker.streams import CHECKPOINTS
 from mallku_client.settings import ClientSettings
 from mallku_client.trail import AuditReader, Selection
 from mallku_contracts.audit import Record, RecordError

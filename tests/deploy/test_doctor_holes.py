@@ -15,7 +15,8 @@ from mallku_broker.accounts import (
     Permissions,
     User,
 )
-from mallku_broker.streams import AUDIT, JOBS, ask, generation, sealed_subject
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import AUDIT, JOBS, generation, sealed_subject
 from mallku_deploy.doctor.attempts import Kind, Stored, Verdict
 from mallku_deploy.doctor.lists import STREAMS
 from mallku_deploy.doctor.report import Report

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mallku_broker.streams import AUDIT, ask
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import AUDIT
 from mallku_client.trail import AuditReader
 from mallku_deploy.auditing.custody import look
 from tests.integration.world import EVENT_S, LOOK_S, World

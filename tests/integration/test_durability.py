@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from mallku_broker.durability import fill_of
-from mallku_broker.streams import AUDIT, StreamSettings, ask
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import AUDIT, StreamSettings
 from mallku_client.collection import Collection
 from mallku_contracts.errors import AuditUnavailable, OutcomePending, OutcomeUnknown
 from mallku_contracts.limits import KIB, MIB

@@ -17,8 +17,9 @@ import pytest_asyncio
 from mallku_broker.administrators import load_administrators
 from mallku_broker.files import write_private_text
 from mallku_broker.generations import generations
+from mallku_broker.jetstream import ask
 from mallku_broker.rotation import Rotated, rotate
-from mallku_broker.streams import ask, generation
+from mallku_broker.streams import generation
 from mallku_broker.trust import load_trust
 from mallku_client import SecuredDatabaseInterface
 from mallku_client.trail import AuditReader, Selection

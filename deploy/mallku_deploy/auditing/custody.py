@@ -13,7 +13,8 @@ from mallku_broker.accounts import (
 from mallku_broker.connection import GatewayConnection
 from mallku_broker.custody import StreamCustody, judge_custody
 from mallku_broker.generations import generations
-from mallku_broker.streams import CHECKPOINTS, ask
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import CHECKPOINTS
 from mallku_client.settings import ClientSettings
 from mallku_contracts.limits import MIB
 from mallku_deploy.administration import connect_by
@@ -35,7 +36,7 @@ async def look(auditor: ClientSettings) -> list[StreamCustody]:
 
 
 async def look_at(connection: GatewayConnection) -> list[StreamCustody]:
-    """Ask for the trail's streams over an auditor's connection; errors as of `streams.ask`."""
+    """Ask for the trail's streams over an auditor's connection; errors as of `jetstream.ask`."""
     *former, newest = [each.name for each in await generations(connection, api=AUDITOR_PREFIX)]
     return [
         judge_custody(

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from mallku_broker.jetstream import ask
 from mallku_broker.jobs import (
     CONSUMERS,
     DeadJob,
@@ -14,7 +15,7 @@ from mallku_broker.jobs import (
     stored_job,
     stored_jobs,
 )
-from mallku_broker.streams import DEAD, JOBS, REDRIVEN, ask
+from mallku_broker.streams import DEAD, JOBS, REDRIVEN
 from mallku_client.settings import ClientSettings
 from mallku_contracts import codec
 from mallku_contracts.envelope import CommandHeader, Envelope

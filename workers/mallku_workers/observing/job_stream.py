@@ -7,7 +7,8 @@ import asyncio
 import structlog
 
 from mallku_broker.connection import GatewayConnection
-from mallku_broker.streams import JOBS, ask
+from mallku_broker.jetstream import ask
+from mallku_broker.streams import JOBS
 from mallku_contracts.errors import MallkuError
 from mallku_workers.observing.parts import Parts
 
