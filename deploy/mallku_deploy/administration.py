@@ -20,6 +20,7 @@ from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.keys import SigningKey
 from mallku_contracts.subjects import inbox_prefix
 from mallku_contracts.trust import Keys
+from mallku_deploy.auditing.auditor import house_of_another
 from mallku_deploy.environment import read_env_file
 from mallku_deploy.house import House, default_house
 
@@ -38,13 +39,15 @@ class Administration:
 def find_administrator(env_file: Path | None, data: Path | None) -> ClientSettings:
     """The administrator's settings: from a file, from a running `up` (`data`), or ours.
 
+    The environment that `up` writes is a caller's: it means the administrator of the same house.
+
     Raises:
         ConfigurationError: naming what is missing, and the ways to say it.
     """
     if env_file is not None:
-        return ClientSettings.from_environment(os.environ | read_env_file(env_file))
+        return _known(ClientSettings.from_environment(os.environ | read_env_file(env_file)))
     if data is None and os.environ.get("MALLKU_PRINCIPAL"):
-        return ClientSettings.from_environment()
+        return _known(ClientSettings.from_environment())
     return _of_house(House(data.absolute()) if data else default_house())
 
 
@@ -81,6 +84,11 @@ async def connect_by(settings: ClientSettings) -> GatewayConnection:
     where = broker_settings(settings)
     prefix = inbox_prefix(principal)
     return await connect(where, name=f"mallku-gateway.{principal}", inbox_prefix=prefix)
+
+
+def _known(settings: ClientSettings) -> ClientSettings:
+    house = house_of_another("administrator", settings)
+    return settings if house is None else _of_house(house)
 
 
 def _of_house(house: House) -> ClientSettings:

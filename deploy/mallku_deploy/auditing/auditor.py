@@ -45,17 +45,26 @@ def find_kind(
     return _of_house(kind, House(data.absolute()) if data else default_house(), principal)
 
 
-def _known(kind: str, settings: ClientSettings) -> ClientSettings:
-    """Whoever the settings name, or the auditor of the house in which a caller's key lies."""
+def house_of_another(kind: str, settings: ClientSettings) -> House | None:
+    """The house of a principal who is not of this kind, when its own environment was written there.
+
+    The environment that `up` writes is a caller's; others of the same house are found by it.
+    """
     name, credentials = settings.principal, settings.nats_credentials
     if name is None or credentials is None or len(credentials.parents) <= _HOUSE_OF_CREDENTIALS:
-        return settings
+        return None
     house = House(credentials.parents[_HOUSE_OF_CREDENTIALS])
     if house.principal(name).credentials != credentials or not house.adopted.exists():
-        return settings
+        return None
     policy = read_policy_file(house.adopted)
     is_another = name in policy.principals and policy.principals[name].kind != kind
-    return _of_house(kind, house, None) if is_another else settings
+    return house if is_another else None
+
+
+def _known(kind: str, settings: ClientSettings) -> ClientSettings:
+    """Whoever the settings name, or the auditor of the house in which a caller's key lies."""
+    house = house_of_another(kind, settings)
+    return settings if house is None else _of_house(kind, house, None)
 
 
 async def open_trail(settings: ClientSettings) -> AuditReader:
