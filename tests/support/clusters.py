@@ -67,8 +67,9 @@ class Cluster:
         return None if not pids or None in pids else pids[0]
 
     async def start(self) -> None:
-        """Start those that do not run, and wait until the cluster has a leader."""
-        if not self.servers:
+        """Start those that do not run, and wait for a leader; the first time, for everybody."""
+        is_new = not self.servers
+        if is_new:
             await self._lay_lines()
             self.servers = [self._server(index) for index in range(SERVERS)]
         dead = [
@@ -78,6 +79,8 @@ class Cluster:
         ]
         await asyncio.gather(*(server.start() for server in dead))
         await self.leader()
+        if is_new:
+            await self._formed()
 
     async def stop(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109 - as the server's own
         """Stop all servers and take the lines away."""
@@ -112,6 +115,23 @@ class Cluster:
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
             raise GatewayUnreachable(f"no leader within {ELECTION_S} s") from None
+
+    async def _formed(self) -> None:
+        """Wait until all servers follow one leader, which finds all of them current.
+
+        Raises:
+            GatewayUnreachable: they do not within `ELECTION_S`.
+        """
+        try:
+            async with asyncio.timeout(ELECTION_S):
+                while not await asyncio.to_thread(self._looks_formed):  # noqa: ASYNC110 - polled
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            raise GatewayUnreachable(f"the cluster is not complete after {ELECTION_S} s") from None
+
+    def _looks_formed(self) -> bool:
+        told = {self.name(index): _told(server) for index, server in enumerate(self.servers)}
+        return _is_formed(told)
 
     async def stream_leader(self, stream: str) -> int | None:
         """The server that leads a stream's group, as the others say; None while there is none."""
@@ -210,3 +230,11 @@ def _told(server: EmbeddedServer) -> dict[str, Any]:
             return told
     except (OSError, ValueError):
         return {}
+
+
+def _is_formed(told: Mapping[str, dict[str, Any]]) -> bool:
+    """What each server says of JetStream, by its name: one leader, who alone knows the others."""
+    groups = {name: each.get("meta_cluster", {}) for name, each in told.items()}
+    leaders = {group.get("leader") for group in groups.values()}
+    leads = groups.get(leaders.pop() or "", {}) if len(leaders) == 1 else {}
+    return [each["current"] for each in leads.get("replicas", ())] == [True] * (SERVERS - 1)
