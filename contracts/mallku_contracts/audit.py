@@ -8,7 +8,7 @@ so that anybody with the caller's public key can check the signature again. An o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from functools import partial
@@ -107,14 +107,13 @@ class Record:
     via: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def fields(self) -> dict[str, Any]:
+        """The record as a map, by the names of its fields."""
+        return {name: getattr(self, name) for name in _DEFAULTS}
+
     def pack(self) -> bytes:
-        """The record's bytes: a map with `v` and every field that differs from its default."""
-        record: dict[str, Any] = {"v": VERSION}
-        for name, default in _DEFAULTS:
-            value = getattr(self, name)
-            if value != default:
-                record[name] = value
-        return codec.pack_trusted(record)
+        """The record's bytes, as `pack_fields` makes them."""
+        return pack_fields(self.fields())
 
     @classmethod
     def read(cls, data: bytes) -> Self:
@@ -135,11 +134,11 @@ class Record:
             raise RecordError(f"one of {', '.join(_REQUIRED)} is missing") from None
 
 
-_DEFAULTS: Final = tuple(
-    (entry.name, {} if entry.default_factory is not MISSING else entry.default)
+_DEFAULTS: Final[dict[str, Any]] = {
+    entry.name: {} if entry.default_factory is not MISSING else entry.default
     for entry in fields(Record)
-)
-_REQUIRED: Final = tuple(name for name, default in _DEFAULTS if default is MISSING)
+}
+_REQUIRED: Final = tuple(name for name, default in _DEFAULTS.items() if default is MISSING)
 _COMMAND_PARTS: Final = 4
 _JOBS: Final = f"{PREFIX}.{JOB}."
 
@@ -206,6 +205,19 @@ _HOLDS: Final[dict[str, Callable[[Any], bool]]] = {
 }
 
 
+def pack_fields(fields: Mapping[str, Any]) -> bytes:
+    """The bytes of a record that is given as a map of fields of `Record`.
+
+    They are a map with `v` and every field that differs from its default. Workers write two records
+    for each command, and have no use for the objects in between.
+
+    Raises:
+        KeyError: there is no such field.
+    """
+    record = {name: value for name, value in fields.items() if value != _DEFAULTS[name]}
+    return codec.pack_trusted({"v": VERSION, **record})
+
+
 def may_end_intent(record: Record) -> bool:
     """Whether a refusal may end the intent that its worker wrote for the same transmission.
 
@@ -220,8 +232,10 @@ def record_hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def message_id(record: Record) -> str:
-    """The `Nats-Msg-Id` of a record: one intent for each transmission, else one for each record.
+def message_id(record: Mapping[str, Any]) -> str:
+    """The `Nats-Msg-Id` of a record, a map of fields of `Record`, of which some may be left out.
+
+    It names one intent for each transmission, else one record each.
 
     A resolution is named by the intent that it closes, so that several reconcilers write one, and
     a rotation by the stream that begins. A durable job is delivered until it is done, and has an
@@ -231,11 +245,11 @@ def message_id(record: Record) -> str:
     its ids because they are the caller's to choose. Nothing else may be named by the caller: an
     outcome under an id that the stream still remembers would be taken for a duplicate and dropped.
     """
-    if record.kind == "intent" and not record.subject.startswith(_JOBS):
-        return f"i.{record.principal}.{record.id}"
-    if record.kind == "resolved" and record.resolves:
-        intent = record.resolves
-        return f"r.{intent['worker']}.{intent['number']}.{record.resolution}"
-    if ROTATION in record.facts:
-        return f"g.{record.facts[ROTATION]}"
-    return f"o.{record.worker}.{record.number}"
+    kind = record["kind"]
+    if kind == "intent" and not record["subject"].startswith(_JOBS):
+        return f"i.{record['principal']}.{record['id']}"
+    if kind == "resolved" and (intent := record.get("resolves")):
+        return f"r.{intent['worker']}.{intent['number']}.{record['resolution']}"
+    if (facts := record.get("facts")) and ROTATION in facts:
+        return f"g.{facts[ROTATION]}"
+    return f"o.{record['worker']}.{record['number']}"

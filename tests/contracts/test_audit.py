@@ -16,6 +16,7 @@ from mallku_contracts.audit import (
     RecordError,
     Resolution,
     message_id,
+    pack_fields,
     record_hash,
 )
 from mallku_contracts.limits import MAX_DEPTH
@@ -127,13 +128,27 @@ def test_message_ids_are_the_callers_in_intents_alone() -> None:
 
     An outcome under an id of the caller's choice could be made a duplicate, and be dropped.
     """
-    twin = replace(INTENT, worker="w2", number=77)
-    assert message_id(INTENT) == message_id(twin) == f"i.{INTENT.principal}.{INTENT.id}"
-    assert message_id(replace(INTENT, principal="q")) != message_id(INTENT)
+
+    def named(record: Record, **changes: Any) -> str:
+        return message_id(replace(record, **changes).fields())
+
+    assert named(INTENT) == f"i.{INTENT.principal}.{INTENT.id}"
+    assert named(INTENT) == named(INTENT, worker="w2", number=77)
+    assert named(INTENT) != named(INTENT, principal="q")
     for record in (DONE, FAILED, DENIED):
-        assert message_id(replace(record, id="x")) == message_id(replace(record, id="y"))
-        assert message_id(replace(record, number=8)) != message_id(replace(record, number=9))
-        assert message_id(replace(record, worker="w8")) != message_id(replace(record, worker="w9"))
+        assert named(record, id="x") == named(record, id="y")
+        assert named(record, number=8) != named(record, number=9)
+        assert named(record, worker="w8") != named(record, worker="w9")
+
+
+def test_a_record_given_as_a_map_is_the_same_bytes() -> None:
+    """What says nothing may be left out of the map or not; a field that is unknown is refused."""
+    for record in (INTENT, DONE, FAILED, DENIED):
+        told = {name: value for name, value in record.fields().items() if value or name == "number"}
+        assert pack_fields(told) == pack_fields(record.fields()) == record.pack()
+        assert message_id(told) == message_id(record.fields())
+    with pytest.raises(KeyError, match="tokens"):
+        pack_fields({"tokens": "secret"})
 
 
 def test_an_intent_holds_no_token() -> None:

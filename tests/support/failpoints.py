@@ -122,8 +122,8 @@ def install() -> None:
 
     def publish_and_strike(publisher: RecordPublisher, entry: Any) -> Any:
         published = publish(publisher, entry)
-        if entry.record.kind in ("intent", "done"):
-            strike("intent-sent" if entry.record.kind == "intent" else "outcome-sent")
+        if entry.kind in ("intent", "done"):
+            strike("intent-sent" if entry.kind == "intent" else "outcome-sent")
         return published
 
     Case.passed = pass_and_strike  # type: ignore[method-assign, assignment]

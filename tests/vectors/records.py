@@ -82,7 +82,7 @@ def _case(record: Record) -> dict[str, Any]:
     return {
         "name": record.kind,
         "subject": audit_subject(subject, record.kind),
-        "message_id": message_id(record),
+        "message_id": message_id(record.fields()),
         "record": shown({"v": 1, **present}),
         "message": data.hex(),
         "hash": record_hash(data).hex(),

@@ -6,6 +6,7 @@ The entry itself is written by the store, in the same commit as the effect.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from mallku_contracts.arguments import Outcome, is_dry_run
@@ -22,6 +23,9 @@ MADE_KEY_LIFE_MS: Final = 15 * 60 * 1_000
 NAMED_KEY_LIFE_MS: Final = 24 * 3_600 * 1_000
 """How long an entry is kept whose key the caller named, milliseconds."""
 
+MAX_REMEMBERED_OWNERS: Final = 1_024
+"""Principals whose half of a ledger key is not worked out again."""
+
 _HALF: Final = 32
 """Hexadecimal digits of either half of a ledger key: 128 bits."""
 
@@ -34,6 +38,7 @@ def ledger_key(principal: str, idempotency_key: str) -> str:
     return _owner(principal) + hashlib.sha256(idempotency_key.encode()).hexdigest()[:_HALF]
 
 
+@lru_cache(MAX_REMEMBERED_OWNERS)
 def _owner(principal: str) -> str:
     return hashlib.sha256(principal.encode()).hexdigest()[:_HALF]
 

@@ -21,6 +21,7 @@ _BLIND: Final = frozenset({"truncate", "drop-collection"})
 """Operations that remove every document and look at none."""
 
 _CHANGES: Final = frozenset({"replace", "update"})
+_OF_MANY: Final = frozenset({a.GetMany, a.InsertMany, a.UpdateMany, a.ReplaceMany, a.DeleteMany})
 
 
 def restrict(
@@ -67,6 +68,8 @@ def _within(arguments: Arguments, rows: int) -> Arguments:
 
 def _answers(arguments: Arguments) -> int:
     """How many documents will be answered with."""
+    if type(arguments) not in _OF_MANY:
+        return 0
     match arguments:
         case a.GetMany():
             return len(arguments.documents)

@@ -29,6 +29,8 @@ def is_hidden(request: Request) -> bool:
         return False
     if request.grant.audit == "digest":
         return True
+    if request.query is None and not request.steps:
+        return False
     hidden = _HiddenNames(request.policy)
     if not hidden.any:
         return False

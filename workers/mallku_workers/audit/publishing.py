@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple, Protocol
 import structlog
 
 from mallku_broker.acknowledgements import Ack
-from mallku_contracts.audit import Record, message_id
 from mallku_contracts.errors import AuditUnavailable
 from mallku_contracts.subjects import CommandSubject, audit_subject
 from mallku_workers.audit.numbers import Numbers
@@ -55,10 +54,19 @@ class AuditLimits:
 
 
 class Entry(NamedTuple):
-    """A record on its way: where to, its bytes, and their hash."""
+    """A record on its way.
+
+    Attributes:
+        subject: Of the command, or about what it is.
+        number: Its own among this worker's records.
+        id: Its `Nats-Msg-Id`.
+        hash: SHA-256 of `data`, its bytes.
+    """
 
     subject: CommandSubject
-    record: Record
+    kind: str
+    number: int
+    id: str
     data: bytes
     hash: bytes
 
@@ -109,9 +117,9 @@ class RecordPublisher:
     def publish(self, entry: Entry) -> asyncio.Future[Ack]:
         """Try a record once; whoever asks has to `settle` its number, whatever comes of it."""
         return self._acknowledgements.publish(
-            audit_subject(entry.subject, entry.record.kind),
+            audit_subject(entry.subject, entry.kind),
             entry.data,
-            message_id=message_id(entry.record),
+            message_id=entry.id,
             timeout=self._limits.wait_s,
         )
 
@@ -120,12 +128,12 @@ class RecordPublisher:
 
         Whoever waits for the first try may be cancelled, and the try with it; the record is not.
         """
-        self._pending.add(entry.record.number)
+        self._pending.add(entry.number)
         return self._try(entry)
 
     async def standing(self, entry: Entry, timeout_s: float) -> Ack | None:
         """Where a record stands whose first try failed; None when no later one succeeds in time."""
-        number = entry.record.number
+        number = entry.number
         awaited: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._awaited[number] = awaited
         try:
@@ -144,7 +152,7 @@ class RecordPublisher:
         Only its own end settles the number: cut off at the very end, the record may stand.
         """
         task = asyncio.get_running_loop().create_task(writing)
-        self._pending.add(entry.record.number)
+        self._pending.add(entry.number)
         self._writing.add(task)
         task.add_done_callback(partial(self._wrote, entry))
         return task
@@ -153,14 +161,14 @@ class RecordPublisher:
         self._writing.discard(task)
         if not task.cancelled():
             self.settle(entry, None if task.exception() else task.result())
-            self._written(entry.record.number)
+            self._written(entry.number)
 
     def settle(self, entry: Entry, stands: Ack | None) -> None:
         """The record stands there; None makes its number void."""
         if stands is None:
-            self._numbers.void(entry.record.number)
+            self._numbers.void(entry.number)
         else:
-            self._numbers.acknowledged(entry.record.number, stands.sequence, entry.hash)
+            self._numbers.acknowledged(entry.number, stands.sequence, entry.hash)
 
     def heard(self, error: BaseException | None) -> None:
         """Say when the trail falls silent and when it answers again, not once for each record."""
@@ -191,10 +199,10 @@ class RecordPublisher:
             asyncio.get_running_loop().call_later(self._limits.retry_s, self._try, entry)
         else:
             self.settle(entry, published.result())
-            awaited = self._awaited.get(entry.record.number)
+            awaited = self._awaited.get(entry.number)
             if awaited is not None and not awaited.done():
                 awaited.set_result(published.result())
-            self._written(entry.record.number)
+            self._written(entry.number)
 
     def _written(self, number: int) -> None:
         self._pending.discard(number)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Final
 
 from mallku_contracts.arguments import is_dry_run
-from mallku_contracts.audit import Record
+from mallku_contracts.audit import pack_fields
 from mallku_contracts.errors import MallkuError
 from mallku_contracts.limits import MAX_RECORD_BYTES
 from mallku_contracts.operations import Access
@@ -158,19 +157,19 @@ def _effects(effects: Iterable[Effect]) -> Iterable[dict[str, Any]]:
         }
 
 
-def pack_fitting(record: Record) -> bytes:
-    """The record's bytes, with less about its effects where all of it would not fit.
+def pack_fitting(record: dict[str, Any]) -> bytes:
+    """The record's bytes (`pack_fields`), with less about its effects where not all would fit.
 
     Stores refuse what would not fit before they commit; should one fail to, a record that the
     stream cannot take would leave its intent open for ever. So first the new versions are left out
     (`"omitted": true` in their place), then all but how many there were.
     """
-    data = record.pack()
+    data = pack_fields(record)
     for shorten in (_without_versions, _counted):
         if len(data) <= MAX_RECORD_BYTES:
             break
-        record = replace(record, effects=shorten(record.effects))
-        data = record.pack()
+        record = {**record, "effects": shorten(record.get("effects", ()))}
+        data = pack_fields(record)
     return data
 
 

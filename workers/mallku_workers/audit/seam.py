@@ -183,7 +183,7 @@ class Seam:
 def _names(batch: Iterable[TrailEntry]) -> Iterable[int]:
     for entry in batch:
         with contextlib.suppress(RecordError):
-            yield hash(message_id(Record.read(entry.data)))
+            yield hash(message_id(Record.read(entry.data).fields()))
 
 
 def _created_ms(state: StreamState) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mallku_broker.acknowledgements import Ack, NotAcknowledged, PublishFailed
 from mallku_broker.streams import AUDIT
-from mallku_contracts.audit import Record, Resolution, message_id, record_hash
+from mallku_contracts.audit import Resolution, message_id, pack_fields, record_hash
 from mallku_contracts.errors import AuditUnavailable, MallkuError, OutcomePending, Replayed
 from mallku_contracts.results import Receipt
 from mallku_contracts.subjects import CommandSubject, audit_subject
@@ -116,7 +116,7 @@ class AuditWriter:
         entry = self._entry(subject_of(case), "intent", known(case) | asked(case))
         stands: Ack | None = None
         try:
-            before = self._seam.pass_on(message_id(entry.record)) if self._seam else ""
+            before = self._seam.pass_on(entry.id) if self._seam else ""
             case.announced = True
             acknowledged = await self._publisher.publish(entry)
             if before and acknowledged.stream != before:
@@ -255,7 +255,7 @@ class AuditWriter:
         """
         if self._find_back is None:
             return None
-        place = audit_subject(entry.subject, entry.record.kind)
+        place = audit_subject(entry.subject, entry.kind)
         sequence = await self._find_back(place, first, entry.data)
         return None if sequence is None else stands._replace(sequence=sequence)
 
@@ -296,7 +296,7 @@ class AuditWriter:
         if stands is None:
             raise OutcomePending(
                 "the command was carried out; its record is not acknowledged yet",
-                details={"id": entry.record.id},
+                details={"id": fields["id"]},
             )
         return {"stream": AUDIT, "sequence": stands.sequence, "hash": entry.hash}
 
@@ -317,18 +317,18 @@ class AuditWriter:
         subject: CommandSubject,
         kind: str,
         fields: dict[str, Any],
-        pack: Callable[[Record], bytes] = Record.pack,
+        pack: Callable[[dict[str, Any]], bytes] = pack_fields,
     ) -> Entry:
         """Number a record; one that cannot be packed leaves its number void."""
         number = self._numbers.give()
         try:
-            now = self._clock()
-            record = Record(kind=kind, worker=self._worker, number=number, time=now, **fields)
+            own = {"kind": kind, "worker": self._worker, "number": number, "time": self._clock()}
+            record = own | fields
             data = pack(record)
+            return Entry(subject, kind, number, message_id(record), data, record_hash(data))
         except BaseException:
             self._numbers.void(number)
             raise
-        return Entry(subject, record, data, record_hash(data))
 
 
 def _about(subject: CommandSubject) -> dict[str, Any]:

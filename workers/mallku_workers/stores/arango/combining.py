@@ -19,7 +19,7 @@ from mallku_workers.stores.arango import texts
 from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.documents import Stored
 from mallku_workers.stores.arango.ledger import claimed, frame, position
-from mallku_workers.stores.arango.planning import Change, document_bytes
+from mallku_workers.stores.arango.planning import Change, text_bytes
 from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.arango.settings import ArangoSettings
 from mallku_workers.stores.arango.writing import SINGLE, Outcome, answer
@@ -35,6 +35,8 @@ from mallku_workers.stores.documents import (
 LARGE_INTEGER: Final = re.compile(r"(?<![0-9.])[0-9]{16,}(?![0-9.eE])")
 """In JSON: an integer that a bind parameter might round; the document API keeps all of 64 bits."""
 
+_AS_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_RUN: Final = b"0" * 16
 _BYTES_OF_HEX: Final = 2
 _BYTES_OF_CHARACTER: Final = 4
 
@@ -70,19 +72,22 @@ def prepare(work: Work, settings: ArangoSettings, now_ms: int) -> Prepared | Non
     key, values = _values(collection, options)
     if name == "update" and not values["document"]:
         return None
-    if "document" in values:
-        document_bytes(values["document"], settings.max_document_bytes)
-    item = to_text(
-        {
-            "deadline": work.deadline_ms,
-            "entry": frame(claimed(work.claim, now_ms)),
-            **values,
-        }
-    )
-    if LARGE_INTEGER.search(to_text(values)) or (key is not None and not is_key(key)):
+    written = {part: to_text(value) for part, value in values.items()}
+    if "document" in written:
+        text_bytes(written["document"], settings.max_document_bytes)
+    if any(map(has_large_integer, written.values())) or (key is not None and not is_key(key)):
         return None
+    entry = to_text(frame(claimed(work.claim, now_ms)))
+    parts = "".join(f',"{part}":{value}' for part, value in written.items())
+    item = f'{{"deadline":{work.deadline_ms},"entry":{entry}{parts}}}'
     text = _text(name, options)
     return Prepared(work, (work.database, work.collection, text), key, item, text)
+
+
+def has_large_integer(text: str) -> bool:
+    """Whether JSON has a `LARGE_INTEGER`; the pattern is tried where enough digits are in a row."""
+    runs = text.encode(errors="replace").translate(_AS_ZEROS)
+    return _RUN in runs and LARGE_INTEGER.search(text) is not None
 
 
 def _overwrites(options: Any) -> bool:

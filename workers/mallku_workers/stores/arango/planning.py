@@ -191,12 +191,17 @@ class Planner:
 
 
 def document_bytes(document: Document, most: int) -> int:
-    """The size of a document as JSON, bytes.
+    """The size of a document as JSON, bytes; errors as of `text_bytes`."""
+    return text_bytes(to_text(document), most)
+
+
+def text_bytes(text: str, most: int) -> int:
+    """The size of a document whose JSON is given, bytes.
 
     Raises:
         InvalidDocument: it cannot be stored, or has more than `most`.
     """
-    size = len(json_bytes(document))
+    size = len(_encoded(text))
     if size > most:
         raise InvalidDocument(f"the document has {size} bytes, more than the {most} allowed")
     return size
@@ -204,8 +209,12 @@ def document_bytes(document: Document, most: int) -> int:
 
 def json_bytes(value: Any) -> bytes:
     """JSON as it is sent; `InvalidDocument` where the value cannot be stored."""
+    return _encoded(to_text(value))
+
+
+def _encoded(text: str) -> bytes:
     try:
-        return to_text(value).encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise InvalidDocument("the document has a string that is not Unicode") from None
 
