@@ -47,6 +47,14 @@ FOUND = {
     "db.collection('reciprocity_balances_secured').insert({})": "MG108",
     "c = db.collection('a_secured')\nc.update({})": "MG108",
     "async def f():\n    c = await db.get_collection('a_secured')\n    await c.get('x')": "MG108",
+    "async def f():\n    await get_database().collection('a').get('x')": "MG110",
+    "async def f():\n    db = get_database()\n    await db.collection('a').get('x')": "MG110",
+    "db = get_database()\nasync def f():\n    c = db.collection('a')\n    await c.get(x)": "MG110",
+    "class A:\n    def __init__(self):\n        self.db = get_database()\n"
+    "    async def f(self):\n        return await self.db.collection('a').get('x')": "MG110",
+    "assert db.has_collection('a') is True": "MG111",
+    "def f(db):\n    there = db.has_collection('a')\n    if there is False: pass": "MG111",
+    "db.collection('a').has('x') is not True": "MG111",
 }
 """Ways around the gateway as people write them."""
 
@@ -68,6 +76,13 @@ PASSED = (
     "db.collection('a_secured').insert_secured(model)",
     "db.collection('a').insert({})",
     "items.insert(0, 1)",
+    "async def f():\n    db = await get_database()\n    await db.collection('a').get('x')",
+    "async def f():\n    db = get_database()\n    await db.collection('a').insert({})",
+    "async def f():\n    c = await get_database().get_collection('a')\n    await c.get('x')",
+    "async def f():\n    self.c = get_database().collection('a')\n    self.c.get('x')",
+    "async def f(db):\n    assert await db.has_collection('a') is True",
+    "path.exists() is True",
+    "db.has_collection('a') == True",
 )
 """What looks like one, and is none."""
 

@@ -229,10 +229,31 @@ class AwaitableInt(int):
 
 
 class AwaitableBool(int):
-    """True or false, that may be awaited as well: equal to the bool that it stands for."""
+    """True or false, that may be awaited as well.
+
+    Python has but two bools, so that this is none: `is True` cannot hold. It equals the one that it
+    stands for, is an instance of `bool` for whoever asks by `isinstance`, and is copied and pickled
+    as that one.
+    """
+
+    __class__ = bool  # type: ignore[assignment]  # what `isinstance` asks behind the type
 
     def __await__(self) -> Generator[Any, None, bool]:
-        return at_once(bool(self)).__await__()
+        return at_once(self != 0).__await__()
+
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        return bool, (int(self),)
+
+    def __and__(self, other: Any) -> Any:
+        return (self != 0) & other
+
+    def __or__(self, other: Any) -> Any:
+        return (self != 0) | other
+
+    def __xor__(self, other: Any) -> Any:
+        return (self != 0) ^ other
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __repr__(self) -> str:
         return repr(bool(self))

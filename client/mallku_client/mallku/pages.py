@@ -18,6 +18,10 @@ class Documents:
         """The next documents; none at the end."""
         return [] if self._cursor is None else await self._cursor.page()
 
+    def statistics(self) -> dict[str, Any]:
+        """Nothing is told of a `find`."""
+        return {}
+
     async def close(self) -> None:
         """Nothing is held anywhere: pages go on behind a key."""
 
@@ -37,6 +41,15 @@ class QueryPages:
         """The next rows; none at the end."""
         rows = await self._cursor.take()
         return rows if self._reading is None else await self._reading(rows)
+
+    def statistics(self) -> dict[str, Any]:
+        """What the query did until its first page was there, also by python-arango's names."""
+        found = self._cursor.statistics()
+        return {
+            **found,
+            "modified": found["writes_executed"],
+            "ignored": found["writes_ignored"],
+        }
 
     async def close(self) -> None:
         """Give the rest back to the worker."""

@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from mallku_client.mallku.calls import Face, at_once, start
+from mallku_client.mallku.absent import OF_DATABASES, OF_QUERIES, absent
+from mallku_client.mallku.calls import Face, at_once, failed, start
 from mallku_client.mallku.gateway import Database, Gateway
 from mallku_client.mallku.pages import QueryPages, Reading
 from mallku_client.mallku.plain_collection import PlainCollection
 from mallku_client.mallku.rows import DEFAULT_PAGE_ROWS, Rows
 from mallku_client.mallku.values import plain
-from mallku_contracts.errors import CollectionExists
+from mallku_contracts.errors import CollectionExists, InvalidKey
 
 
 class CollectionName(str):  # noqa: SLOT000 - it has its type beside the text
@@ -55,6 +56,9 @@ class PlainAQL:
     def __init__(self, gateway: Gateway, face: Face = Face.BLOCKING) -> None:
         self._gateway = gateway
         self._face = face
+
+    def __getattr__(self, name: str) -> Any:
+        return absent("aql", name, self._face, OF_QUERIES)
 
     def execute(
         self,
@@ -103,6 +107,9 @@ class PlainDatabase:
         self.gateway = gateway
         self._face = face
         self.aql = PlainAQL(gateway, face)
+
+    def __getattr__(self, name: str) -> Any:
+        return absent("a database", name, self._face, OF_DATABASES)
 
     def facing(self, face: Face) -> PlainDatabase:
         """The same database with the other face."""
@@ -154,6 +161,59 @@ class PlainDatabase:
             return [CollectionName.of(info) for info in infos]
 
         return start(self._face, work())
+
+    # --- documents by their ids
+
+    def insert_document(self, collection: str, document: dict[str, Any], **options: Any) -> Any:
+        """Put in a new document, as the collection's `insert`."""
+        return self.collection(collection).insert(document, **options)
+
+    def document(self, document: Any, **options: Any) -> Any:
+        """The document with this id, None when there is none."""
+        return self._of(document, "get", options)
+
+    def has_document(self, document: Any, **options: Any) -> Any:
+        """Whether there is a document with this id."""
+        return self._of(document, "has", options)
+
+    def update_document(self, document: dict[str, Any], **options: Any) -> Any:
+        """Change the given attributes of the document that `_id` names."""
+        return self._of(document, "update", options)
+
+    def replace_document(self, document: dict[str, Any], **options: Any) -> Any:
+        """Put a document in the place of the one with its `_id`."""
+        return self._of(document, "replace", options)
+
+    def delete_document(self, document: Any, **options: Any) -> Any:
+        """Remove the document with this id."""
+        return self._of(document, "delete", options)
+
+    def _of(self, document: Any, method: str, options: dict[str, Any]) -> Any:
+        """A method of the collection that an id names."""
+        named = document.get("_id") if isinstance(document, Mapping) else document
+        collection, slash, _key = str(named).partition("/")
+        if not slash:
+            error = InvalidKey("document: its `_id` is asked for, 'collection/key'")
+            return failed(self._face, error)
+        return getattr(self.collection(collection), method)(document, **options)
+
+    # --- graphs
+
+    def has_graph(self, name: str) -> Any:
+        """Whether there is a named graph of this name."""
+        return self._do(lambda database: database.has_graph(name))
+
+    def graphs(self) -> Any:
+        """All named graphs."""
+        return self._do(lambda database: database.graphs())
+
+    def create_graph(self, name: str, edge_definitions: Any = None, **options: Any) -> Any:
+        """Make a named graph over edge collections."""
+        return self._do(lambda database: database.create_graph(name, edge_definitions, **options))
+
+    def delete_graph(self, name: str, ignore_missing: bool = False) -> Any:
+        """Remove a named graph, and none of its collections."""
+        return self._do(lambda database: database.delete_graph(name, ignore_missing))
 
     def _do(self, act: Callable[[Database], Awaitable[Any]]) -> Any:
         async def work() -> Any:

@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 import mallku_client as awaited
+from mallku_client.mallku.absent import OF_COLLECTIONS, TTL, absent
 from mallku_client.mallku.calls import Face, at_once, failed, give, start
 from mallku_client.mallku.gateway import Gateway
 from mallku_client.mallku.inserting import insert_once, prepare, submit
-from mallku_client.mallku.pages import Documents
+from mallku_client.mallku.pages import Documents, QueryPages
 from mallku_client.mallku.rows import DEFAULT_PAGE_ROWS, Rows
 from mallku_client.mallku.values import plain
 from mallku_contracts.document_keys import check_key
-from mallku_contracts.errors import CollectionNotFound, MallkuError
+from mallku_contracts.errors import CollectionNotFound, MallkuError, NotSupported
 from mallku_contracts.subjects import check_name
 
 Document = dict[str, Any]
@@ -37,6 +38,9 @@ class PlainCollection:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name}>"
+
+    def __getattr__(self, name: str) -> Any:
+        return absent("a collection", name, self._face, OF_COLLECTIONS)
 
     @property
     def name(self) -> str:
@@ -180,6 +184,14 @@ class PlainCollection:
         """All documents, in the order of their keys, in pages."""
         return self.find({}, skip, limit, **options)
 
+    def keys(self, **_hints: Any) -> Rows:
+        """The key of every document, in pages."""
+        return self._each("_key")
+
+    def ids(self, **_hints: Any) -> Rows:
+        """The id of every document, in pages."""
+        return self._each("_id")
+
     def count(self, filters: Document | None = None) -> Any:
         """How many documents there are, or how many equal every filter."""
         return self._call(lambda: self._read("count", 0, (plain(filters),), {}))
@@ -199,8 +211,14 @@ class PlainCollection:
         return self._call(lambda: self._read("indexes", [], (), {}))
 
     def add_index(self, data: Document) -> Any:
-        """Make the index that `data` describes."""
+        """Make the index that `data` describes.
+
+        Raises:
+            NotSupported: it would remove documents.
+        """
         given = plain(data)
+        if isinstance(given, dict) and given.get("type") == "ttl":
+            return failed(self._face, NotSupported(f"an index of type ttl: {TTL}"))
         return self._call(lambda: self._write(lambda found: found.add_index(given), {}))
 
     def add_persistent_index(
@@ -276,6 +294,26 @@ class PlainCollection:
                     raise
                 return Documents(None)
             return Documents(cursor)
+
+        return Rows(self._face, begin())
+
+    def _each(self, attribute: str) -> Rows:
+        """One attribute of every document."""
+
+        async def begin() -> Documents | QueryPages:
+            database = await self._gateway.database()
+            try:
+                cursor = await database.aql.execute(
+                    "FOR d IN @@collection RETURN d[@attribute]",
+                    bind_vars={"@collection": self._name, "attribute": attribute},
+                    batch_size=DEFAULT_PAGE_ROWS,
+                    read_only=True,
+                )
+            except CollectionNotFound:
+                if not self._creates:
+                    raise
+                return Documents(None)
+            return QueryPages(cursor, None)
 
         return Rows(self._face, begin())
 

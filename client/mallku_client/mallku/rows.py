@@ -28,6 +28,10 @@ class Source(Protocol):
         """The next rows; none at the end."""
         ...
 
+    def statistics(self) -> dict[str, Any]:
+        """What was done for them."""
+        ...
+
     async def close(self) -> None:
         """Give the rest back."""
         ...
@@ -144,6 +148,11 @@ class Rows:
     def count(self) -> int:
         """How many rows there are."""
         return len(self)
+
+    def statistics(self) -> dict[str, Any]:
+        """What the query did: `modified`, `scanned_full`, `scanned_index` and so on."""
+        self._refuse_child()
+        return portal.current().wait(self._begun).statistics()
 
     def close(self) -> None:
         """Give back what was not fetched."""

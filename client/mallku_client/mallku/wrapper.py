@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 Document = dict[str, Any]
 
-_BEYOND: Final = frozenset({"random", "import_bulk", "export", "cursor", "batch"})
+_BEYOND: Final = frozenset(
+    {"random", "import_bulk", "export", "cursor", "batch", "keys", "ids", "replace_match"}
+)
 """Direct operations of python-arango that are not here, and are no less direct for that."""
 
 

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Final, NamedTuple
 
+from mallku_deploy.migrating import faces
 from mallku_deploy.migrating.rules import Finding
+from mallku_deploy.migrating.syntax import (
+    Seen,
+    assigned,
+    constant,
+    docstrings,
+    dotted,
+    last_name,
+    scopes,
+    within,
+)
 
 DRIVERS: Final = frozenset({"arango", "arangoasync", "aioarango", "pyArango", "arango_orm"})
 """Top packages of the drivers that speak to the database."""
@@ -37,8 +48,6 @@ CREDENTIAL = re.compile(
     r"\b(?:ARANGO_(?:HOST|DB|USER|PASSWORD|ROOT_PASSWORD)|MALLKU_DB_(?:HOST|PORT|NAME|USER|PASSWORD))\b"
 )
 _AQL = re.compile(r"\b(?:FOR\s+\w+\s+IN|INSERT|UPDATE|REPLACE|REMOVE|UPSERT|RETURN)\b")
-
-_Seen = tuple[ast.AST, str, str]
 
 
 class _Place(NamedTuple):
@@ -69,17 +78,17 @@ def _place(node: ast.AST, lines: list[str]) -> _Place:
     return _Place(line, len(text.encode()[:offset].decode(errors="replace")) + 1)
 
 
-def _imports(tree: ast.AST) -> Iterator[_Seen]:
+def _imports(tree: ast.AST) -> Iterator[Seen]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module or ""]
-        elif isinstance(node, ast.Call) and _last_name(node.func) in {
+        elif isinstance(node, ast.Call) and last_name(node.func) in {
             "import_module",
             "__import__",
         }:
-            names = [text for text in map(_constant, node.args[:1]) if text]
+            names = [text for text in map(constant, node.args[:1]) if text]
         else:
             continue
         for name in names:
@@ -87,15 +96,15 @@ def _imports(tree: ast.AST) -> Iterator[_Seen]:
                 yield node, "MG101", f"import of {name}"
 
 
-def _clients(tree: ast.AST) -> Iterator[_Seen]:
+def _clients(tree: ast.AST) -> Iterator[Seen]:
     bound = _names_of_drivers(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            dotted = _dotted(node.func)
-            first, _, rest = dotted.partition(".")
+            whole = dotted(node.func)
+            first, _, rest = whole.partition(".")
             name = ".".join(filter(None, (bound.get(first), rest)))
             if name.partition(".")[0] in DRIVERS and name.rpartition(".")[2] in CLIENTS:
-                yield node, "MG102", f"{dotted}(…)"
+                yield node, "MG102", f"{whole}(…)"
 
 
 def _names_of_drivers(tree: ast.AST) -> Mapping[str, str]:
@@ -110,10 +119,10 @@ def _names_of_drivers(tree: ast.AST) -> Mapping[str, str]:
     return bound
 
 
-def _strings(tree: ast.AST) -> Iterator[_Seen]:
-    prose = _docstrings(tree)
+def _strings(tree: ast.AST) -> Iterator[Seen]:
+    prose = docstrings(tree)
     for node in ast.walk(tree):
-        text = _constant(node)
+        text = constant(node)
         if text is None or node in prose:
             continue
         if ADDRESS.search(text):
@@ -122,12 +131,12 @@ def _strings(tree: ast.AST) -> Iterator[_Seen]:
             yield node, "MG104", f"{found[0]}…"
 
 
-def _environment(tree: ast.AST) -> Iterator[_Seen]:
+def _environment(tree: ast.AST) -> Iterator[Seen]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and _last_name(node.value) == "environ":
-            name = _constant(node.slice)
+        if isinstance(node, ast.Subscript) and last_name(node.value) == "environ":
+            name = constant(node.slice)
         elif isinstance(node, ast.Call) and node.args and _reads_environment(node.func):
-            name = _constant(node.args[0])
+            name = constant(node.args[0])
         else:
             continue
         if name and CREDENTIAL.fullmatch(name):
@@ -135,32 +144,32 @@ def _environment(tree: ast.AST) -> Iterator[_Seen]:
 
 
 def _reads_environment(function: ast.expr) -> bool:
-    return _last_name(function) == "getenv" or (
+    return last_name(function) == "getenv" or (
         isinstance(function, ast.Attribute)
         and function.attr in {"get", "pop", "setdefault"}
-        and _last_name(function.value) == "environ"
+        and last_name(function.value) == "environ"
     )
 
 
-def _inner_database(tree: ast.AST) -> Iterator[_Seen]:
+def _inner_database(tree: ast.AST) -> Iterator[Seen]:
     """`db._database`; a service's own `self._database` is its own affair."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr == "_database":
             owner = node.value
             if not (isinstance(owner, ast.Name) and owner.id in {"self", "cls"}):
-                yield node, "MG106", f"{_dotted(node) or '…._database'}"
+                yield node, "MG106", f"{dotted(node) or '…._database'}"
 
 
-def _queries(tree: ast.AST) -> Iterator[_Seen]:
-    for scope in _scopes(tree):
-        texts = {name: value for name, value in _assigned(scope) if _is_assembled_query(value)}
-        for node in _within(scope):
-            if isinstance(node, ast.Call) and _last_name(node.func) in QUERY_METHODS:
+def _queries(tree: ast.AST) -> Iterator[Seen]:
+    for scope in scopes(tree):
+        texts = {name: value for name, value in assigned(scope) if _is_assembled_query(value)}
+        for node in within(scope):
+            if isinstance(node, ast.Call) and last_name(node.func) in QUERY_METHODS:
                 text = _query_argument(node)
                 if isinstance(text, ast.Name):
                     text = texts.get(text.id)
                 if text is not None and _is_assembled_query(text):
-                    yield text, "MG107", f"for {_last_name(node.func)}()"
+                    yield text, "MG107", f"for {last_name(node.func)}()"
 
 
 def _query_argument(call: ast.Call) -> ast.expr | None:
@@ -172,7 +181,7 @@ def _query_argument(call: ast.Call) -> ast.expr | None:
 def _is_assembled_query(node: ast.expr) -> bool:
     """Whether a text of AQL is put together from something that is not in the source."""
     parts = list(ast.walk(node))
-    text = " ".join(filter(None, map(_constant, parts)))
+    text = " ".join(filter(None, map(constant, parts)))
     return bool(_AQL.search(text)) and _is_assembled(node)
 
 
@@ -181,7 +190,7 @@ def _is_assembled(node: ast.expr) -> bool:
         return any(isinstance(part, ast.FormattedValue) for part in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.Add):
         sides = (node.left, node.right)
-        return any(_constant(side) is None and not _is_constant(side) for side in sides)
+        return any(constant(side) is None and not _is_constant(side) for side in sides)
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -193,10 +202,10 @@ def _is_constant(node: ast.expr) -> bool:
     return isinstance(node, ast.BinOp) and not _is_assembled(node)
 
 
-def _secured(tree: ast.AST) -> Iterator[_Seen]:
-    for scope in _scopes(tree):
-        names = {name for name, value in _assigned(scope) if _secured_collection(value)}
-        for node in _within(scope):
+def _secured(tree: ast.AST) -> Iterator[Seen]:
+    for scope in scopes(tree):
+        names = {name for name, value in assigned(scope) if _secured_collection(value)}
+        for node in within(scope):
             if isinstance(node, ast.Attribute) and node.attr in DIRECT_OPERATIONS:
                 owner = node.value
                 named = isinstance(owner, ast.Name) and owner.id in names
@@ -210,61 +219,14 @@ def _secured_collection(node: ast.expr) -> str | None:
         node = node.value
     if not (isinstance(node, ast.Call) and node.args):
         return None
-    if _last_name(node.func) not in {"collection", "get_collection", "get_secured_collection"}:
+    if last_name(node.func) not in {"collection", "get_collection", "get_secured_collection"}:
         return None
-    name = _constant(node.args[0])
+    name = constant(node.args[0])
     return name if name and name.endswith(SECURED_SUFFIX) else None
 
 
-def _scopes(tree: ast.AST) -> Iterator[ast.AST]:
-    kinds = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef)
-    return (node for node in ast.walk(tree) if isinstance(node, kinds))
-
-
-def _within(scope: ast.AST) -> Iterator[ast.AST]:
-    """What stands in a scope itself, not in the functions inside it."""
-    pending = list(ast.iter_child_nodes(scope))
-    while pending:
-        node = pending.pop()
-        yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            pending += ast.iter_child_nodes(node)
-
-
-def _assigned(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    for node in _within(scope):
-        if isinstance(node, ast.Assign):
-            targets, value = node.targets, node.value
-        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
-            targets, value = [node.target], node.value
-        else:
-            continue
-        yield from ((target.id, value) for target in targets if isinstance(target, ast.Name))
-
-
-def _docstrings(tree: ast.AST) -> set[ast.AST]:
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    bodies = (node.body for node in ast.walk(tree) if isinstance(node, kinds))
-    return {body[0].value for body in bodies if body and isinstance(body[0], ast.Expr)}
-
-
-def _constant(node: ast.AST) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-
-
-def _dotted(node: ast.expr) -> str:
-    names = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    return ".".join((node.id, *reversed(names))) if isinstance(node, ast.Name) else ""
-
-
-_LOOKS: Final[tuple[Callable[[ast.AST], Iterator[_Seen]], ...]] = (
+_LOOKS: Final[tuple[Callable[[ast.AST], Iterator[Seen]], ...]] = (
     *(_imports, _clients, _strings, _environment),
     *(_inner_database, _queries, _secured),
+    *(faces.awaited_nothing, faces.exactly_true),
 )

@@ -111,5 +111,18 @@ RULES: Final[Mapping[str, Rule]] = _by_code(
             "a database driver among the dependencies",
             "`mallku-gateway`: the driver comes with the workers, `mallku-gateway[workers]`",
         ),
+        Rule(
+            "MG110",
+            "awaits-what-may-be-none",
+            "a `get` is awaited of a database that was obtained without `await`",
+            "`db = await get_database()`, or the `get` without `await`: a missing document is"
+            " None, which cannot be awaited",
+        ),
+        Rule(
+            "MG111",
+            "is-true",
+            "an answer is compared by `is` with true or false",
+            "`if db.has_collection(name)`, or `await` before it",
+        ),
     )
 )

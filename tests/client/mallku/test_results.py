@@ -84,6 +84,45 @@ async def test_results_that_waited_may_be_gathered(db: SecuredDatabaseInterface)
     assert [(await each)["_key"] for each in asyncio.as_completed([notes.get("0")])] == ["0"]
 
 
+async def test_true_and_false_are_used_as_callers_do(
+    db: SecuredDatabaseInterface, adb: SecuredDatabaseInterface
+) -> None:
+    """Of a plain call: as condition, compared, awaited, by its type; awaited ones are bools."""
+    name = fresh("there")
+    for wanted in (False, True):
+        answers: list[Any] = [db.has_collection(name), db.collection(name).exists()]
+        for answer in answers:
+            assert await answer is wanted
+            assert isinstance(answer, bool)
+            assert answer == wanted
+            assert bool(answer) is wanted
+            assert (not answer) is (not wanted)
+            assert {True: "yes", False: "no"}[answer] == ("yes" if wanted else "no")
+            assert (repr(answer), f"{answer}") == (str(wanted), str(wanted))
+            assert (answer & True, answer | True, answer ^ True) == (wanted, True, not wanted)
+            assert {type(answer & True), type(answer | True), type(answer ^ True)} == {bool}
+            for alike in (copy.copy(answer), copy.deepcopy([answer])[0]):
+                assert alike is wanted
+            assert pickle.loads(pickle.dumps(answer)) is wanted  # noqa: S301 - our own
+        assert await adb.has_collection(name) is wanted
+        assert await adb.collection(name).exists() is wanted
+        if await db.has_collection(name) if wanted else db.has_collection(name):
+            assert wanted
+        db.collection(name).insert({})
+
+
+async def test_what_is_missing_is_none_with_either_face(
+    db: SecuredDatabaseInterface, adb: SecuredDatabaseInterface
+) -> None:
+    """Exactly None: of a plain call at once, of an awaited one when it was awaited."""
+    name = fresh("missing")
+    assert db.collection(name).get("nobody") is None
+    assert await adb.collection(name).get("nobody") is None
+    assert await (await db.get_collection(name)).get("nobody") is None
+    assert await db.get_document(name, "nobody") is None
+    assert await (await db.collection(name)).get("nobody") is None
+
+
 async def test_a_query_nobody_looked_at_fails_aloud(
     adb: SecuredDatabaseInterface, caplog: pytest.LogCaptureFixture
 ) -> None:
