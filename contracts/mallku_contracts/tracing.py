@@ -28,6 +28,10 @@ class TraceParent(NamedTuple):
     span_id: str
     sampled: bool
 
+    def __str__(self) -> str:
+        """The header again, as version 00 has it."""
+        return f"{_FIRST_VERSION}-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}"
+
 
 def read_traceparent(text: str) -> TraceParent | None:
     """What a well-formed `traceparent` says; None for any other.
@@ -46,3 +50,8 @@ def trace_id(traceparent: str) -> str:
     """The trace id in a well-formed `traceparent`, 32 hexadecimal digits; empty in any other."""
     found = read_traceparent(traceparent)
     return found.trace_id if found else ""
+
+
+def forwarded(traceparent: str) -> str:
+    """The header to send on for one that came: well-formed, of version 00; empty for any other."""
+    return str(read_traceparent(traceparent) or "")

@@ -249,7 +249,9 @@ async def test_a_cancellation_is_not_lost_to_an_answer(house: NatsHouse) -> None
         while not connection._resp_map:  # noqa: ASYNC110 - nobody tells that it was asked
             await asyncio.sleep(0)
         (answer,) = connection._resp_map.values()
-        answer.add_done_callback(lambda _: task.cancel())
+        while not answer.done():  # noqa: ASYNC110 - the task must not have heard of it yet
+            await asyncio.sleep(0)
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 

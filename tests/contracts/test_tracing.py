@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mallku_contracts.tracing import MAX_TRACEPARENT_CHARS, read_traceparent, trace_id
+from mallku_contracts.tracing import (
+    MAX_TRACEPARENT_CHARS,
+    forwarded,
+    read_traceparent,
+    trace_id,
+)
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 GOOD = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -45,6 +50,15 @@ def test_the_parent_and_its_sampling_are_taken(flags: str, sampled: bool) -> Non
 def test_what_is_malformed_is_no_trace(text: str) -> None:
     """A header that breaks the standard leaves the record without a trace."""
     assert not trace_id(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [(GOOD, GOOD), (f"cc-{TRACE}-00f067aa0ba902b7-03-\r", GOOD), (f"{GOOD}-more", ""), ("", "")],
+)
+def test_only_what_was_understood_is_sent_on(text: str, sent: str) -> None:
+    """The parent, in the words of the first version: never what a caller wrote behind it."""
+    assert forwarded(text) == sent
 
 
 @given(st.text(max_size=200))

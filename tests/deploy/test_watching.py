@@ -56,9 +56,9 @@ def read(body: object, **headers: str) -> Sighting:
     return read_sighting(QUESTION, answer, proof, TRUST, now_ms() / 1_000)
 
 
-def drawn(now: Glance, former: Glance | None = None, *, expected: int = 0) -> str:
-    """What a terminal of 80 columns shows."""
-    console = Console(width=80, color_system=None)
+def drawn(now: Glance, former: Glance | None = None, *, expected: int = 0, width: int = 80) -> str:
+    """What a terminal of so many columns shows."""
+    console = Console(width=width, color_system=None)
     with console.capture() as capture:
         console.print(draw(now, former, expected=expected))
     return capture.get()
@@ -132,6 +132,25 @@ def test_what_is_wrong_stands_below() -> None:
     ):
         assert words in shown
     assert "no worker answers" in drawn(Glance(0.0, ()))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_worst_of_days_fits_too(width: int) -> None:
+    """A long name and all that can be wrong at once: no number and no state is cut."""
+    state = STATE | {
+        "errors": 123_456,
+        "in_flight": 256,
+        "breakers": {"writes": "half-open", "admin": "open"},
+        "audit": {"answers": False, "pending": 65_536},
+        "lag_s": 1.234,
+        "uptime_s": 1e6,
+        "health": {"ready": False, "reasons": []},
+    }
+    worst = replace(ONE, state=state, principal="mallku-prod-worker-eu-west-1")
+    shown = drawn(Glance(0.0, (worst,)), width=width)
+    assert all(len(line.rstrip()) <= width for line in shown.splitlines())
+    wanted = ("mallku", "not ready", "256", "123k", "half,", "12 d", "silent 65536", "1234 ms")
+    assert [words for words in wanted if words not in shown] == []
 
 
 def test_workers_that_differ_are_seen() -> None:

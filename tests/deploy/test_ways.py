@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,8 @@ TOOK = {"admit": 100, "open": 0, "identify": 400}
 def _found(sequence: int, kind: str, command: str, **fields: Any) -> Found:
     """A record as the trail would hold it; an intent carries its idempotency key."""
     if kind == "intent":
-        protected = pack({"idem": fields.pop("idem", command), "iat": NOW_MS})
+        signed_ms = fields.pop("signed_ms", NOW_MS)
+        protected = pack({"idem": fields.pop("idem", command), "iat": signed_ms})
         fields["command"] = (protected, pack({"document": "k"}), b"", b"")
     record = Record(
         kind=kind,
@@ -51,6 +53,21 @@ def _way(*found: Found, wanted: str = FIRST) -> Way:
 
 def _drawn(way: Way) -> str:
     return "\n".join(line.plain for line in draw(way, 80))
+
+
+@pytest.mark.parametrize(
+    ("signed_ms", "said"),
+    [
+        (NOW_MS - 5, "5.50 ms before"),
+        (NOW_MS, "less than 2 ms before"),
+        (NOW_MS + 1, "less than 2 ms before"),
+        (NOW_MS + 2, "clocks stand apart"),
+    ],
+)
+def test_clocks_are_called_apart_when_they_are(signed_ms: int, said: str) -> None:
+    """Both times are whole milliseconds, so that a quick command may seem to come before it."""
+    drawn = _drawn(_way(_found(1, "intent", FIRST, signed_ms=signed_ms)))
+    assert said in drawn
 
 
 def test_records_of_other_commands_are_not_taken() -> None:

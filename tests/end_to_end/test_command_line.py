@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +14,7 @@ import pytest
 
 from mallku_broker.files import write_private_text
 from tests.end_to_end.conftest import COMMAND, Up, clean_environment, run, until
+from tests.support.natscli import BUILD_S, find_nats
 
 ANCHORS = "memory_anchors"
 
@@ -126,15 +127,21 @@ def test_a_signed_command_can_be_text(up: Up) -> None:
     assert shown["protected"]["op"] == "count"
 
 
-@pytest.mark.skipif(shutil.which("nats") is None, reason="the nats command line tool is not here")
+@pytest.mark.timeout(BUILD_S + 60)
 def test_nats_req_sends_a_signed_command_once(up: Up, tmp_path: Path) -> None:
     """The printed line works as it stands; the second time the same bytes are a replay."""
+    path = os.pathsep.join([str(find_nats().parent), os.environ["PATH"]])
     file = tmp_path / "get.bin"
     line = _sign(up, "get", ANCHORS, '{"document": "a1"}', "-o", str(file)).stderr.decode()
     line = line.replace("--translate=mallku-gateway decode", f"--translate={_decode()}")
     answers = [
         subprocess.run(
-            ["/bin/sh", "-c", line], capture_output=True, text=True, timeout=30, check=True
+            ["/bin/sh", "-c", line],
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         ).stdout
         for _ in range(2)
     ]

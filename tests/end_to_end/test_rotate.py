@@ -9,7 +9,7 @@ from tests.end_to_end.conftest import Up, run
 
 
 def test_everything_reads_a_rotated_trail_as_one(up: Up, tmp_path: Path) -> None:
-    """Verify with its state, prove, history, custody and rebuild, from either side of the seam."""
+    """Verify, prove, history, trace, custody and rebuild, from either side of the seam."""
     house = ("--data", str(up.house))
     receipt, state = tmp_path / "before.json", tmp_path / "trail.state"
     assert up.call("create-collection", "rotated").returncode == 0
@@ -32,6 +32,17 @@ def test_everything_reads_a_rotated_trail_as_one(up: Up, tmp_path: Path) -> None
     assert run("audit", "verify", *house, "--against", str(receipt)).returncode == 0
     history = run("audit", "history", "rotated/k1", *house)
     assert "before → behind" in history.stdout.replace('"', "")
+    for operation in ("insert", "update"):
+        done = run(
+            "audit", "replay", *house, "--operation", operation, "--json"
+        ).stdout.splitlines()
+        last = json.loads(done[-1])
+        traced = run("trace", last["record"]["id"], *house, "--json")
+        assert traced.returncode == 0, traced.stderr
+        [attempt] = json.loads(traced.stdout)["attempts"]
+        assert [each["kind"] for each in attempt["records"]] == ["intent", "done"]
+        assert attempt["records"][-1]["sequence"] == last["sequence"]
+        assert (last["sequence"] > made["last"]) == (operation == "update")
     kept = run("audit", "custody", *house, "--json")
     assert kept.returncode == 0
     streams = [each["stream"] for each in json.loads(kept.stdout)]

@@ -21,6 +21,8 @@ from mallku_client.sync import SecuredDatabaseInterface as Blocking
 from mallku_client.trail import AuditReader, Selection
 from mallku_contracts.errors import UniqueViolation
 from mallku_contracts.tracing import HEADER
+from tests.integration.jobs import dead_jobs, refusal
+from tests.integration.stage import eventually
 from tests.integration.world import REPLY_S, World, running_world, until
 from tests.support.collector import Collector, Seen, collecting
 
@@ -157,6 +159,9 @@ async def test_a_failure_is_shown_with_its_code_and_no_data(
     steps = {step.name: step for step in collector.below(worked.id)}
     assert [name for name, step in steps.items() if step.failed] == ["execute"]
     assert list(steps)[-2:] == ["execute", "reply"]
+    [asked] = collector.below(steps["execute"].id)
+    assert asked.failed
+    assert asked.attributes["error.type"] == "unique_violation"
     shown = collector.raw + b"".join(span.to_json().encode() for span in own.get_finished_spans())
     assert SECRET.encode() not in shown
     token = world.house.principal("mallku").token.read_bytes().strip()
@@ -181,6 +186,39 @@ async def test_a_durable_job_stays_in_its_submitters_trace(
         selection = Selection(operations=("insert",), outcomes=("done",))
         traces = {record.id: record.trace async for _, record in reader.records(selection)}
     assert traces[job.id] == f"{_of(call).trace_id:032x}"
+
+
+async def test_a_redriven_job_stays_there_too(
+    world: World, collector: Collector, own: InMemorySpanExporter
+) -> None:
+    """Dead and given another try, it is below the same span, and its record names the trace."""
+    own.clear()
+    async with world.client(tracing=True) as client, world.client("operator") as operator:
+        await client.collection("khipu").insert({"_key": "in-the-way"})
+        own.clear()
+        job = await client.collection("khipu").submit.insert({"_key": "in-the-way"})
+        assert isinstance(await refusal(job), UniqueViolation)
+        (dead,) = await eventually(lambda: dead_jobs(world, job.idempotency_key), bool)
+        await operator.collection("khipu").delete("in-the-way")
+        [sent] = [span for span in own.get_finished_spans() if span.name == "mallku send"]
+        await operator.command("redrive", None, {"sequence": dead.sequence})
+        await eventually(
+            lambda: client.outcome(job.idempotency_key), lambda told: told["state"] == "done"
+        )
+    trace_id = f"{_of(sent).trace_id:032x}"
+    await until("both tries", lambda: len(_tries(collector, trace_id)) == 2)
+    refused, redriven = _tries(collector, trace_id)
+    assert (refused.failed, redriven.failed) == (True, False)
+    assert {int(span.parent, 16) for span in (refused, redriven)} == {_of(sent).span_id}
+    async with await AuditReader.connect(settings=world.client_settings("auditor")) as reader:
+        selection = Selection(operations=("insert",), outcomes=("done",))
+        traces = {record.id: record.trace async for _, record in reader.records(selection)}
+    assert traces[job.id] == trace_id
+
+
+def _tries(collector: Collector, trace_id: str) -> list[Seen]:
+    found = [span for span in collector.named("mallku insert") if span.trace == trace_id]
+    return sorted(found, key=lambda span: span.begin_ns)
 
 
 async def test_blocking_calls_are_below_their_threads_own_span(

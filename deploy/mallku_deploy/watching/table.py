@@ -25,9 +25,14 @@ _COLUMNS: Final = (
     ("lag", "right"),
     ("up", "right"),
 )
+_GIVING_WAY: Final = ("worker", "breaker")
+"""What becomes narrower where the terminal is: the others say nothing when they are cut."""
+
 _MS_PER_S: Final = 1_000
 _ID_CHARS: Final = 8
 _SHARED: Final = ("store", "durability", "policy_version")
+_PLAIN: Final = 100_000
+_THOUSANDS: Final = ((1_000_000, "M"), (1_000, "k"))
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
@@ -57,7 +62,12 @@ def draw(now: Glance, former: Glance | None, *, expected: int = 0) -> Renderable
     """
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for name, side in _COLUMNS:
-        table.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
+        table.add_column(
+            name,
+            justify="right" if side == "right" else "left",
+            no_wrap=name not in _GIVING_WAY,
+            overflow="ellipsis",
+        )
     for one in now.sightings:
         table.add_row(*_row(one, now.rate(one, former)))
     return Group(_title(now.sightings), table, *_complaints(now.sightings, expected))
@@ -86,7 +96,7 @@ def _row(one: Sighting, rate: float | None) -> list[Text]:
         _state(one),
         Text("" if rate is None else f"{rate:.0f}"),
         Text(f"{_number(state, 'in_flight'):.0f}"),
-        Text(f"{_number(state, 'errors'):.0f}"),
+        Text(_count(_number(state, "errors"))),
         _breakers(_map(state, "breakers")),
         _audit(audit),
         Text(f"{_number(state, 'lag_s') * _MS_PER_S:.0f} ms"),
@@ -103,7 +113,11 @@ def _state(one: Sighting) -> Text:
 
 
 def _breakers(states: Mapping[str, Any]) -> Text:
-    odd = [f"{name} {state}" for name, state in states.items() if state != "closed"]
+    odd = [
+        f"{name} {str(state).removesuffix('-open')}"
+        for name, state in states.items()
+        if state != "closed"
+    ]
     if odd:
         return Text(", ".join(odd), "yellow")
     return Text("closed" if states else "", "green")
@@ -128,6 +142,14 @@ def _complaints(sightings: Sequence[Sighting], expected: int) -> list[Text]:
         missing = f"{len(sightings)} of {expected} workers answer"
         lines.append(Text(missing, "yellow"))
     return lines
+
+
+def _count(number: float) -> str:
+    """In five characters at most, up to ten thousand millions."""
+    for size, unit in _THOUSANDS:
+        if number >= _PLAIN * size / 1_000:
+            return f"{number / size:.0f}{unit}"
+    return f"{number:.0f}"
 
 
 def _age(seconds: float) -> str:

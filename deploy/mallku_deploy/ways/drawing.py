@@ -24,6 +24,10 @@ _STYLES: Final = {
     "intent": "cyan",
 }
 _STEP_STYLES: Final = {"intend": "cyan", "execute": "green", "conclude": "cyan"}
+_TICK_MS: Final = 1
+"""To which both times are kept; a shorter way cannot be told from none, milliseconds."""
+
+_APART: Final = "clocks stand apart"
 _CLOCKS: Final = "signed: caller's clock · steps: worker's · stored: broker's"
 
 
@@ -132,8 +136,10 @@ def _fact(name: str, value: str) -> Text:
 def _age(attempt: Attempt) -> str:
     if attempt.signed_ms is None or attempt.arrived_ms is None:
         return ""
-    way_us = round((attempt.arrived_ms - attempt.signed_ms) * 1_000)
-    return f"{took(way_us)} before it was received" if way_us >= 0 else "clocks stand apart"
+    way_ms = attempt.arrived_ms - attempt.signed_ms
+    if abs(way_ms) < _TICK_MS:
+        return f"less than {2 * _TICK_MS} ms before it was received"
+    return f"{took(round(way_ms * 1_000))} before it was received" if way_ms > 0 else _APART
 
 
 def _later(attempt: Attempt, first: Attempt) -> str:

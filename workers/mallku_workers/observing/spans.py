@@ -10,11 +10,14 @@ import time
 from typing import Final, NamedTuple
 
 from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
+    Status,
     StatusCode,
     TraceFlags,
     Tracer,
@@ -31,6 +34,9 @@ STORE_STEPS: Final = ("remember", "execute")
 """The steps that may ask the store; its requests are shown within them."""
 
 _NS_PER_US: Final = 1_000
+_UNSET: Final = Status(StatusCode.UNSET)
+_FAILED: Final = Status(StatusCode.ERROR)
+_ids: Final = RandomIdGenerator()
 
 
 class Stage(NamedTuple):
@@ -45,13 +51,17 @@ class Spans:
     """Makes a span for each command that is sampled, with one for each step; an `Observer`.
 
     Args:
-        tracer: Decides what is sampled, and takes the spans.
+        tracer: Decides what is sampled, and takes the spans of commands.
+        processor: Takes those below them, which need no decision any more.
         worker: The worker's instance id.
         roots: Whether a command without a trace of its caller's may be sampled.
     """
 
-    def __init__(self, tracer: Tracer, worker: str, *, roots: bool) -> None:
-        self._tracer, self._worker, self._roots = tracer, worker, roots
+    def __init__(
+        self, tracer: Tracer, processor: SpanProcessor, worker: str, *, roots: bool
+    ) -> None:
+        self._tracer, self._processor = tracer, processor
+        self._worker, self._roots = worker, roots
 
     def ended(self, case: Case, error: MallkuError | None) -> None:
         """Show the command, if it is sampled."""
@@ -70,33 +80,20 @@ class Spans:
         if span.is_recording():
             span.set_attributes(self._attributes(case))
             _judge(span, error)
-            self._show(span, stages, case)
+            if isinstance(span, ReadableSpan):
+                self._show(Below(span), stages, case)
         span.end(stages[-1].end_ns)
 
-    def _show(self, span: Span, stages: list[Stage], case: Case) -> None:
+    def _show(self, below: Below, stages: list[Stage], case: Case) -> None:
         """A span for each step, and in those for the store one for each request to it."""
-        inside, requests = set_span_in_context(span), taken_requests()
+        broke_off = case.broke_off and case.broke_off[0]
+        requests = taken_requests()
         for stage in stages:
-            step = self._tracer.start_span(stage.name, inside, start_time=stage.begin_ns)
-            if case.broke_off is not None and case.broke_off[0] == stage.name:
-                step.set_status(StatusCode.ERROR)
+            step = below.step(stage, failed=stage.name == broke_off)
             for request in requests if stage.name in STORE_STEPS else ():
                 if stage.begin_ns <= request.end_ns and request.begin_ns <= stage.end_ns:
-                    self._show_request(step, request)
-            step.end(stage.end_ns)
-
-    def _show_request(self, step: Span, request: StoreRequest) -> None:
-        asked = self._tracer.start_span(
-            f"store {request.operation}",
-            set_span_in_context(step),
-            kind=SpanKind.CLIENT,
-            start_time=request.begin_ns,
-            attributes={"db.system.name": request.store, "db.operation.name": request.operation},
-        )
-        if request.error:
-            asked.set_attribute("error.type", request.error)
-            asked.set_status(StatusCode.ERROR, request.error)
-        asked.end(request.end_ns)
+                    self._processor.on_end(below.request(step, request))
+            self._processor.on_end(step)
 
     def _attributes(self, case: Case) -> dict[str, AttributeValue]:
         """What is known by then; names that no policy let in are left out."""
@@ -115,6 +112,52 @@ class Spans:
             known["db.namespace"] = case.subject.database
             known["db.collection.name"] = case.subject.collection
         return known
+
+
+class Below:
+    """Makes the finished spans below one that is sampled: a tenth of what a tracer takes for each.
+
+    Nothing is to be decided about them, nothing to be added later, and nobody has them meanwhile.
+    """
+
+    def __init__(self, above: ReadableSpan) -> None:
+        self._above = above
+
+    def step(self, stage: Stage, *, failed: bool) -> ReadableSpan:
+        """The span of a step, right below the command's."""
+        return self._made(stage, self._above, _FAILED if failed else _UNSET)
+
+    def request(self, step: ReadableSpan, request: StoreRequest) -> ReadableSpan:
+        """The span of a request to the store, below the step that made it."""
+        known = {"db.system.name": request.store, "db.operation.name": request.operation}
+        status = _UNSET
+        if request.error:
+            known["error.type"] = request.error
+            status = Status(StatusCode.ERROR, request.error)
+        stage = Stage(f"store {request.operation}", request.begin_ns, request.end_ns)
+        return self._made(stage, step, status, SpanKind.CLIENT, known)
+
+    def _made(
+        self,
+        stage: Stage,
+        parent: ReadableSpan,
+        status: Status,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: dict[str, str] | None = None,
+    ) -> ReadableSpan:
+        above = parent.get_span_context()
+        return ReadableSpan(
+            stage.name,
+            above and _beside(above),
+            above,
+            resource=self._above.resource,
+            attributes=attributes,
+            kind=kind,
+            status=status,
+            start_time=stage.begin_ns,
+            end_time=stage.end_ns,
+            instrumentation_scope=self._above.instrumentation_scope,
+        )
 
 
 def stages_of(case: Case, now_ns: int) -> list[Stage]:
@@ -143,6 +186,13 @@ def _judge(span: Span, error: MallkuError | None) -> None:
     if error is not None:
         span.set_attribute("error.type", error.code)
         span.set_status(StatusCode.ERROR, error.code)
+
+
+def _beside(known: SpanContext) -> SpanContext:
+    """A new span's place in the same trace."""
+    return SpanContext(
+        known.trace_id, _ids.generate_span_id(), is_remote=False, trace_flags=known.trace_flags
+    )
 
 
 def _above(parent: TraceParent | None) -> Context:

@@ -16,7 +16,7 @@ from mallku_contracts.errors import ConfigurationError
 from mallku_workers.observing.observer import Observer
 
 if TYPE_CHECKING:  # an extra
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
 NAME: Final = "mallku_workers"
@@ -49,13 +49,15 @@ async def open_spans(worker: str, ratio: float, stack: AsyncExitStack) -> Observ
         from mallku_workers.observing.spans import Spans
     except ModuleNotFoundError:
         raise ConfigurationError(_MISSING) from None
-    provider = make_provider(OTLPSpanExporter(), worker, ratio)
+    provider, batches = make_provider(OTLPSpanExporter(), worker, ratio)
     stack.push_async_callback(_part, provider)
     tracer = provider.get_tracer(NAME, version("mallku-gateway"))
-    return Spans(tracer, worker, roots=ratio > 0)
+    return Spans(tracer, batches, worker, roots=ratio > 0)
 
 
-def make_provider(exporter: SpanExporter, worker: str, ratio: float) -> TracerProvider:
+def make_provider(
+    exporter: SpanExporter, worker: str, ratio: float
+) -> tuple[TracerProvider, SpanProcessor]:
     """The SDK, put together: sampled by the parent or by ratio, exported in batches."""
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -66,8 +68,9 @@ def make_provider(exporter: SpanExporter, worker: str, ratio: float) -> TracerPr
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(ratio)), resource=resource, shutdown_on_exit=False
     )
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider
+    batches = BatchSpanProcessor(exporter)
+    provider.add_span_processor(batches)
+    return provider, batches
 
 
 async def _part(provider: TracerProvider) -> None:
