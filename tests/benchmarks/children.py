@@ -54,11 +54,16 @@ class Child:
             raise ChildFailed(f"{self.name} ended")
         return line.decode().strip()
 
+    async def ask(self, order: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Give an order; the answer, which is due within `timeout_s` seconds."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(await self.line(timeout_s))
+        return answer
+
     async def run(self, load: Load) -> Run:
         """Have a load generator make one run; the answer holds its own CPU as `client`."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(asdict(load)).encode() + b"\n")
-        return Run(**json.loads(await self.line(load.seconds + RUN_MARGIN_S)))
+        return Run(**await self.ask(asdict(load), load.seconds + RUN_MARGIN_S))
 
     async def stop(self) -> None:
         """End the child, by force when it does not listen."""
@@ -100,9 +105,10 @@ async def server(module: str, *arguments: str) -> AsyncGenerator[tuple[Child, st
 
 
 @asynccontextmanager
-async def load_generator(name: str, setting: dict[str, Any]) -> AsyncGenerator[Child]:
+async def load_generator(
+    name: str, setting: dict[str, Any], module: str = "tests.benchmarks.loads"
+) -> AsyncGenerator[Child]:
     """A load generator that waits for orders."""
-    module = "tests.benchmarks.loads"
     async with child(name, module, json.dumps(setting)) as (running, _):
         yield running
 

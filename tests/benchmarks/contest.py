@@ -83,10 +83,10 @@ def _quiet(played: Sequence[tuple[float, list[Run]]]) -> int:
 
 async def _measure(one: Contestant, client: Child, load: Load) -> Run:
     await asyncio.sleep(SETTLE_S)
-    meter, before = CpuMeter(one.processes()), _machine_cpu_s()
+    meter, before = CpuMeter(one.processes()), machine_cpu_s()
     run = await client.run(load)
     ours = {**meter.used(), **run.cpu_s}
-    others = max(_machine_cpu_s() - before - sum(ours.values()), 0.0)
+    others = max(machine_cpu_s() - before - sum(ours.values()), 0.0)
     return replace(run, cpu_s={**ours, OTHERS: others})
 
 
@@ -95,7 +95,7 @@ def others_share(run: Run) -> float:
     return run.cpu_s[OTHERS] / run.seconds / (os.cpu_count() or 1)
 
 
-def _machine_cpu_s() -> float:
+def machine_cpu_s() -> float:
     """CPU seconds that everybody on this machine took until now."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system + times.irq + times.softirq)
