@@ -33,6 +33,7 @@ from mallku_contracts.subjects import (
     SCHEDULED,
     CommandSubject,
 )
+from mallku_contracts.tracing import HEADER as TRACE
 
 ACK_WAIT_S: Final = 30.0
 """A job of which its worker says nothing for so long is given to another, seconds."""
@@ -55,7 +56,8 @@ _ORDERED_TOKENS: Final = 10
 _MARK: Final = 7
 """Where such a subject says that it is one."""
 
-_UNREADABLE: Final = f"unknown.unknown.{NO_COLLECTION}.unknown"
+_NOBODY: Final = "unknown"
+_UNREADABLE: Final = f"{_NOBODY}.unknown.{NO_COLLECTION}.unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,16 @@ class JobMessage:
         return cls(signed, data, reply, stream, sequence, number, time_ns, header)
 
     @property
+    def principal(self) -> str:
+        """Whom its subject names; the broker lets nobody else publish there."""
+        return _principal(self.subject)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether it may wait for a time of its own."""
+        return self.subject.endswith(f".{SCHEDULED}")
+
+    @property
     def stored_ms(self) -> int:
         """When the stream took it, Unix milliseconds."""
         return self.time_ns // _NS_PER_MS
@@ -216,16 +228,20 @@ def ask_for_one(connection: GatewayConnection, consumer: Consumer, wait_s: float
 
 
 async def keep(
-    asking: RequestMultiplexer, subject: str, data: bytes, *, message_id: str = ""
+    asking: RequestMultiplexer, subject: str, data: bytes, *, message_id: str = "", trace: str = ""
 ) -> int:
     """Have a stream keep `data`; returns its sequence there.
+
+    Args:
+        trace: The `traceparent` that is kept with it; empty for none.
 
     Raises:
         Unavailable: the stream refused, or did not answer in time: it may be kept.
     """
-    headers = {"Nats-Msg-Id": message_id} if message_id else None
+    given = {"Nats-Msg-Id": message_id, TRACE: trace}
+    headers = {name: value for name, value in given.items() if value}
     try:
-        answer = await asking.request(subject, data, headers=headers, timeout=STORE_WAIT_S)
+        answer = await asking.request(subject, data, headers=headers or None, timeout=STORE_WAIT_S)
         said = json.loads(answer.data)
         if "error" not in said:
             return int(said["seq"])
@@ -281,6 +297,23 @@ class DeadJob:
         return f"{PREFIX}.redrive.{_names(self.subject)}.{sequence}"
 
 
+def jobs_of(principal: str) -> str:
+    """Where all of a principal's jobs lie in `MALLKU_JOBS`."""
+    return f"{PREFIX}.{JOB}.{principal}.>"
+
+
+def dead_of(principal: str) -> str:
+    """Where all of a principal's jobs lie in `MALLKU_DEAD`."""
+    return f"{PREFIX}.dead.{principal}.>"
+
+
+def _principal(subject: str) -> str:
+    try:
+        return CommandSubject.parse(subject).principal
+    except MallkuError:
+        return _NOBODY
+
+
 def _names(subject: str) -> str:
     try:
         named = CommandSubject.parse(subject)
@@ -291,12 +324,16 @@ def _names(subject: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A message of one of the streams of jobs, for whoever looks at them."""
+    """A message of one of the streams of jobs, for whoever looks at them.
+
+    `trace` is the `traceparent` that it came with, well-formed or not; empty without one.
+    """
 
     sequence: int
     subject: str
     time: str
     data: bytes = field(repr=False)
+    trace: str = ""
 
 
 async def stored_jobs(
@@ -340,6 +377,7 @@ async def _next_stored(connection: Client, stream: str, first: int) -> StoredJob
         headers["Nats-Subject"],
         headers["Nats-Time-Stamp"],
         message.data,
+        headers.get(TRACE, ""),
     )
 
 
@@ -350,5 +388,6 @@ def permissions_of_workers() -> Iterator[str]:
         yield f"$JS.API.CONSUMER.INFO.{stream}.*"
         yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"
         yield f"$JS.ACK.{stream}.>"
+    yield f"$JS.API.DIRECT.GET.{JOBS}"
     yield f"{PREFIX}.redrive.>"
     yield f"{PREFIX}.dead.>"

@@ -7,7 +7,8 @@
     │   ├── MessageTooLarge         101  message_too_large
     │   ├── InvalidSubject          102  invalid_subject
     │   ├── ForeignReplyInbox       103  foreign_reply_inbox
-    │   └── Busy                    104  busy                      retryable
+    │   ├── Busy                    104  busy                      retryable
+    │   └── NoSuchPath              105  no_such_path              said by HTTP doors alone
     ├── EnvelopeError           2xx  who sent it, and is it whole and fresh
     │   ├── MalformedEnvelope       201  malformed_envelope
     │   ├── UnsupportedVersion      202  unsupported_version
@@ -67,7 +68,8 @@
     │   ├── JobUnconfirmed          701  job_unconfirmed           retryable
     │   ├── JobPending              702  job_pending               retryable
     │   ├── JobGivenUp              703  job_given_up
-    │   └── JobNotFound             704  job_not_found
+    │   ├── JobNotFound             704  job_not_found
+    │   └── JobShareUsed            705  job_share_used            retryable
     ├── ClientError             8xx  never on the wire: raised where the call was made
     │   ├── GatewayUnreachable      801  gateway_unreachable       retryable
     │   ├── ConfigurationError      802  configuration
@@ -176,6 +178,12 @@ class Busy(AdmissionError):
 
     code, number, http_code = "busy", 104, 503
     retryable = True
+
+
+class NoSuchPath(AdmissionError):
+    """The HTTP door has no such path, or the path no such method."""
+
+    code, number, http_code = "no_such_path", 105, 404
 
 
 class EnvelopeError(MallkuError):
@@ -551,6 +559,16 @@ class JobNotFound(JobError):
     """There is no dead job at this place, or it is too old for another try."""
 
     code, number, http_code = "job_not_found", 704, 404
+
+
+class JobShareUsed(JobError):
+    """The principal's jobs, or their results, fill its share of what all share; nothing was done.
+
+    Submit it again when others of them are done.
+    """
+
+    code, number, http_code = "job_share_used", 705, 429
+    retryable = True
 
 
 class ClientError(MallkuError):

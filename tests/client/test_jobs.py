@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,20 @@ class Jobs:
     waiting: dict[str, asyncio.Future[bytes]] = field(default_factory=dict)
 
     async def store(
-        self, subject: str, payload: bytes, job_id: str, operation: str, timeout_s: float
+        self,
+        subject: str,
+        payload: bytes,
+        job_id: str,
+        operation: str,
+        timeout_s: float,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> Stored:
         """Keep a job, or not."""
         job = self.gateway.open(subject, payload)
         assert (job.header.id, job.subject.operation) == (job_id, operation)
         assert timeout_s > 0
+        assert not headers
         self.sent.append(job)
         if self.fates:
             raise self.fates.pop(0)

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ async def _fill(anchors: Collection) -> tuple[set[str], list[AuditUnavailable], 
 def _documents(world: World) -> int:
     """Documents in the store, read past the gateway: it answers nothing without a trail."""
     path = world.house.store / "mallku.sqlite"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         statement = "SELECT documents FROM mallku_collections WHERE name = 'memory_anchors'"
         (count,) = database.execute(statement).fetchone()
     return int(count)

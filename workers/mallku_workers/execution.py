@@ -18,6 +18,7 @@ from mallku_contracts.errors import (
 from mallku_contracts.operations import Access
 from mallku_workers.breaker import Breakers
 from mallku_workers.bulkhead import Bulkhead
+from mallku_workers.jobs.delivery import SILENT
 from mallku_workers.ledger import outcome, remember
 from mallku_workers.message import Deadline
 from mallku_workers.queries.cursors import Cursors, Owner
@@ -211,11 +212,12 @@ class Executor:
                 async with bulkhead.place(lambda: self._left_s(deadline)):
                     look_again()
                     left_s = self._left_s(deadline)
+                    wait_s = min(left_s, deadline.runtime_ms / _MS_PER_S)
                     try:
-                        async with asyncio.timeout(left_s + deadline.grace_s):
+                        async with asyncio.timeout(wait_s + deadline.grace_s):
                             return await question(left_s)
                     except TimeoutError:
-                        raise silent() if left_s >= PATIENCE_S else _ShortOfTime from None
+                        raise silent() if wait_s >= PATIENCE_S else _ShortOfTime from None
         except _ShortOfTime:
             raise silent() from None
 
@@ -248,4 +250,4 @@ def _silent_write() -> ExecutionError:
 
 
 def _silent_read() -> ExecutionError:
-    return Unavailable("the store did not answer in time; nothing was done")
+    return Unavailable("the store did not answer in time; nothing was done", details={SILENT: True})

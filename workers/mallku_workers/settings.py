@@ -102,6 +102,13 @@ class WorkerSettings(BaseSettings):
         le=100,
         description="How often a durable job is begun before it is given up, tries",
     )
+    job_share: float = Field(
+        default=0.125,
+        gt=0,
+        le=1,
+        description="What one principal may hold of the jobs, the dead and the results, each,"
+        " once it is half full, part of its bytes",
+    )
     max_tokens: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Verified tokens remembered, tokens"
     )

@@ -18,6 +18,7 @@ STATUS: Final[Mapping[str, int]] = {
     "invalid_subject": 400,
     "foreign_reply_inbox": 500,
     "busy": 503,
+    "no_such_path": 404,
     "malformed_envelope": 400,
     "unsupported_version": 502,
     "stale_command": 503,
@@ -67,6 +68,7 @@ STATUS: Final[Mapping[str, int]] = {
     "job_pending": 504,
     "job_given_up": 410,
     "job_not_found": 404,
+    "job_share_used": 429,
     "gateway_unreachable": 503,
     "configuration": 500,
     "client_closed": 503,
@@ -83,9 +85,13 @@ def status_of(error: MallkuError) -> int:
     return STATUS.get(error.code, error.http_code)
 
 
-def problem(error: MallkuError) -> JSONResponse:
-    """The answer that tells of an error, with `Retry-After` where it says when to come back."""
-    status = status_of(error)
+def problem(error: MallkuError, status: int = 0) -> JSONResponse:
+    """The answer that tells of an error, with `Retry-After` where it says when to come back.
+
+    Args:
+        status: Where the error alone does not say it.
+    """
+    status = status or status_of(error)
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))

@@ -12,6 +12,7 @@ from mallku_contracts.errors import (
     DeadlineExceeded,
     InternalError,
     JobGivenUp,
+    JobShareUsed,
     MallkuError,
     OutcomePending,
     OutcomeUnknown,
@@ -24,7 +25,7 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.limits import JOB_MEMORY_MS, MAX_COMMAND_LIFE_MS, REDRIVE_WITHIN_MS
 from mallku_contracts.subjects import CommandSubject
-from mallku_workers.jobs.delivery import MAX_BACKOFF_S, Delivery, Fate, backoff_s
+from mallku_workers.jobs.delivery import MAX_BACKOFF_S, SILENT, Delivery, Fate, backoff_s
 from mallku_workers.ledger import entry_end_ms
 from tests.vectors.world import NOW_MS, header
 
@@ -51,6 +52,23 @@ def test_no_room_is_no_try(kind: type[MallkuError]) -> None:
     verdict = delivery(number=500, tries=3).decide(kind("later", retry_after=7.0))
     assert (verdict.fate, verdict.counts) == (Fate.AGAIN, False)
     assert 7.0 <= verdict.delay_s <= MAX_BACKOFF_S
+
+
+def test_a_read_that_the_store_does_not_answer_is_a_try() -> None:
+    """It is tried as often as others, and not until its time is over."""
+    silent = Unavailable("silent", details={SILENT: True})
+    assert delivery(tries=1).decide(silent).counts
+    assert delivery(tries=3).decide(silent).fate is Fate.DEAD
+
+
+def test_a_crowding_job_is_refused_and_forgotten() -> None:
+    """It was not begun: neither tried again nor kept among the dead."""
+    crowding = Delivery(NOW_MS, 1, 1, 3, crowding=True)
+    with pytest.raises(JobShareUsed) as raised:
+        crowding.refuse_crowding()
+    verdict = crowding.decide(raised.value)
+    assert (verdict.fate, verdict.counts) == (Fate.REFUSED, False)
+    delivery().refuse_crowding()
 
 
 @pytest.mark.parametrize("kind", [OutcomeUnknown, OutcomePending, InternalError, DeadlineExceeded])

@@ -12,7 +12,7 @@ import pytest
 
 from mallku_broker.jobs import DeadJob, JobMessage
 from mallku_broker.requests import Response
-from mallku_contracts.errors import Busy, Unavailable, UniqueViolation
+from mallku_contracts.errors import Busy, GatewayUnreachable, Unavailable, UniqueViolation
 from mallku_contracts.limits import MAX_JOB_LIFE_MS, MAX_TIME_MS
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.jobs.delivery import Delivery, Fate, Verdict
@@ -42,6 +42,8 @@ class Outside:
         dead: Jobs that were put among the dead.
         keeps: Whether streams keep what is sent to them.
         verdict: What the pipeline makes of a job, or raises.
+        silent: How many questions about notes nobody answers.
+        full: Streams of which the principal has its share.
     """
 
     said: list[bytes] = field(default_factory=list)
@@ -49,6 +51,8 @@ class Outside:
     dead: list[DeadJob] = field(default_factory=list)
     keeps: bool = True
     before: int = 0
+    silent: int = 0
+    full: frozenset[str] = frozenset()
     verdict: Verdict | Exception = field(default_factory=lambda: Verdict(Fate.DONE))
     handled: list[Message] = field(default_factory=list)
 
@@ -66,11 +70,22 @@ class Outside:
 
     async def excused(self, _job: JobMessage) -> int:
         """Noted before."""
+        if self.silent > 0:
+            self.silent -= 1
+            raise GatewayUnreachable("nobody")
         return self.before
 
-    def excuse(self, _job: JobMessage, count: int) -> None:
+    async def excuse(self, _job: JobMessage, count: int) -> None:
         """Noted now."""
+        if self.silent > 0:
+            self.silent -= 1
+            raise Unavailable("nobody")
         self.noted.append(count)
+
+    async def beyond(self, stream: str, _subjects: str, _size: int, *, adds: bool = True) -> bool:
+        """Shares."""
+        assert adds is (stream != "MALLKU_JOBS")
+        return stream in self.full
 
     async def handle(self, message: Message) -> None:
         """The pipeline."""
@@ -83,7 +98,7 @@ class Outside:
     def runner(self, clock: Callable[[], int] = lambda: NOW_MS) -> JobRunner:
         """One that has nothing else."""
         here: Any = self
-        return JobRunner(here, here, here, self.handle, max_tries=3, clock=clock)
+        return JobRunner(here, here, here, here, self.handle, max_tries=3, clock=clock)
 
 
 def message(number: int = 1, *, later: bool = False) -> JobMessage:
@@ -135,6 +150,37 @@ async def test_a_reply_that_nobody_keeps_is_no_try() -> None:
     await outside.runner().run(message())
     assert delay_s(outside.said[0]) > 0
     assert outside.noted == [1]
+
+
+async def test_silence_about_notes_is_no_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the bucket is away the job stays with its worker: nothing is given back or counted."""
+    monkeypatch.setattr("mallku_workers.jobs.runner.NOTES_AGAIN_S", 0.0)
+    outside = Outside(verdict=Verdict(Fate.AGAIN, Busy("b"), 4.0, counts=False), silent=20)
+    await outside.runner().run(message(2))
+    assert (len(outside.said), outside.noted) == (1, [1])
+    outside.silent = 20
+    await outside.runner().run(message(1))
+    assert (len(outside.said), outside.noted) == (2, [1, 1])
+
+
+async def test_a_job_that_crowds_goes_to_the_pipeline_at_once() -> None:
+    """It does not wait for its time; whoever was let in before, or begun, stays."""
+    outside = Outside(full=frozenset({"MALLKU_JOBS"}))
+    runner = outside.runner()
+    await runner.run(message(later=True))
+    assert [job.job and job.job.crowding for job in outside.handled] == [True]
+    await runner.run(message(2, later=True))
+    assert len(outside.handled) == 1
+    await runner.run(message(2))
+    assert [job.job and job.job.crowding for job in outside.handled] == [True, False]
+
+
+async def test_beyond_its_share_a_dead_job_is_not_kept() -> None:
+    """Nothing is put among the dead, and the stream forgets the job all the same."""
+    dead = Verdict(Fate.DEAD, UniqueViolation("taken"))
+    outside = Outside(verdict=dead, full=frozenset({"MALLKU_DEAD"}))
+    await outside.runner().run(message())
+    assert (outside.said, outside.dead) == ([b"+ACK"], [])
 
 
 async def test_whatever_breaks_the_job_stays() -> None:
@@ -191,7 +237,7 @@ async def test_a_runner_that_is_cut_off_gives_the_job_back_at_once() -> None:
         await asyncio.Event().wait()
 
     here: Any = outside
-    runner = JobRunner(here, here, here, hang, max_tries=3, clock=lambda: NOW_MS)
+    runner = JobRunner(here, here, here, here, hang, max_tries=3, clock=lambda: NOW_MS)
     task = asyncio.ensure_future(runner.run(message()))
     await begun.wait()
     task.cancel()

@@ -12,6 +12,7 @@ from mallku_contracts.errors import (
     Busy,
     InternalError,
     JobGivenUp,
+    JobShareUsed,
     MallkuError,
     OutcomePending,
     OutcomeUnknown,
@@ -31,6 +32,9 @@ FIRST_BACKOFF_S: Final = 1.0
 MAX_BACKOFF_S: Final = 60.0
 """The longest wait between two tries, seconds."""
 
+SHARE_AGAIN_S: Final = 60.0
+"""After this long somebody whose share is used up may try again, seconds."""
+
 _MAX_DOUBLINGS: Final = 10
 
 _NOT_BEGUN: Final = (Busy, RateLimited, Unavailable, AuditUnavailable)
@@ -38,6 +42,10 @@ _NOT_BEGUN: Final = (Busy, RateLimited, Unavailable, AuditUnavailable)
 
 _WORTH_ANOTHER: Final = (OutcomeUnknown, OutcomePending, InternalError)
 """Another try finds out, or may have more luck."""
+
+
+SILENT: Final = "silent"
+"""In the details of `unavailable`: a read was begun, and the store did not answer it in time."""
 
 
 class Fate(Enum):
@@ -49,6 +57,8 @@ class Fate(Enum):
     """It is delivered again after a while."""
     DEAD = auto()
     """It can never work, or was tried often enough: it goes among the dead."""
+    REFUSED = auto()
+    """Its principal's share is used up: it was not begun, and whoever submitted it has it still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ class Delivery:
         number: Which delivery this is, from 1.
         tries: How often it was begun, this time included.
         redriven: An administrator gave it another try: `exp` alone does not end it.
+        crowding: It was not begun, and its principal's jobs fill more than their share.
         verdict: What becomes of it, once the pipeline has answered.
         proven: Its signature held.
     """
@@ -85,6 +96,7 @@ class Delivery:
     tries: int
     max_tries: int = MAX_TRIES
     redriven: bool = False
+    crowding: bool = False
     verdict: Verdict | None = None
     proven: bool = False
 
@@ -106,11 +118,22 @@ class Delivery:
                 " say what became of it; whether its effect stands, outcome tells"
             )
 
+    def refuse_crowding(self) -> None:
+        """Raise `JobShareUsed` when there is no room for it to wait."""
+        if self.crowding:
+            raise JobShareUsed(
+                "your jobs that wait fill your share of the stream, which is getting full; this one"
+                " was not begun, and is kept no longer: submit it again when others are done",
+                retry_after=SHARE_AGAIN_S,
+            )
+
     def decide(self, error: MallkuError | None) -> Verdict:
         """What becomes of the job, when the pipeline has answered with `error` or a result."""
         if error is None or _stands(error):
             return Verdict(Fate.DONE, error)
-        if isinstance(error, _NOT_BEGUN):
+        if isinstance(error, JobShareUsed):
+            return Verdict(Fate.REFUSED, error, counts=False)
+        if isinstance(error, _NOT_BEGUN) and not error.details.get(SILENT):
             wait_s = max(backoff_s(self.number), error.retry_after or 0.0)
             return Verdict(Fate.AGAIN, error, min(wait_s, MAX_BACKOFF_S), counts=False)
         if not (error.retryable or isinstance(error, _WORTH_ANOTHER)):

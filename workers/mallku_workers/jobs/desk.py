@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -19,6 +20,7 @@ from mallku_workers.jobs.redriving import Redriving
 from mallku_workers.jobs.replies import JobReplies
 from mallku_workers.jobs.results import Outcomes, Results
 from mallku_workers.jobs.runner import JobRunner
+from mallku_workers.jobs.shares import Shares, StreamLook
 from mallku_workers.message import unix_ms
 from mallku_workers.pipeline import Pipeline
 from mallku_workers.replies import Replies
@@ -43,7 +45,8 @@ class Desk:
         self._settings = settings
         self._connection = connection
         self._asking = asking
-        self._results = Results(connection, asking)
+        self._shares = Shares(StreamLook(connection, asking), settings.job_share, monotonic)
+        self._results = Results(connection, asking, self._shares)
         self._lines: list[Line] = []
         self._runner: JobRunner | None = None
 
@@ -83,6 +86,7 @@ class Desk:
             self._connection,
             self._asking,
             self._results,
+            self._shares,
             own.handle,
             max_tries=self._settings.job_tries,
             clock=unix_ms,

@@ -15,6 +15,7 @@ from mallku_contracts.envelope import CommandHeader, Envelope
 from mallku_contracts.errors import JobNotFound, MallkuError
 from mallku_contracts.limits import REDRIVE_WITHIN_MS
 from mallku_contracts.subjects import CommandSubject
+from mallku_contracts.tracing import forwarded
 from mallku_workers.request import Request
 
 _MS_PER_HOUR: Final = 3_600_000
@@ -25,6 +26,7 @@ class Redriving:
 
     What is lifted is the job's deadline. Its signature is checked again, and its principal has to
     be allowed to do it now; that the ledger remembers it still keeps it from being done twice.
+    It stays in its submitter's trace.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Redriving:
         assert isinstance(arguments, Redrive)  # noqa: S101 - the table of operations says so
         found = await stored_job(self._connection, DEAD, arguments.sequence)
         dead = None if found is None else _read(found.data, request.subject.database)
-        if dead is None:
+        if found is None or dead is None:
             raise JobNotFound(
                 f"no dead job of {request.subject.database} at sequence {arguments.sequence}"
             )
@@ -61,7 +63,7 @@ class Redriving:
                 " and it could be done twice; have it submitted anew"
             )
         place = dead[0].redrive_subject(arguments.sequence)
-        await keep(self._asking, place, dead[0].pack())
+        await keep(self._asking, place, dead[0].pack(), trace=forwarded(found.trace))
         return True
 
 

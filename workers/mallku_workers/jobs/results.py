@@ -1,7 +1,8 @@
 """Results of durable jobs: kept in a bucket as the worker signed them, read by `outcome` alone.
 
 The place is made of database, principal and idempotency key as in the ledger: nobody finds what
-somebody else's job came to.
+somebody else's job came to. Everything of a principal lies below its own name, so that its share
+can be told. What is kept is kept for its time: what there is no room for is not kept at all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from mallku_contracts.arguments import Outcome
 from mallku_contracts.envelope import Envelope, ReplyHeader
 from mallku_contracts.errors import PermissionDenied
 from mallku_contracts.limits import MAX_REPLY_BYTES
+from mallku_contracts.subjects import CommandSubject
 from mallku_workers import ledger
+from mallku_workers.jobs.shares import Shares
 from mallku_workers.request import Request
 from mallku_workers.stores.base import Store
 
@@ -33,7 +36,7 @@ class Kept:
     """What a job came to.
 
     Attributes:
-        seen_by: Version of the policy and roles under which it was read or written.
+        seen_by: Version of the policy, issuer and roles under which it was read or written.
         mutated: It was no read: what it answers of documents is hidden again when it is shown.
         reply: The worker's signed reply.
     """
@@ -61,17 +64,28 @@ class Kept:
 class Results:
     """Keeps what jobs came to, and notes of deliveries that were no try."""
 
-    def __init__(self, connection: GatewayConnection, asking: RequestMultiplexer) -> None:
+    def __init__(
+        self, connection: GatewayConnection, asking: RequestMultiplexer, shares: Shares
+    ) -> None:
         self._connection = connection
         self._asking = asking
+        self._shares = shares
 
-    async def keep(self, database: str, key: str, kept: Kept) -> None:
-        """Keep it under the ledger's key; `Unavailable` when nobody says that it is kept."""
-        await keep(self._asking, _place(database, key), kept.pack())
+    async def keep(self, of: CommandSubject, key: str, kept: Kept) -> bool:
+        """Keep it under the ledger's key; whether there was room in the principal's share.
 
-    async def find(self, database: str, key: str) -> Kept | None:
+        Raises:
+            Unavailable: nobody says that it is kept.
+        """
+        data = kept.pack()
+        if await self._beyond(of.principal, data):
+            return False
+        await keep(self._asking, _place(of, key), data)
+        return True
+
+    async def find(self, of: CommandSubject, key: str) -> Kept | None:
         """What is kept; errors as of `newest_message`."""
-        found = await newest_message(self._connection, _STREAM, _place(database, key))
+        found = await newest_message(self._connection, _STREAM, _place(of, key))
         return None if found is None or not found.data else Kept.read(found.data)
 
     async def excused(self, job: JobMessage) -> int:
@@ -84,17 +98,30 @@ class Results:
             return 0
         return int(parts[1])
 
-    def excuse(self, job: JobMessage, count: int) -> None:
-        """Note that so many deliveries were no try; when the note is lost, one counts."""
-        self._connection.post(_note(job), b"%d %d" % (job.time_ns, count))
+    async def excuse(self, job: JobMessage, count: int) -> None:
+        """Note that so many deliveries were no try; beyond the principal's share, one counts.
+
+        Raises:
+            Unavailable: nobody says that it is noted.
+        """
+        data = b"%d %d" % (job.time_ns, count)
+        if not await self._beyond(job.principal, data):
+            await keep(self._asking, _note(job), data)
+
+    async def _beyond(self, principal: str, data: bytes) -> bool:
+        return await self._shares.beyond(_STREAM, f"{_below(principal)}.>", len(data))
 
 
-def _place(database: str, key: str) -> str:
-    return f"$KV.{RESULTS}.job.{database}.{key}"
+def _below(principal: str) -> str:
+    return f"$KV.{RESULTS}.{principal}"
+
+
+def _place(of: CommandSubject, key: str) -> str:
+    return f"{_below(of.principal)}.job.{of.database}.{key}"
 
 
 def _note(job: JobMessage) -> str:
-    return f"$KV.{RESULTS}.note.{job.stream}.{job.sequence}"
+    return f"{_below(job.principal)}.note.{job.stream}.{job.sequence}"
 
 
 class Outcomes:
@@ -108,14 +135,15 @@ class Outcomes:
         """What became of one of the asker's own commands or jobs.
 
         Raises:
-            PermissionDenied: the job read something under another policy, or in another role.
+            PermissionDenied: the job read something under another policy, in other roles, or by
+                another issuer's word.
         """
         subject, arguments = request.subject, request.arguments
         assert isinstance(arguments, Outcome)  # noqa: S101 - the table of operations says so
         done = await ledger.outcome(self._store, subject, arguments)
         name = arguments.idempotency_key or arguments.id or ""
         key = ledger.ledger_key(subject.principal, name)
-        kept = await self._results.find(subject.database, key)
+        kept = await self._results.find(subject, key)
         if kept is None or (done.result["state"] == "done" and _told(kept)["state"] != "done"):
             return done.result  # what was committed is done, whoever could not say so
         if kept.seen_by == seen_by(request):
@@ -125,14 +153,16 @@ class Outcomes:
         told = _told(kept)
         if not kept.mutated and told["state"] == "done":
             raise PermissionDenied(
-                "the job read this under another policy or with other roles; submit it again"
+                "the job read this under another policy, or with another issuer or other roles;"
+                " submit it again"
             )
         return told
 
 
 def seen_by(request: Request) -> tuple[Any, ...]:
-    """Under what a request sees what it sees."""
-    return (request.policy.version, *sorted(request.identity.roles))
+    """Under what a request sees what it sees: rules go by version, issuer and roles."""
+    identity = request.identity
+    return (request.policy.version, identity.issuer, *sorted(identity.roles))
 
 
 def _told(kept: Kept) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -17,20 +17,23 @@ from mallku_broker.jobs import (
     ACK_WAIT_S,
     DeadJob,
     JobMessage,
+    dead_of,
+    jobs_of,
     keep,
     say_again,
     say_done,
     say_under_way,
 )
 from mallku_broker.requests import RequestMultiplexer
-from mallku_broker.streams import REDRIVEN
+from mallku_broker.streams import DEAD, REDRIVEN
 from mallku_contracts.envelope import CommandHeader, Envelope
 from mallku_contracts.errors import InternalError, MallkuError, Unavailable
 from mallku_contracts.subjects import INBOX_ROOT, CommandSubject
-from mallku_contracts.tracing import trace_id
+from mallku_contracts.tracing import forwarded, trace_id
 from mallku_workers.jobs.delivery import Delivery, Fate, Verdict, backoff_s
 from mallku_workers.jobs.replies import INBOX
 from mallku_workers.jobs.results import Results
+from mallku_workers.jobs.shares import Shares
 from mallku_workers.message import Message
 from mallku_workers.tracing import traceparent_in
 
@@ -40,8 +43,15 @@ SAY_EVERY_S: Final = ACK_WAIT_S / 3
 MIN_WAIT_S: Final = 0.05
 """The server gives a delayed job out a little early now and then: the least wait then, seconds."""
 
+NOTES_AGAIN_S: Final = 0.5
+"""Between two tries to read or write the notes about a job, seconds."""
+
+HOLD_S: Final = 3_600.0
+"""How long a worker holds a job while nobody answers about its notes, seconds."""
+
 _MS_PER_S: Final = 1_000
 
+_T = TypeVar("_T")
 _log = structlog.get_logger("mallku.jobs")
 
 
@@ -61,6 +71,7 @@ class JobRunner:
         connection: GatewayConnection,
         asking: RequestMultiplexer,
         results: Results,
+        shares: Shares,
         handle: Callable[[Message], Awaitable[None]],
         *,
         max_tries: int,
@@ -69,6 +80,7 @@ class JobRunner:
         self._connection = connection
         self._asking = asking
         self._results = results
+        self._shares = shares
         self._handle = handle
         self._max_tries = max_tries
         self._clock = clock
@@ -91,11 +103,12 @@ class JobRunner:
             self.under_way -= 1
 
     async def _run(self, job: JobMessage) -> None:
-        excused = await self._results.excused(job)
+        excused = await self._answered(lambda: self._results.excused(job))
         asked = _asked(job)
+        crowding = await self._is_crowding(job, job.number - excused)
         wait_s = _early_s(asked, self._clock())
-        if wait_s > 0:
-            self._results.excuse(job, excused + 1)
+        if wait_s > 0 and not crowding:
+            await self._excuse(job, excused + 1)
             self._again(job, max(wait_s, MIN_WAIT_S))
             return
         delivery = Delivery(
@@ -104,6 +117,7 @@ class JobRunner:
             job.number - excused,
             self._max_tries,
             redriven=job.stream == REDRIVEN,
+            crowding=crowding,
         )
         try:
             await self._handle(self._message(asked, delivery, traceparent_in(job.header)))
@@ -115,6 +129,30 @@ class JobRunner:
         if not delivery.proven:  # nobody's, and of no use to anybody: only that it came is kept
             asked = replace(asked, data=b"")
         await self._settle(job, asked, verdict, excused)
+
+    async def _is_crowding(self, job: JobMessage, tries: int) -> bool:
+        """Whether it may not wait here: never begun, not let in to wait for its time already."""
+        if job.stream == REDRIVEN or tries > 1 or (job.scheduled and job.number > 1):
+            return False
+        size = len(job.data) + len(job.header or b"")
+        return await self._shares.beyond(job.stream, jobs_of(job.principal), size, adds=False)
+
+    async def _excuse(self, job: JobMessage, count: int) -> None:
+        await self._answered(lambda: self._results.excuse(job, count))
+
+    async def _answered(self, question: Callable[[], Awaitable[_T]]) -> _T:
+        """Ask until there is an answer; the job stays ours meanwhile, so that no try is counted.
+
+        Raises:
+            TimeoutError: for `HOLD_S` there was none.
+        """
+        async with asyncio.timeout(HOLD_S):
+            while True:
+                try:
+                    return await question()
+                except MallkuError as error:
+                    _log.warning("notes_not_answered", reason=repr(error))
+                    await asyncio.sleep(NOTES_AGAIN_S)
 
     def _message(self, asked: DeadJob, delivery: Delivery, parent: str) -> Message:
         """What the pipeline takes; `parent` is the submitter's `traceparent`."""
@@ -134,25 +172,33 @@ class JobRunner:
     ) -> None:
         if verdict.fate is Fate.AGAIN:
             if not verdict.counts:
-                self._results.excuse(job, excused + 1)
+                await self._excuse(job, excused + 1)
             self._again(job, verdict.delay_s)
         else:
             if verdict.fate is Fate.DEAD and verdict.error is not None:
                 try:
                     await self._bury(job, asked, verdict.error, job.number - excused)
                 except Unavailable:
-                    self._results.excuse(job, excused + 1)
+                    await self._excuse(job, excused + 1)
                     raise
             say_done(self._connection, job)
         self.fates[verdict.fate] += 1
 
     async def _bury(self, job: JobMessage, asked: DeadJob, error: MallkuError, tries: int) -> None:
-        """Put it among the dead, before the stream forgets it."""
+        """Put it among the dead, before the stream forgets it, while its principal's share lasts.
+
+        Beyond the share the trail and the result say why it is dead; it cannot be redriven.
+        """
         dead = DeadJob(
             asked.subject, asked.stored_ms, job.sequence, tries, error.to_wire(), asked.data
         )
+        body = dead.pack()
+        if await self._shares.beyond(DEAD, dead_of(job.principal), len(body)):
+            _log.warning("job_dead_not_kept", subject=asked.subject, code=error.code)
+            return
         name = f"{job.stream}.{job.sequence}.{job.time_ns}"
-        await keep(self._asking, dead.dead_subject, dead.pack(), message_id=name)
+        trace = forwarded(traceparent_in(job.header))
+        await keep(self._asking, dead.dead_subject, body, message_id=name, trace=trace)
         _log.info("job_dead", subject=asked.subject, sequence=job.sequence, code=error.code)
 
     def _again(self, job: JobMessage, delay_s: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from mallku_contracts.errors import Busy, MallkuError, RateLimited
+from mallku_contracts.errors import Busy, JobShareUsed, MallkuError, RateLimited
 from mallku_workers.message import Case
 from mallku_workers.throttle.account import NS
 
@@ -19,12 +19,14 @@ BURST_S: Final = 5
 class Refusals:
     """Bounds how often a principal is refused for what is wrong with its commands.
 
-    Counted is what steps 1 to 6 refuse, but for `busy` and rates, which say when to come back
-    themselves. The principal is the one that the message's subject names. The broker lets nobody
-    publish there but connections with that principal's own credentials, so that no outsider can
-    lock it out; whoever holds its credentials shares one count with it. What asks for no reply at
-    the principal's own inbox is not counted: the server's own answers would be like that, if a
-    broker that is set up otherwise let them come here. Each worker counts alone.
+    Counted is what steps 1 to 6 refuse, but for `busy`, rates and shares, which say when to come
+    back themselves. A durable job beyond its principal's share is looked at nevertheless: it is to
+    leave its stream, and whoever submitted it is to hear so. The principal is the one that the
+    message's subject names. The broker lets nobody publish there but connections with that
+    principal's own credentials, so that no outsider can lock it out; whoever holds its credentials
+    shares one count with it. What asks for no reply at the principal's own inbox is not counted:
+    the server's own answers would be like that, if a broker that is set up otherwise let them come
+    here. Each worker counts alone.
 
     Args:
         per_s: Refusals of one principal in a second, sustained.
@@ -43,7 +45,8 @@ class Refusals:
             RateLimited: after `retry_after` seconds the next message is looked at.
         """
         until = self._until.get(principal)
-        if until is None:
+        job = case.message.job
+        if until is None or (job is not None and job.crowding):
             return
         wait = until - self._clock() - BURST_S * NS
         if wait > 0:
@@ -58,7 +61,7 @@ class Refusals:
             return
         if case.held_back or "throttle" in case.steps:
             return
-        if isinstance(error, (Busy, RateLimited)):
+        if isinstance(error, (Busy, RateLimited, JobShareUsed)):
             return
         now, principal = self._clock(), case.subject.principal
         until = max(self._until.pop(principal, now), now) + self._cost
