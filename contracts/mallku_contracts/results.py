@@ -58,8 +58,8 @@ class FailedPlace(TypedDict):
 class DryRun(TypedDict):
     """What a write with `dry_run` would do: nothing was touched.
 
-    `count` says how many documents, `documents` names them, `more` that there were too many to name
-    all; `errors` are those of a batch.
+    `count` says how many documents, `documents` names them, `more` that not all are named: there
+    are too many, or they match and the asker may not read them; `errors` are those of a batch.
     """
 
     dry_run: Literal[True]

@@ -25,6 +25,12 @@ roles:
         operations: [read, write]
         where: {owner: $principal}
         max_affected: 3
+  sweeper:
+    rules: [{id: sweep, collections: [notes], operations: [update-match, delete-match, delete]}]
+  half:
+    rules:
+      - {id: own, collections: [notes], operations: [get], where: {owner: $principal}}
+      - {id: sweep, collections: [notes], operations: [delete-match]}
   reader:
     rules: [{id: look, collections: [notes], operations: [read]}]
   operator:
@@ -32,6 +38,8 @@ roles:
 principals:
   ada: {roles: [clerk]}
   eve: {roles: [reader]}
+  sam: {roles: [sweeper]}
+  bob: {roles: [half]}
   operator: {roles: [operator]}
   auditor: {kind: auditor}
   administrator: {kind: administrator}
@@ -89,3 +97,16 @@ async def test_a_dry_run_without_await(notes: World) -> None:
             return database.collection("notes").dry_run.delete_many(["n0", "n1"])["count"]
 
     assert await asyncio.to_thread(try_it) == 1
+
+
+async def test_a_dry_run_names_nothing_that_its_asker_may_not_read(notes: World) -> None:
+    """Who may sweep and not read is told how many; keys and revisions are not theirs to know."""
+    for principal in ("sam", "bob"):
+        async with notes.client(principal) as sweeper:
+            told = await sweeper.collection("notes").dry_run.delete_match({})
+            assert (told["count"], told["documents"], told["more"]) == (6, [], True)
+            none = await sweeper.collection("notes").dry_run.delete_match({"owner": "nobody"})
+            assert (none["count"], none["documents"], none["more"]) == (0, [], False)
+    async with notes.client("sam") as sam:
+        named = await sam.collection("notes").dry_run.delete("n0")
+        assert [each["_key"] for each in named["documents"]] == ["n0"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from mallku_contracts.arguments import Document
+from mallku_contracts.arguments import Document, is_dry_run
 from mallku_contracts.errors import AuthorizationError
 from mallku_contracts.operations import OPERATIONS, Operation
 from mallku_contracts.policy import DocumentRules
@@ -20,6 +20,9 @@ from mallku_workers.stores.base import Done
 from mallku_workers.stores.rules import sees
 
 _VERSIONS: Final = ("new", "old")
+MATCHING: Final = "-match"
+"""Ends the names of the operations that find the documents that they touch."""
+
 _GET: Final = OPERATIONS["get"]
 
 
@@ -54,7 +57,8 @@ def reveal(done: Done, request: Request) -> Done:
 
     Names of collections that the asker may do nothing with are left out. `outcome` shows the
     documents in an old answer as `get` would show them now, and leaves out those that it would not,
-    and the rows of queries, whose documents nobody can tell apart.
+    and the rows of queries, whose documents nobody can tell apart. A dry run of what matches counts
+    and names no document to whom `get` might not show it.
     """
     rules, asker = request.rules, _Asker(request)
     match request.operation.name:
@@ -71,11 +75,29 @@ def reveal(done: Done, request: Request) -> Done:
         case "transaction":
             pairs = zip(done.result, request.steps, strict=True)
             shown = [conceal(result, step.operation, step.rules) for result, step in pairs]
+        case _ if is_dry_run(request.arguments) and not _may_be_named(asker):
+            shown = {**done.result, "documents": [], "more": bool(done.result["count"])}
         case _ if rules is None:
             return done
         case _:
             shown = conceal(done.result, request.operation, rules)
     return replace(done, result=shown)
+
+
+def _may_be_named(asker: _Asker) -> bool:
+    """Whether the asker may hear which documents its dry run would touch.
+
+    What it named itself it knows; what was found for it, it hears if it could have read it.
+    """
+    request = asker.request
+    if not request.operation.name.endswith(MATCHING):
+        return True
+    try:
+        reading = asker.reading(request.subject.collection)
+    except AuthorizationError:
+        return False
+    where = request.rules.where if request.rules else None
+    return reading is None or reading.where is None or reading.where == where
 
 
 def conceal(result: Any, operation: Operation, rules: DocumentRules | None) -> Any:

@@ -120,20 +120,48 @@ async def test_who_says_nothing_is_let_go(
     assert await say(server, b"GET /fi") == b""
 
 
-async def test_too_many_are_not_heard(server: HttpServer) -> None:
-    """Sixteen that dawdle hold every place; one more is closed, and places come back."""
+async def test_idle_connections_do_not_starve_a_probe(server: HttpServer) -> None:
+    """Sixteen that dawdle hold every place: the oldest makes room for each one that asks."""
     host, port = server.address.rsplit(":", 1)
     held = [await asyncio.open_connection(host, int(port)) for _ in range(MAX_CONNECTIONS)]
     async with asyncio.timeout(5):
         while len(server._connections) < MAX_CONNECTIONS:  # noqa: ASYNC110 - sockets set no event
             await asyncio.sleep(0.01)
-    assert await say(server, get("/fine")) == b""
+    for _ in range(3):
+        assert (await say(server, get("/fine"))).startswith(b"HTTP/1.1 200")
+    ended = [reader.at_eof() or await reader.read() == b"" for reader, _ in held[:1]]
+    assert ended == [True]
+    held[-1][1].write(get("/fine"))
+    assert (await held[-1][0].read()).startswith(b"HTTP/1.1 200")
     for _, writer in held:
         writer.close()
     async with asyncio.timeout(5):
         while server._connections:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
     assert (await say(server, get("/fine"))).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_waits_for_an_answer_is_not_sent_away() -> None:
+    """Where every place is taken by somebody who has asked, it is the new one that is closed."""
+    answer = asyncio.Event()
+
+    async def slow(_request: Request) -> Page:
+        await answer.wait()
+        return Page(b"slow")
+
+    server = HttpServer("127.0.0.1", 0, {"/slow": slow})
+    await server.start()
+    try:
+        asking = [asyncio.create_task(say(server, get("/slow"))) for _ in range(MAX_CONNECTIONS)]
+        async with asyncio.timeout(5):
+            while len(server._connections) < MAX_CONNECTIONS or server._asking:  # noqa: ASYNC110 - sockets set no event
+                await asyncio.sleep(0.01)
+        assert await say(server, get("/slow")) == b""
+        answer.set()
+        for answered in await asyncio.gather(*asking):
+            assert answered.endswith(b"slow")
+    finally:
+        await server.close()
 
 
 async def test_a_port_that_is_taken_is_named(server: HttpServer) -> None:

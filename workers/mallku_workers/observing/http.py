@@ -23,7 +23,10 @@ MAX_REQUEST_BYTES: Final = 8 * KIB
 """Request line and headers of one request, bytes."""
 
 MAX_CONNECTIONS: Final = 16
-"""Connections at a time; one more is closed unheard."""
+"""Connections at a time; for one more, the one that has dawdled over its request for longest ends.
+
+Where all of them wait for their answer it is the new one that is closed unheard.
+"""
 
 REQUEST_S: Final = 5.0
 """From the connection until the answer has left, seconds."""
@@ -67,6 +70,7 @@ class HttpServer:
         self._host, self._port, self._pages = host, port, pages
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._asking: dict[asyncio.Task[None], None] = {}
 
     @property
     def address(self) -> str:
@@ -103,20 +107,36 @@ class HttpServer:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._connections) >= MAX_CONNECTIONS:
+        if task is None or not self._has_room():
             writer.close()
             return
         self._connections.add(task)
+        self._asking[task] = None
         try:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(REQUEST_S):
                     await self._serve(reader, writer)
         finally:
             self._connections.discard(task)
+            self._asking.pop(task, None)
             writer.close()
+
+    def _has_room(self) -> bool:
+        """Whether one more can be heard; who has been silent for longest makes room for it."""
+        if len(self._connections) < MAX_CONNECTIONS:
+            return True
+        oldest = next(iter(self._asking), None)
+        if oldest is None:
+            return False
+        del self._asking[oldest]
+        self._connections.discard(oldest)
+        oldest.cancel()
+        return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await _read(reader)
+        if (task := asyncio.current_task()) is not None:
+            self._asking.pop(task, None)
         page = await self._answer(request)
         wants_body = request is None or request.method != "HEAD"
         writer.write(_head(page) + (page.body if wants_body else b""))
