@@ -13,7 +13,7 @@ from mallku_client.clock import Clock
 from mallku_client.guards import PATIENCE_S, RETRY_RATIO, GatewayBreaker, RetryBudget
 from mallku_client.identity import ClientIdentity
 from mallku_client.retries import Attempts, RetryPolicy
-from mallku_client.signer import Command, Signer
+from mallku_client.signer import Command, Signer, trace_headers
 from mallku_client.submitting import Submitter
 from mallku_client.transport import (
     NobodyListens,
@@ -190,9 +190,10 @@ class Caller:
             return await self._transport.request(subject, payload, known or None, timeout_s)
 
     def _headers(self, command_id: str, command: Command) -> dict[str, str] | None:
-        if not self._mirror_headers:
-            return None
-        return {ID_HEADER: command_id, OPERATION_HEADER: command.subject.operation}
+        headers = trace_headers(command)
+        if self._mirror_headers:
+            headers |= {ID_HEADER: command_id, OPERATION_HEADER: command.subject.operation}
+        return headers or None
 
     def _repair(self, failure: Exception) -> bool:
         """Whether the reason of this refusal could be removed."""

@@ -85,12 +85,15 @@ async def _open_commands(settings: ClientSettings, transport: Transport | None) 
         policy=RetryPolicy(max_attempts=settings.max_attempts, away_s=settings.away_s),
         retry_budget=settings.retry_budget,
         mirror_headers=settings.mirror_headers,
-        tracing=_tracing() if settings.tracing else None,
+        tracing=tracing_of(settings),
     )
     return Commands(caller, identity.principal, settings.database, settings.timeout_s)
 
 
-def _tracing() -> Tracing:
+def tracing_of(settings: ClientSettings) -> Tracing | None:
+    """What makes spans of calls, where the settings ask for it."""
+    if not settings.tracing:
+        return None
     from mallku_client.tracing import Tracing
 
     return Tracing()

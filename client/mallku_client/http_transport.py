@@ -28,6 +28,7 @@ from mallku_contracts.errors import (
     from_wire,
 )
 from mallku_contracts.limits import KIB, MAX_REPLY_BYTES
+from mallku_contracts.tracing import HEADER as TRACE_HEADER
 
 MAX_CONNECTIONS: Final = 32
 """Requests of one client that wait for their answers at a time; more wait for their turn."""
@@ -90,10 +91,12 @@ class HttpTransport:
         self,
         subject: str,
         payload: bytes,
-        headers: Mapping[str, str] | None,  # noqa: ARG002  # mirrors for people; the door makes none
+        headers: Mapping[str, str] | None,
         timeout_s: float,
     ) -> bytes:
         """Send one command and return its reply's bytes, not yet believed.
+
+        Of the headers the trace goes with it; the others mirror for people what it says itself.
 
         Raises:
             MallkuError: the door did not pass it on: it says why.
@@ -102,7 +105,8 @@ class HttpTransport:
         if self._closed:
             raise NotDelivered("the transport is closed")
         loop = asyncio.get_running_loop()
-        asking = loop.run_in_executor(self._threads, self._ask, subject, payload, timeout_s)
+        trace = (headers or {}).get(TRACE_HEADER, "")
+        asking = loop.run_in_executor(self._threads, self._ask, subject, payload, trace, timeout_s)
         try:
             async with asyncio.timeout(timeout_s + GRACE_S):
                 return await asking  # what is still in the queue then never leaves
@@ -116,10 +120,10 @@ class HttpTransport:
             connection.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+    def _ask(self, subject: str, payload: bytes, trace: str, timeout_s: float) -> bytes:
         connection = self._connection(timeout_s)
         try:
-            response, content = self._exchange(connection, subject, payload)
+            response, content = self._exchange(connection, subject, payload, trace)
         except (OSError, HTTPException) as error:
             self._drop(connection)
             raise NoAnswer(f"{self._where}: {type(error).__name__}: {error}") from None
@@ -128,11 +132,10 @@ class HttpTransport:
         raise self._refusal(response, content)
 
     def _exchange(
-        self, connection: HTTPConnection, subject: str, payload: bytes
+        self, connection: HTTPConnection, subject: str, payload: bytes, trace: str
     ) -> tuple[HTTPResponse, bytes]:
-        connection.request(
-            "POST", f"{self._path}/{subject}", payload, {"Content-Type": COMMAND_TYPE}
-        )
+        headers = {"Content-Type": COMMAND_TYPE} | ({TRACE_HEADER: trace} if trace else {})
+        connection.request("POST", f"{self._path}/{subject}", payload, headers)
         response = connection.getresponse()
         content = response.read(MAX_REPLY_BYTES + 1)
         if response.will_close or len(content) > MAX_REPLY_BYTES:

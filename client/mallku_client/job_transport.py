@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
-from mallku_broker.connection import GatewayConnection
+from mallku_broker.connection import GatewayConnection, Listener
 from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
 from mallku_broker.headers import decode_headers, encode_headers
 from mallku_client.transport import NoAnswer, NotDelivered, Stored
@@ -43,6 +44,7 @@ class NatsJobs:
         self._replies: OrderedDict[str, asyncio.Future[bytes]] = OrderedDict()
         self._starting = asyncio.Lock()
         self._started = False
+        self._leaving: list[Callable[[], Awaitable[None]]] = []
 
     async def store(
         self,
@@ -92,13 +94,29 @@ class NatsJobs:
         """Nobody waits for this job's reply any more."""
         self._replies.pop(job_id, None)
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that are sent and not confirmed yet."""
+        return len(self._kept)
+
+    async def close(self) -> None:
+        """Listen no more; for who has sent nothing that is still to be confirmed."""
+        self._connection.unwatch(self._on_event)
+        while self._leaving:
+            await self._leaving.pop()()
+
     async def _listen(self) -> None:
         async with self._starting:
             if not self._started:
                 self._connection.watch(self._on_event)
-                await self._connection.listen(self._confirmations, self._on_confirmation)
+                listeners: list[tuple[str, Listener]] = [
+                    (self._confirmations, self._on_confirmation)
+                ]
                 if self._hears_replies:
-                    await self._connection.listen(f"{self._inbox}*", self._on_reply)
+                    listeners.append((f"{self._inbox}*", self._on_reply))
+                for subject, listener in listeners:
+                    heard = await self._connection.listen(subject, listener)
+                    self._leaving.append(partial(self._connection.unlisten, heard))
                 self._started = True
 
     def _on_confirmation(

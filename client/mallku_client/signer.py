@@ -17,6 +17,7 @@ from mallku_contracts.envelope import (
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.protected import VERSION
 from mallku_contracts.subjects import JOB, CommandSubject, inbox_prefix
+from mallku_contracts.tracing import HEADER
 
 if TYPE_CHECKING:  # brings PyJWT, which only doors need here
     from mallku_contracts.dpop import Proof
@@ -42,6 +43,7 @@ class Command:
         mutates: Whether it can have an effect, a query's unread text included.
         carried: For a door, the proof that the caller asked for it, and the caller's token; None
             for a command of our own.
+        traceparent: The trace that it belongs to, where somebody else began it; empty else.
     """
 
     subject: CommandSubject
@@ -50,6 +52,7 @@ class Command:
     idempotency_key: str
     mutates: bool
     carried: Carried | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,11 @@ class SealedCommand:
     subject: str
     payload: bytes
     hash: bytes
+
+
+def trace_headers(command: Command) -> dict[str, str]:
+    """What the message of a command says of the trace that it belongs to; nothing without one."""
+    return {HEADER: command.traceparent} if command.traceparent else {}
 
 
 class Signer:

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from mallku_client.retries import RetryPolicy
-from mallku_client.signer import Command, JobTerms, SealedCommand, Signer
+from mallku_client.signer import Command, JobTerms, SealedCommand, Signer, trace_headers
 from mallku_client.transport import JobTransport, NotDelivered, Stored, TransportError
 from mallku_client.verifier import Verifier
 from mallku_contracts.errors import (
@@ -112,7 +112,10 @@ class Submitter:
     ) -> Stored:
         subject, payload, operation = sealed.subject, sealed.payload, command.subject.operation
         if self._tracing is None:
-            return await transport.store(subject, payload, sealed.id, operation, wait_s)
+            known = trace_headers(command)
+            return await transport.store(
+                subject, payload, sealed.id, operation, wait_s, headers=known
+            )
         with self._tracing.attempt(sealed, attempt) as headers:
             return await transport.store(
                 subject, payload, sealed.id, operation, wait_s, headers=headers

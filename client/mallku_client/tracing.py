@@ -12,9 +12,11 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from mallku_client.signer import trace_headers
 from mallku_contracts.errors import ConfigurationError, MallkuError
 
 if TYPE_CHECKING:  # an extra
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
 
     from mallku_client.signer import Command, SealedCommand
@@ -47,7 +49,7 @@ class Tracing:
 
     @contextmanager
     def call(self, command: Command) -> Generator[None]:
-        """The span of a call, with all of its attempts in it."""
+        """The span of a call, with all of its attempts in it; below the trace that it came with."""
         subject = command.subject
         attributes: dict[str, str | bool] = {
             "db.system.name": "mallku",
@@ -57,7 +59,9 @@ class Tracing:
             "mallku.principal": subject.principal,
             "mallku.id": command.first_id,
         }
-        with self._span(f"mallku {subject.operation}", attributes):
+        came = trace_headers(command)
+        parent = self._propagator.extract(came) if came else None
+        with self._span(f"mallku {subject.operation}", attributes, parent=parent):
             yield
 
     @contextmanager
@@ -78,12 +82,18 @@ class Tracing:
 
     @contextmanager
     def _span(
-        self, name: str, attributes: Mapping[str, str | int | bool], *, client: bool = False
+        self,
+        name: str,
+        attributes: Mapping[str, str | int | bool],
+        *,
+        client: bool = False,
+        parent: Context | None = None,
     ) -> Generator[Span]:
         """A span that says how it ended: by the code of an error, never by its message."""
         kinds = self._trace.SpanKind
         with self._tracer.start_as_current_span(
             name,
+            parent,
             kind=kinds.CLIENT if client else kinds.INTERNAL,
             attributes=attributes,
             record_exception=False,

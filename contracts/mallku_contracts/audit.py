@@ -73,8 +73,9 @@ class Record:
         trace: The W3C trace id of the caller's request, 32 hexadecimal digits; empty without one.
         resolves: In `resolved`, the intent it closes: its `worker`, `number` and stream `sequence`.
         resolution: In `resolved`, what was found out: a `Resolution`.
-        via: Where a door signed: its name as `door`, the caller's key id as `kid`; in the intent
-            also the caller's `proof`. The record's `kid` and the key in `command` are the door's.
+        via: Where a door signed: its name as `door`, the caller's key id as `kid` once it is
+            proven; in the intent also the caller's `proof`. The record's `kid` and the key in
+            `command` are the door's.
         facts: About the gateway itself, what there is to say; of a catalog's change its `result`.
     """
 

@@ -30,6 +30,10 @@ class CodecError(ValueError):
     """The value or the bytes are not plain msgpack within the limits; the message says where."""
 
 
+class TooMuchError(CodecError):
+    """There are more arrays, maps or items in it than one value may have."""
+
+
 def pack(value: object) -> bytes:
     """Encode plain values; `CodecError` names the path of the first one that is not plain."""
     check_plain(value)
@@ -62,7 +66,7 @@ def _path_of_bad_text(value: Any, path: tuple[str | int, ...] = ()) -> tuple[str
     return None
 
 
-def unpack(data: bytes, *, allow_bytes: bool = False) -> Any:
+def unpack(data: bytes, *, allow_bytes: bool = False, most: int = MAX_CONTAINERS) -> Any:
     """Decode one msgpack value, refusing whatever is not plain or not within the limits.
 
     Refused: extension types, duplicate or non-string keys, NaN and infinities, trailing bytes,
@@ -71,12 +75,13 @@ def unpack(data: bytes, *, allow_bytes: bool = False) -> Any:
     Args:
         allow_bytes: Read what a worker wrote, a reply or a record: byte strings are allowed, and
             the limits are wide enough for documents of every depth with what stands around them.
+        most: Arrays and maps together that a command may have.
 
     Raises:
-        CodecError: with the path of what was refused, as far as there is one.
+        CodecError: with the path of what was refused, as far as there is one; `TooMuchError` where
+            there are too many of them.
     """
-    most = MAX_WRITTEN_CONTAINERS if allow_bytes else MAX_CONTAINERS
-    counter = _ContainerCounter(most)
+    counter = _ContainerCounter(MAX_WRITTEN_CONTAINERS if allow_bytes else most)
     try:
         _refuse_partial(data)
         value = msgpack.unpackb(
@@ -216,9 +221,9 @@ class _ContainerCounter:
         self._left -= 1
         self._items_left -= items
         if self._left < 0:
-            raise CodecError(f"more than {self._most} arrays and maps")
+            raise TooMuchError(f"more than {self._most} arrays and maps")
         if self._items_left < 0:
-            raise CodecError(f"more than {self._most * ITEMS_FOR_EACH} items altogether")
+            raise TooMuchError(f"more than {self._most * ITEMS_FOR_EACH} items altogether")
 
     def map(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
         self._take(len(pairs) * ENTRY_ITEMS)

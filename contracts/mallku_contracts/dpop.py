@@ -20,12 +20,20 @@ from urllib.parse import quote, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from mallku_contracts.canonical import canonical
+from mallku_contracts import codec
+from mallku_contracts.canonical import canonical, count_floats
 from mallku_contracts.envelope import CommandHeader, length_prefixed
-from mallku_contracts.errors import InvalidProof
+from mallku_contracts.errors import InvalidProof, MessageTooLarge
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.keys import KeyFormatError, PublicKey, SigningKey, base64url
-from mallku_contracts.limits import MAX_TIME_MS, MAX_TOKEN_BYTES, MAX_TOKEN_ID_CHARS
+from mallku_contracts.limits import (
+    MAX_PROVEN_BYTES,
+    MAX_PROVEN_CONTAINERS,
+    MAX_PROVEN_FLOATS,
+    MAX_TIME_MS,
+    MAX_TOKEN_BYTES,
+    MAX_TOKEN_ID_CHARS,
+)
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import is_compact
 
@@ -268,6 +276,30 @@ def _digest(asked: Asked) -> str:
         return asked.digest()
     except ValueError as error:
         raise InvalidProof(f"nothing can be proven of this command: {error}") from None
+
+
+def unpack_proven(body: bytes) -> Any:
+    """The arguments of a command that stands under a proof, so few that JSON can be made of them.
+
+    Raises:
+        MessageTooLarge: more of them than a worker spells out; with a proof or without its `cmd`.
+        CodecError: as `codec.unpack`.
+    """
+    if len(body) > MAX_PROVEN_BYTES:
+        raise _too_much(f"{MAX_PROVEN_BYTES} bytes")
+    try:
+        arguments = codec.unpack(body, most=MAX_PROVEN_CONTAINERS)
+    except codec.TooMuchError as error:
+        raise _too_much(str(error).removeprefix("more than ")) from None
+    if count_floats(arguments) > MAX_PROVEN_FLOATS:
+        raise _too_much(f"{MAX_PROVEN_FLOATS} numbers with a fraction or an exponent")
+    return arguments
+
+
+def _too_much(most: str) -> MessageTooLarge:
+    return MessageTooLarge(
+        f"a door carries at most {most} in one command; send several, or sign it yourself"
+    )
 
 
 def make_proof(  # noqa: PLR0913 - the claims

@@ -86,6 +86,15 @@ ITEMS_FOR_EACH: Final = 8
 ENTRY_ITEMS: Final = 4
 """Items that one entry of a map counts for, because it costs as much."""
 
+MAX_PROVEN_BYTES: Final = MIB
+"""The arguments of a command that a door carries, packed, bytes: a worker spells them as JSON."""
+
+MAX_PROVEN_CONTAINERS: Final = 2_500
+"""Arrays and maps together in them; with `ITEMS_FOR_EACH` it bounds their items as well."""
+
+MAX_PROVEN_FLOATS: Final = 5_000
+"""Numbers with a fraction or an exponent in them: nothing is as slow to spell."""
+
 MAX_MAP_ENTRIES: Final = 5_000
 """Entries of one map in a command's body: with `MAX_DEPTH` it bounds what is built uncounted."""
 

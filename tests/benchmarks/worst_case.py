@@ -26,9 +26,12 @@ from mallku_contracts.limits import (
     MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_MAP_ENTRIES,
+    MAX_PROVEN_BYTES,
+    MAX_PROVEN_CONTAINERS,
+    MAX_PROVEN_FLOATS,
 )
 from mallku_workers.main import _spare_the_collector
-from tests.fuzz.gateway import CALLERS, Gateway, Handled, seal
+from tests.fuzz.gateway import CALLERS, Gateway, Handled, seal, seal_carried
 from tests.fuzz.measure import MAX_CPU_MS, cpu_ms
 from tests.support.simulated_caller import Sent
 
@@ -193,13 +196,57 @@ def queries() -> Iterator[Case]:
     yield "a query: bind values", "aql", {"query": text, "bind_vars": binds}
 
 
-def _sealed(caller: Any, operation: str, body: object) -> list[Sent]:
+def carried() -> Iterator[Case]:
+    """What a door may carry at most, and what is slow to spell as the JSON of a proof."""
+    room = MAX_PROVEN_BYTES - _ROOM
+    most, items = MAX_PROVEN_FLOATS, MAX_PROVEN_CONTAINERS * ITEMS_FOR_EACH - 100
+    texts = {"control characters": "\x01", "quotation marks": '"', "emoji": "😀"}
+    for name, char in texts.items():
+        text = char * (room // len(char.encode()))
+        yield name, "insert", {"document": {"a": text}}
+        yield f"{name}, and a number", "insert", {"document": {"a": text, "b": 1e-7}}
+    yield "two mebibytes", "insert", {"document": {"a": "\x01" * (_BODY - 20)}}
+    numbers = {
+        "small floats": 1.2345678901234567e-6,
+        "large floats": 1.2345678901234567e20,
+        "vast floats": -1.2345678901234567e-300,
+    }
+    for name, number in numbers.items():
+        short = [number + number * each / 1e6 for each in range(most)]
+        yield name, "insert", {"document": {"a": short}}
+        yield (
+            f"{name}, all else numbers",
+            "insert",
+            {"document": {"a": short + [1] * (items - most)}},
+        )
+        escaped = ["\x01" * 20] * (items - most)
+        yield f"{name}, all else texts", "insert", {"document": {"a": short + escaped}}
+        yield f"{name}, too many", "insert", {"document": {"a": short * 2}}
+    maps = [{"a": 1.5, "b": 1}] * (MAX_PROVEN_CONTAINERS - 3)
+    yield "maps of two", "insert", {"document": {"a": maps}}
+    yield "a batch of maps", "insert-many", {"documents": maps}
+    vast, left = numbers["vast floats"], items - most
+    step = {"operation": "insert-many", "collection": "fc_a"}
+    filled = step | {"arguments": {"documents": [{"a": 1}, {"a": [vast] * 5}]}}
+    count = MAX_PROVEN_CONTAINERS // 6 - 1
+    yield "full steps", "transaction", {"steps": [filled] * count}
+    for name, item in {"subqueries": "(RETURN 1)", "objects": "{}", "numbers": "1"}.items():
+        words = 1 + 3 * (name == "subqueries") + (name == "objects")
+        text = f"RETURN [@b,{','.join([item] * (MAX_QUERY_TOKENS // (words + 1) - 6))}]"
+        binds = {"b": [vast] * most + [1] * left}
+        yield f"a query: {name}, and values", "aql", {"query": text, "bind_vars": binds}
+
+
+def _sealed(
+    caller: Any, operation: str, body: object, sign: Callable[[Any, str, object], Sent] = seal
+) -> list[Sent]:
     """The message once for every try; queries differ in a blank, so that none is known."""
     if not isinstance(body, dict) or "query" not in body:
-        return [seal(caller, operation, body)] * TRIES
-    blank = " " if caller is CALLERS[0] else "\n"
+        return [sign(caller, operation, body)] * TRIES
+    kind = CALLERS.index(caller) + len(CALLERS) * (sign is seal_carried)
+    blank = " \n\t\r"[kind]
     return [
-        seal(caller, operation, body | {"query": body["query"] + blank * blanks})
+        sign(caller, operation, body | {"query": body["query"] + blank * blanks})
         for blanks in range(1, TRIES + 1)
     ]
 
@@ -231,6 +278,10 @@ def catalogue() -> Iterator[tuple[str, list[Sent], bool]]:
     for name, operation, body in (*bodies(), *lists(), *queries()):
         for caller in CALLERS:
             yield f"{name} ({caller.principal})", _sealed(caller, operation, body), False
+    for name, operation, body in (*bodies(), *lists(), *queries(), *carried()):
+        for caller in CALLERS:
+            sent = _sealed(caller, operation, body, seal_carried)
+            yield f"by a door: {name} ({caller.principal})", sent, False
     large = seal(CALLERS[0], "insert", b"\x80" + bytes(_BODY))
     yield "nobody's message of two mebibytes", [large] * TRIES, True
 

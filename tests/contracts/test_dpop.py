@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import base64
-import json
-import time
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mallku_contracts import codec
 from mallku_contracts.audit import Record
-from mallku_contracts.canonical import canonical
 from mallku_contracts.dpop import (
     MAX_PROOF_ATTEMPTS,
     Asked,
     Evidence,
     Proof,
     make_proof,
+    unpack_proven,
 )
 from mallku_contracts.envelope import CommandHeader, command_signing_input
-from mallku_contracts.errors import InvalidProof
+from mallku_contracts.errors import InvalidProof, MessageTooLarge
 from mallku_contracts.identifiers import is_uuid7, uuid7_ms
 from mallku_contracts.keys import SigningKey
+from mallku_contracts.limits import (
+    ITEMS_FOR_EACH,
+    MAX_PROVEN_BYTES,
+    MAX_PROVEN_CONTAINERS,
+    MAX_PROVEN_FLOATS,
+)
 from mallku_contracts.subjects import CommandSubject, inbox_prefix
 from mallku_contracts.trail.entry import read_entry
 
@@ -228,53 +230,6 @@ def test_token_part_has_one_text_or_three() -> None:
     assert "d.e.f" not in repr(evidence)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1.0, "1"),
-        (-0.0, "0"),
-        (1e16, "10000000000000000"),
-        (1e21, "1e+21"),
-        (1e-7, "1e-7"),
-        (1e-6, "0.000001"),
-        (-1.5e-10, "-1.5e-10"),
-        (1.2345678901234567e20, "123456789012345670000"),
-        (5e-324, "5e-324"),
-        (1.7976931348623157e308, "1.7976931348623157e+308"),
-        (2**63, "9223372036854775808"),
-        ('1.0e5 "\\\n\u20ac\u0007', '"1.0e5 \\"\\\\\\n€\\u0007"'),
-        ({"b": [1.0, None, True], "a": {}}, '{"a":{},"b":[1,null,true]}'),
-    ],
-)
-def test_canonical_json_is_what_ecmascript_writes(value: object, text: str) -> None:
-    """Numbers, strings and order are RFC 8785's."""
-    assert canonical(value).decode() == text
-
-
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-NUMBERS = st.integers() | st.floats(-1e15, 1e15)  # beyond it a whole float reads as an integer
-VALUES = st.recursive(
-    st.none() | st.booleans() | NUMBERS | TEXTS,
-    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
-)
-
-
-@given(VALUES)
-def test_canonical_json_means_its_value(value: object) -> None:
-    """Read again it is the same value, and its spelling stays."""
-    text = canonical(value)
-    again = json.loads(text)
-    assert canonical(again) == text
-    assert again == value
-
-
-def test_what_json_cannot_say_is_refused() -> None:
-    """NaN, infinities, bytes and lone surrogates have no spelling."""
-    for value in (float("nan"), float("inf"), b"x", "\ud800", {"x": [object()]}):
-        with pytest.raises(ValueError):  # noqa: PT011 - the messages are the library's
-            canonical(value)
-
-
 def test_digest_is_the_one_in_the_documentation() -> None:
     """What `docs/http.md` gives as an example."""
     document = {"kind": "khipu", "weight": 3}
@@ -345,15 +300,34 @@ def test_auditor_checks_the_proof_against_the_recorded_command() -> None:
         assert any("proof does not hold" in text for text in found(wrong))
 
 
-def test_canonical_spelling_costs_little_whatever_is_in_a_text() -> None:
-    """Escapes and numbers within texts cost no more than a few times what plain text does."""
+def _packed(arguments: Any) -> bytes:
+    return codec.pack_trusted(arguments)
 
-    def cost_s(text: str) -> float:
-        began = time.perf_counter()
-        canonical({"text": text, "odd": 1.0})
-        return time.perf_counter() - began
 
-    cost_s("warm")
-    plain_s = min(cost_s("1.0x" * 400_000) for _ in range(3))
-    assert min(cost_s("\x01" * 270_000) for _ in range(3)) < 20 * plain_s + 0.05
-    assert canonical({"a": ["1.0", '"', "\\", -0.0, 1.0]}) == b'{"a":["1.0","\\"","\\\\",0,1]}'
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (_packed({"a": "x" * MAX_PROVEN_BYTES}), f"{MAX_PROVEN_BYTES} bytes"),
+        (_packed({"a": [{}] * MAX_PROVEN_CONTAINERS}), "arrays and maps"),
+        (_packed({"a": [1] * (MAX_PROVEN_CONTAINERS * ITEMS_FOR_EACH)}), "items altogether"),
+        (_packed({"a": [0.5] * (MAX_PROVEN_FLOATS + 1)}), "numbers with a fraction"),
+        (_packed([{"a": [0.5] * 5}] * (MAX_PROVEN_FLOATS // 5 + 1)), "numbers with a fraction"),
+    ],
+)
+def test_more_than_is_quickly_spelled_out_is_refused(body: bytes, said: str) -> None:
+    """What would keep a worker busy to hash is refused by its size, before it is hashed."""
+    with pytest.raises(MessageTooLarge, match=f"a door carries at most .*{said}"):
+        unpack_proven(body)
+
+
+def test_what_is_just_small_enough_is_unpacked() -> None:
+    """Each bound is the last value that is taken; what is no msgpack stays what it was."""
+    values: tuple[Any, ...] = (
+        "x" * (MAX_PROVEN_BYTES - 8),
+        [{}] * (MAX_PROVEN_CONTAINERS - 2),
+        [0.5] * MAX_PROVEN_FLOATS,
+    )
+    for arguments in ({"a": value} for value in values):
+        assert unpack_proven(_packed(arguments)) == arguments
+    with pytest.raises(codec.CodecError):
+        unpack_proven(b"\xc1")

@@ -366,6 +366,14 @@ def test_people_see_signs_paths_and_short_values() -> None:
     assert "nothing changed" in _said(same)
 
 
+def test_door_that_carried_a_version_is_named() -> None:
+    """People read it behind the principal; machines find it beside it."""
+    carried = _history(_write(2, _document("a", n=1), via={"door": "front"}))[0]
+    assert "insert by mallku via front  " in _said(carried)
+    assert as_map(carried)["via"] == "front"
+    assert as_map(_history(FIRST)[0])["via"] is None
+
+
 def test_machines_see_everything_but_what_is_hidden() -> None:
     """One map for each version, with document and changes."""
     paid = _write(2, _document("a", salary=99999))

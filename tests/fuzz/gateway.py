@@ -16,6 +16,7 @@ from typing import Any, Final
 from structlog.testing import capture_logs
 
 from mallku_contracts import codec
+from mallku_contracts.dpop import Asked, Evidence, Proof, make_proof
 from mallku_contracts.envelope import Envelope, seal_command
 from mallku_contracts.errors import BY_CODE, InternalError
 from mallku_contracts.identifiers import uuid7
@@ -53,6 +54,9 @@ roles:
     rules:
       - {id: all, collections: ["*"], operations: [read, write, admin], grants: [DOCUMENT]}
     limits: {rate_per_s: 100000, burst: 100000}
+  carrying:
+    rules:
+      - {id: all, collections: ["*"], operations: [read, write, admin], grants: [DOCUMENT]}
   ruled:
     rules:
       - id: own
@@ -65,6 +69,11 @@ roles:
 principals:
   mallku: {roles: [service]}
   ruled: {roles: [ruled]}
+  door:
+    kind: door
+    roles: [carrying]
+    acts_for: [mallku, ruled]
+    origins: {"http://door.example": mallku}
 queries:
   heavy:
     text: FOR a IN memory_anchors FILTER a.weight > @weight RETURN a
@@ -90,6 +99,7 @@ def _caller(principal: str, *roles: str) -> SimulatedCaller:
 
 
 CALLERS: Final = (_caller("mallku", "service"), _caller("ruled", "ruled"))
+DOOR: Final = _caller("door", "carrying")
 
 
 def seal(caller: SimulatedCaller, operation: str, body: object, **header: Any) -> Sent:
@@ -102,6 +112,30 @@ def seal(caller: SimulatedCaller, operation: str, body: object, **header: Any) -
     subject = CommandSubject.of_cursor(caller.principal, caller.database, WORKER)
     data = seal_command(subject, sent.header, sent.body, caller.key, caller.token)
     return replace(sent, subject=subject, data=data)
+
+
+def seal_carried(caller: SimulatedCaller, operation: str, body: object) -> Sent:
+    """Sign one command of `caller` as a door does, under a proof that covers all of it.
+
+    What is no JSON, and a body that is bytes, is under a proof that does not hold for it.
+    """
+    where = None if OPERATIONS[operation].scope is Scope.DATABASE else "memory_anchors"
+    subject = CommandSubject.build(caller.principal, caller.database, where, operation)
+    arguments = body if isinstance(body, dict) else {}
+    asked = Asked(operation, caller.database, subject.collection, arguments)
+    text = make_proof(
+        caller.key,
+        caller.token,
+        method="POST",
+        url="http://door.example/api/v1/commands",
+        now_s=NOW_MS // _S,
+        token_id="fuzz",
+        command=asked.digest(),
+    )
+    proof = Proof.verify(text, token=caller.token, key=caller.key.public)
+    evidence = Evidence(DOOR.token, caller.token, text).join()
+    first = {"id": proof.command_id(1), "idem": proof.command_id(1)}
+    return seal(SimulatedCaller(caller.principal, DOOR.key, evidence), operation, body, **first)
 
 
 def message_bytes(subject: str, reply: str, data: bytes) -> bytes:

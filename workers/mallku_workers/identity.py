@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from mallku_contracts import codec
-from mallku_contracts.dpop import MAX_PROOF_ATTEMPTS, Evidence, Proof
+from mallku_contracts.dpop import MAX_PROOF_ATTEMPTS, Evidence, Proof, unpack_proven
 from mallku_contracts.envelope import (
     CommandHeader,
     Envelope,
@@ -110,6 +110,7 @@ class Identifier:
         if not signer.key.verify(case.signed, envelope.signature):
             raise InvalidSignature("the signature does not hold for these bytes and this subject")
         if evidence is not None:
+            case.door = signer
             proof = self._proof(identity, evidence, header, now_s)
             case.carrier = Carrier(signer, proof, evidence.proof)
         case.identity = identity
@@ -144,10 +145,16 @@ class Identifier:
         return identity
 
 
-def read_body(envelope: Envelope) -> dict[str, Any]:
-    """Unpack the body of an envelope whose signature held."""
+def read_body(case: Case, envelope: Envelope) -> dict[str, Any]:
+    """Unpack the body of an envelope whose signature held.
+
+    Raises:
+        MalformedBody
+        MessageTooLarge: a door carries it, and may carry less.
+    """
+    unpack = codec.unpack if case.carrier is None else unpack_proven
     try:
-        body = codec.unpack(envelope.body)
+        body = unpack(envelope.body)
     except codec.CodecError as error:
         raise MalformedBody(f"body: {error}") from None
     if not isinstance(body, dict):
@@ -175,6 +182,7 @@ def refuse_again(case: Case, header: CommandHeader, principal: str, seen: SeenId
         Replayed: this worker has seen it.
         StaleCommand: the job waited for longer than it is good for.
         JobGivenUp: it was begun as often as it may be.
+        JobShareUsed: its principal's jobs fill their share.
     """
     message = case.message
     if message.job is None:
@@ -184,6 +192,7 @@ def refuse_again(case: Case, header: CommandHeader, principal: str, seen: SeenId
     else:
         message.job.check_time(header, message.received_ms, skew_ms=MAX_CLOCK_SKEW_MS)
         message.job.refuse_spent()
+        message.job.refuse_crowding()
 
 
 class SeenIds:

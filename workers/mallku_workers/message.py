@@ -131,7 +131,8 @@ class Case:
         request: What the policy lets the command amount to.
         signed: The bytes that the signature has to cover, once they could be read.
         identity: Who asked, and whose rules hold.
-        carrier: Who signed in their place; None where they signed themselves.
+        door: The door whose signature held, whatever it shows; None where it is no door's.
+        carrier: Who signed in their place, and the proof; None where they signed themselves.
         announced: The intent was sent, and may stand in the trail although nobody said so.
         intended: The intent stands in the trail.
         concluded: An outcome was written, and will be repeated until it stands.
@@ -153,6 +154,7 @@ class Case:
     header: CommandHeader | None = None
     signed: bytes = field(default=b"", repr=False)
     identity: Identity | None = None
+    door: Identity | None = None
     carrier: Carrier | None = None
     grant: Grant | None = None
     request: Request | None = None

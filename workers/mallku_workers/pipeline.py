@@ -85,7 +85,7 @@ class Pipeline:
                 # 3. identify: token, revocation, signature, principal; then the body is unpacked,
                 #    and what a door carries is held to its caller's proof
                 identity = self.identifier.identify(case, subject, envelope, header)
-                body = read_body(envelope)
+                body = read_body(case, envelope)
                 refuse_uncovered(case, subject, header, body)
                 self.under_way.hold(case)
                 case.passed("identify")

@@ -9,9 +9,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from mallku_client.http.asking import read_trace
 from mallku_client.http.door import Door
 from mallku_client.http.guard import unexpected
-from mallku_client.http.problems import PROBLEM, problem
+from mallku_client.http.problems import problem
 from mallku_client.http.routes import collections, documents, queries
 from mallku_client.http.shapes import Problem, problems
 from mallku_client.http_transport import COMMAND_TYPE, DELIVERED, REPLY_TYPE
@@ -24,6 +25,7 @@ from mallku_contracts.errors import (
     InvalidArguments,
     MalformedBody,
     MallkuError,
+    NoSuchPath,
 )
 from mallku_contracts.limits import MAX_NAME_CHARS
 
@@ -86,7 +88,8 @@ async def pass_on(request: Request, subject: str) -> Response:
     if request.headers.get("content-type") != COMMAND_TYPE:
         raise MalformedBody(f"the content of a relayed command is {COMMAND_TYPE}")
     try:
-        reply = await door.relay.pass_on(subject, await request.body())
+        traceparent = read_trace(request)
+        reply = await door.relay.pass_on(subject, await request.body(), traceparent)
     except NotDelivered as error:
         answer = problem(GatewayUnreachable(str(error)))
         answer.headers[DELIVERED] = "no"
@@ -123,13 +126,9 @@ async def _plain(_request: Request, error: Exception) -> Response:
         raise TypeError(f"not an error of the framework's: {type(error).__name__}")
     if error.status_code == _BAD_REQUEST:
         return problem(MalformedBody(f"content: {error.detail}"))
-    body = {
-        "type": "about:blank",
-        "title": str(error.detail),
-        "status": error.status_code,
-        "detail": str(error.detail),
-    }
-    return JSONResponse(body, error.status_code, error.headers, media_type=PROBLEM)
+    answer = problem(NoSuchPath(str(error.detail)), error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _finished(schema: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mallku_client.http.settings import MAX_WAIT_S
 from mallku_client.options import CallOptions
 from mallku_contracts.errors import InvalidArguments
 from mallku_contracts.limits import MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS
+from mallku_contracts.tracing import HEADER, read_traceparent
 
 _WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d{1,4})\"?", re.IGNORECASE)
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_CHARS}}}")
@@ -103,7 +104,7 @@ async def read_asking(
     request.scope["mallku.principal"] = who.principal
     _refuse_unknown(request)
     wait_s = _wait_s(prefer, door.settings.wait_s)
-    commands = door.commands(who, wait_s)
+    commands = door.commands(who, wait_s, read_trace(request))
     return Asking(
         commands=commands,
         db=door.database(commands),
@@ -116,6 +117,16 @@ async def read_asking(
 
 
 Asked = Annotated[Asking, Depends(read_asking)]
+
+
+def read_trace(request: Request) -> str:
+    """The trace that a request belongs to, as its caller says it; empty where none is well-formed.
+
+    It goes on as it came (W3C Trace Context, section 3.2).
+    """
+    said = request.headers.getlist(HEADER)
+    is_one = len(said) == 1 and said[0].isprintable() and read_traceparent(said[0])
+    return said[0] if is_one else ""
 
 
 def _refuse_unknown(request: Request) -> None:

@@ -10,7 +10,7 @@ from mallku_broker.connection import connect
 from mallku_broker.trust import TrustFile
 from mallku_client.caller import Caller
 from mallku_client.clock import Clock
-from mallku_client.composition import Connection, broker_settings, load_identity
+from mallku_client.composition import Connection, broker_settings, load_identity, tracing_of
 from mallku_client.database import SecuredDatabaseInterface
 from mallku_client.http.carrying import CarriedCommands, DoorTransport
 from mallku_client.http.relaying import Relay
@@ -50,9 +50,16 @@ class Door:
         """Whether the broker is there now."""
         return self.transport.is_up
 
-    def commands(self, who: Who, wait_s: float) -> CarriedCommands:
-        """Commands that are carried for `who`, each waited for at most `wait_s` seconds."""
-        return CarriedCommands(self.caller, who.principal, self.client.database, wait_s, who.prove)
+    def commands(self, who: Who, wait_s: float, traceparent: str = "") -> CarriedCommands:
+        """Commands that are carried for `who`, each waited for at most `wait_s` seconds.
+
+        Args:
+            traceparent: The trace that they belong to.
+        """
+        database = self.client.database
+        return CarriedCommands(
+            self.caller, who.principal, database, wait_s, who.prove, traceparent=traceparent
+        )
 
     def database(self, commands: CarriedCommands) -> SecuredDatabaseInterface:
         """The ordinary client of these commands."""
@@ -86,6 +93,7 @@ async def open_door(client: ClientSettings, settings: DoorSettings, origin: str)
         Verifier(trust, clock, require_signed_reads=client.require_signed_reads),
         clock,
         policy=RetryPolicy(max_attempts=settings.max_attempts),
+        tracing=tracing_of(client),
     )
     # Its own: who looks whether the trust has changed is told once.
     callers_trust = await asyncio.to_thread(TrustFile, trust_file, _LOG.warning)

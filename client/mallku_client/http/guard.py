@@ -14,12 +14,10 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mallku_client.http.carrying import RETRY_AFTER_S
 from mallku_client.http.problems import problem
 from mallku_client.http.settings import MAX_HEADER_BYTES, DoorSettings
 from mallku_contracts.errors import Busy, InternalError, MalformedBody, MallkuError, MessageTooLarge
-
-RETRY_AFTER_S: Final = 1.0
-"""Advice to whom the door has no room for, seconds."""
 
 SLOW_READER_S: Final = 30.0
 """How long a part of an answer waits for a caller who does not read, seconds."""
@@ -66,13 +64,37 @@ class Guard:
             await problem(error)(scope, receive, answer.send)
             return
         try:
-            await self._app(scope, _replay(content, receive), answer.send)
+            await self._serve(scope, content, receive, answer)
         except ConnectionError as error:  # there is nobody to tell
             _LOG.info("cut off: %s", error)
         except Exception as error:  # noqa: BLE001 - whatever happens, the caller is told, not of it
             # The application has answered for itself, unless it broke before it could.
             if not answer.status:
                 await unexpected(error)(scope, receive, answer.send)
+
+    async def _serve(self, scope: Scope, content: bytes, receive: Receive, answer: _Answer) -> None:
+        """Have the application answer; what nobody waits for any more is called off.
+
+        Raises:
+            ConnectionError: the caller left before an answer began.
+        """
+        leaving = asyncio.ensure_future(receive())  # nothing but the caller's leaving follows
+        serving = asyncio.ensure_future(self._app(scope, _replay(content, leaving), answer.send))
+        given_up = False
+        try:
+            await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            given_up = not serving.done() and not answer.status
+            if given_up:
+                serving.cancel()
+            await serving
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if given_up and task is not None and not task.cancelling():
+                raise ConnectionError("the caller left before it was answered") from None
+            serving.cancel()
+            raise
+        finally:
+            leaving.cancel()
 
 
 def unexpected(error: Exception) -> Response:
@@ -117,14 +139,14 @@ def _too_large(most: int) -> MessageTooLarge:
     return MessageTooLarge(f"the content of a request has at most {most} bytes here")
 
 
-def _replay(content: bytes, receive: Receive) -> Receive:
+def _replay(content: bytes, leaving: asyncio.Future[Message]) -> Receive:
     """Hands the content over once; then waits for the caller to leave."""
     handed = False
 
     async def next_message() -> Message:
         nonlocal handed
         if handed:
-            return await receive()
+            return await asyncio.shield(leaving)
         handed = True
         return {"type": "http.request", "body": content, "more_body": False}
 

@@ -14,6 +14,7 @@ from mallku_contracts.envelope import CommandHeader, Envelope, command_signing_i
 from mallku_contracts.errors import InvalidSignature, InvalidToken, NotSupported, PrincipalMismatch
 from mallku_contracts.limits import MAX_COMMAND_LIFE_MS
 from mallku_contracts.subjects import JOB, CommandSubject
+from mallku_contracts.tracing import HEADER
 
 
 class Relay:
@@ -24,8 +25,8 @@ class Relay:
         self._keeper = keeper
         self._clock = clock
 
-    async def pass_on(self, subject: str, data: bytes) -> bytes:
-        """The reply's bytes to a command's bytes.
+    async def pass_on(self, subject: str, data: bytes, traceparent: str = "") -> bytes:
+        """The reply's bytes to a command's bytes, which belong to the trace `traceparent`.
 
         Raises:
             EnvelopeError, InvalidSubject: it is not what its caller signed for this subject.
@@ -37,7 +38,8 @@ class Relay:
             raise NotSupported("durable jobs are submitted over NATS")
         header = self._check(named, data)
         wait_s = min(header.budget, MAX_COMMAND_LIFE_MS) / 1_000
-        return await self._transport.request(str(named), data, None, wait_s)
+        headers = {HEADER: traceparent} if traceparent else None
+        return await self._transport.request(str(named), data, headers, wait_s)
 
     def _check(self, subject: CommandSubject, data: bytes) -> CommandHeader:
         envelope = Envelope.split(data)

@@ -73,7 +73,7 @@ def complaints(found: StreamCustody) -> list[str]:
 
 
 def _cells(found: StreamCustody) -> tuple[str, ...]:
-    limit = f" of {found.fill.limit / MIB:.0f} MiB" if found.fill.limit else ", no limit"
+    limit = f" of {found.fill.limit / MIB:.0f} MiB" if found.fill.limit else " MiB, no limit"
     placement = [str(found.placement.get("cluster", "")), *found.placement.get("tags", ())]
     return (
         found.stream,

@@ -59,6 +59,7 @@ class Line:
         detail: The error's code, or what a reconciler found out.
         took_us: From arrival to outcome in the worker, microseconds.
         count: How many refusals it stands for.
+        via: The door that carried it; empty where none did.
     """
 
     sequence: int
@@ -70,6 +71,7 @@ class Line:
     detail: str = ""
     took_us: int | None = None
     count: int = 1
+    via: str = ""
 
 
 class Lines:
@@ -108,6 +110,7 @@ class Lines:
             record.code or record.resolution,
             sum(record.steps.values()) or None,
             record.count,
+            door_of(record),
         )
 
     def _known(self, record: Record) -> str:
@@ -132,6 +135,11 @@ class Lines:
         if place.operation == "transaction":
             return _steps(arguments.get("steps"))
         return _bare(place) + _which(arguments)
+
+
+def door_of(record: Record) -> str:
+    """The door that a record names in `via`; empty where there is none."""
+    return str(record.via.get("door", ""))
 
 
 def arguments_of(record: Record) -> dict[str, Any]:

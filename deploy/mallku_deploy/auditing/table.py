@@ -72,9 +72,11 @@ class Table:
 
 
 def outcome(line: Line) -> str:
-    """What became of it: `done`, or a sign and the code, and how often."""
+    """What became of it: `done`, or a sign and the code, how often, and which door carried it."""
     said = f"{_SIGNS.get(line.kind, '')}{line.detail or line.kind}"
-    return said if line.count == 1 else f"{said} x{line.count:,}"
+    often = "" if line.count == 1 else f" x{line.count:,}"
+    door = fit(line.via, cell_len(line.via))
+    return f"{said}{often} via {door}" if line.via else f"{said}{often}"
 
 
 def took(microseconds: int | None) -> str:

@@ -39,6 +39,7 @@ def as_map(version: Version) -> dict[str, Any]:
         "stored": clock(version.time),
         "position": version.position,
         "principal": version.principal,
+        "via": version.via or None,
         "operation": version.operation,
         "rule": version.rule,
         "policy": version.policy,
@@ -67,6 +68,8 @@ def describe(number: int, version: Version) -> list[Text]:
     head = Text(f"{number:>3}  {clock(version.time)}  ", style="dim")
     head.append(version.operation, style="bold red" if _removes(version) else "bold")
     head.append(f" by {version.principal}", style="bold cyan")
+    if version.via:
+        head.append(f" via {escaped(version.via)}", style="cyan")
     under = f"  {version.rule}" if version.rule else ""
     head.append(f"{under}  seq {version.sequence}", style="dim")
     lines = [head]

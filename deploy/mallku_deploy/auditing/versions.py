@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from mallku_contracts.audit import Record, Resolution
 from mallku_contracts.trail.stored import TrailEntry
 from mallku_deploy.auditing.changes import Change, changes_between
-from mallku_deploy.auditing.lines import Place
+from mallku_deploy.auditing.lines import Place, door_of
 from mallku_workers.rebuilding.steps import changes_of
 
 EMPTYING: Final = frozenset({"truncate", "drop-collection"})
@@ -49,6 +49,7 @@ class Version:
         document: The new version, where the record holds it; of a digest with hashes as values.
         changes: Against the version before, where both are known.
         follows: Whether it was made of the version that stands before it here.
+        via: The door that carried the command; empty where none did, or none is recorded.
     """
 
     sequence: int
@@ -66,6 +67,7 @@ class Version:
     resolved: bool = False
     changes: tuple[Change, ...] | None = None
     follows: bool = True
+    via: str = ""
 
 
 class Wanted(NamedTuple):
@@ -157,6 +159,7 @@ def _common(place: Place, entry: TrailEntry, record: Record) -> dict[str, Any]:
         "policy": record.policy,
         "command": record.id,
         "resolved": record.kind == "resolved",
+        "via": door_of(record),
     }
 
 

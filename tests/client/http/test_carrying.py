@@ -158,12 +158,12 @@ async def test_later_attempt_under_the_same_proof_has_no_second_effect(
     asked = Asked("insert", "mallku", "notes", arguments)
     carried = alice.carried(alice.proof(command=asked.digest()))
     keys = {
-        str(await _attempt(world, door, "alice", carried, arguments, attempt))
+        str(await carried_attempt(world, door, "alice", carried, arguments, attempt))
         for attempt in range(1, 9)
     }
     assert len(keys) == 1
     with pytest.raises(InvalidProof, match="good for 8 attempts"):
-        await _attempt(world, door, "alice", carried, arguments, 9)
+        await carried_attempt(world, door, "alice", carried, arguments, 9)
 
 
 async def test_stale_and_future_proofs_are_refused(world: World, door: DoorTransport) -> None:
@@ -174,7 +174,7 @@ async def test_stale_and_future_proofs_are_refused(world: World, door: DoorTrans
         asked = Asked("get", "mallku", "notes", {"document": "carried"})
         carried = alice.carried(alice.proof(command=asked.digest(), now_s=made_s))
         with pytest.raises(MallkuError) as caught:
-            await _attempt(world, door, "alice", carried, dict(asked.arguments), 1, "get")
+            await carried_attempt(world, door, "alice", carried, dict(asked.arguments), 1, "get")
         assert said in str(caught.value) or caught.value.code == "malformed_envelope"
 
 
@@ -250,12 +250,12 @@ def _believed(proof: bytes, token: bytes, holder: Holder) -> Proof:
     return Proof.verify(proof, token=token, key=holder.key.public)
 
 
-async def _attempt(  # noqa: PLR0917 - everything that one transmission says
+async def carried_attempt(  # noqa: PLR0917 - everything that one transmission says
     world: World,
     door: DoorTransport,
     principal: str,
     carried: Carried,
-    arguments: Mapping[str, Any],
+    arguments: Mapping[str, Any] | bytes,
     attempt: int,
     operation: str = "insert",
 ) -> object:

@@ -42,8 +42,9 @@ def known(case: Case) -> dict[str, Any]:
     if identity:
         fields |= {"kid": _signer(case, identity).key.kid, "issuer": identity.issuer}
         fields["roles"] = tuple(sorted(identity.roles))
-    if identity and case.carrier:
-        fields["via"] = {"door": case.carrier.identity.principal, "kid": identity.key.kid}
+    if case.door:
+        fields["via"] = {"door": case.door.principal}
+        fields["via"] |= {"kid": identity.key.kid} if identity else {}
     if grant:
         fields |= {"policy": grant.policy_version, "rule": grant.rule}
     return fields
