@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from mallku_client import portal
+
 
 @pytest.fixture(scope="session", autouse=True)
 def heard_interruptions() -> Iterator[None]:
@@ -14,3 +16,11 @@ def heard_interruptions() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """Blocking clients that a module leaves open would try to reconnect during all later tests."""
+    yield
+    if portal._portal is not None:
+        portal._portal.call(portal._portal._close_all())

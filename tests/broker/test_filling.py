@@ -12,6 +12,7 @@ from mallku_broker.requests import RequestMultiplexer
 from mallku_broker.streams import DEAD, JOBS, RESULTS
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
 from mallku_contracts.limits import KIB, MIB
+from tests.integration.stage import eventually
 from tests.support.nats import WORKER_RECORDS, nats_house
 
 COMMAND = "mallku.v1.job.mallku.db.anchors.insert"
@@ -32,8 +33,8 @@ async def test_a_worker_counts_what_a_principal_holds(tmp_path: Path) -> None:
             await caller.publish(f"{COMMAND}.key.{number % 7:032x}", bytes(150 * KIB))
         await caller.publish(f"{COMMAND}.at", b"job")
         await mallory.publish("mallku.v1.job.mallory.mallku.memory_anchors.get", b"job")
-        await caller.flush()
-        await mallory.flush()
+        await eventually(lambda: count_below(asking, JOBS, jobs_of("mallku")), lambda n: n >= 31)
+        await eventually(lambda: count_below(asking, JOBS, jobs_of("mallory")), lambda n: n >= 1)
         assert await count_below(asking, JOBS, jobs_of("mallku")) == 31
         assert await count_below(asking, JOBS, jobs_of("mallory")) == 1
         assert await count_below(asking, JOBS, jobs_of("nobody")) == 0

@@ -25,7 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mallku_broker.streams import StreamSettings
 from mallku_contracts.errors import MallkuError
+from mallku_contracts.limits import MIB
 from mallku_deploy.bench import Load, drive
 from mallku_deploy.bench.calls import Calls, open_calls
 from tests.chaos.report import write_into
@@ -56,6 +58,9 @@ MATTERS_MIB_PER_H: Final = 1.0
 
 MAX_IN_FLIGHT: Final = 512
 DOCUMENT_BYTES: Final = 512
+TRAIL: Final = StreamSettings(audit_bytes=16_384 * MIB)
+"""Room for the records of half an hour; a full trail would refuse what comes later."""
+
 _COLLECTION: Final = "soak"
 
 
@@ -190,7 +195,7 @@ def report(soaked: Soaked, seconds: float) -> tuple[str, bool]:
 
 
 async def _run(asked: argparse.Namespace, folder: Path) -> int:
-    async with running_world(folder / "house", asked.workers) as world:
+    async with running_world(folder / "house", asked.workers, streams=TRAIL) as world:
         settings = world.client_settings("mallku")
         async with open_calls(settings, collection=_COLLECTION, size=DOCUMENT_BYTES) as calls:
             busy = Load(in_flight=CAPACITY_CALLERS, count=1_000_000, seconds=CAPACITY_S)
