@@ -199,9 +199,9 @@ def test_seen_ids_are_bounded() -> None:
     seen = SeenIds(100)
     for number in range(1_000):
         seen.refuse_replay("p", _header(uuid7(0, number), 10_000), 0)
-    assert len(seen._until) == 100
+    assert len(seen) == 100
     with pytest.raises(Replayed):
         seen.refuse_replay("p", _header(uuid7(0, 999), 10_000), 0)
     seen.refuse_replay("q", _header(uuid7(0, 999), 10_000), 0)
     seen.refuse_replay("p", _header(uuid7(0, 1_001), 200_000), 100_000)
-    assert len(seen._until) == 1
+    assert len(seen) == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Protocol
+from hashlib import blake2b
+from typing import Any, Final, Protocol
 
 from mallku_contracts import codec
 from mallku_contracts.dpop import MAX_PROOF_ATTEMPTS, Evidence, Proof, unpack_proven
@@ -29,7 +30,11 @@ from mallku_contracts.tokens import COMMAND_AUDIENCE, Identity, verify_token
 from mallku_contracts.trust import Trust
 from mallku_workers.message import Carrier, Case
 
-_MS_PER_S = 1_000
+SEEN_STEP_MS: Final = 5_000
+"""Transmissions seen are forgotten together when their ends lie this close, milliseconds."""
+
+_MS_PER_S: Final = 1_000
+_DIGEST_BYTES: Final = 16
 
 
 def open_command(
@@ -198,12 +203,21 @@ def refuse_again(case: Case, header: CommandHeader, principal: str, seen: SeenId
 class SeenIds:
     """Step 4: remembers which transmissions this worker has seen, while they could come again.
 
-    Across workers the trail's memory of message ids answers, at step 8.
+    Across workers the trail's memory of message ids answers, at step 8. A digest of each is kept,
+    in one set for each `SEEN_STEP_MS` of their ends: 100 bytes an id.
+
+    Args:
+        max_ids: Beyond so many, any of those that end first are forgotten.
     """
 
     def __init__(self, max_ids: int) -> None:
         self._max_ids = max_ids
-        self._until: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._by_end: dict[int, set[bytes]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return self._count
 
     def refuse_replay(
         self, principal: str, header: CommandHeader, now_ms: int, good_until_ms: int = 0
@@ -214,15 +228,27 @@ class SeenIds:
             good_until_ms: Until when it may be signed anew under the same id, where that is later
                 than its `exp`, Unix milliseconds.
         """
-        key = (principal, header.id)
-        if key in self._until:
+        name = f"{principal} {header.id}".encode()
+        seen = blake2b(name, digest_size=_DIGEST_BYTES).digest()
+        if any(seen in ids for ids in self._by_end.values()):
             raise Replayed("this transmission was seen before; sign a retry anew")
-        self._until[key] = max(header.exp, good_until_ms) + MAX_CLOCK_SKEW_MS
         self._forget(now_ms)
+        if self._count < self._max_ids:
+            end_ms = max(header.exp, good_until_ms) + MAX_CLOCK_SKEW_MS
+            self._by_end.setdefault(end_ms // SEEN_STEP_MS, set()).add(seen)
+            self._count += 1
 
     def _forget(self, now_ms: int) -> None:
-        while self._until:
-            key, until = next(iter(self._until.items()))
-            if until >= now_ms and len(self._until) <= self._max_ids:
+        """What cannot come again any more, and as many more as make room for one."""
+        while self._by_end:
+            first = min(self._by_end)
+            is_over = first < now_ms // SEEN_STEP_MS
+            if not is_over and self._count < self._max_ids:
                 return
-            del self._until[key]
+            ids = self._by_end[first]
+            if not is_over:
+                ids.pop()
+                self._count -= 1
+            if is_over or not ids:
+                self._count -= len(ids)
+                del self._by_end[first]
