@@ -21,7 +21,7 @@ from mallku_contracts.keys import SigningKey
 from mallku_contracts.subjects import inbox_prefix
 from mallku_contracts.trust import Keys
 from mallku_deploy.auditing.auditor import house_of_another
-from mallku_deploy.environment import read_env_file
+from mallku_deploy.environment import read_env_file, settings_in
 from mallku_deploy.house import House, default_house
 
 _PURPOSE = "administrators connect and sign with it; name a running `up` with --data DIR instead"
@@ -45,9 +45,9 @@ def find_administrator(env_file: Path | None, data: Path | None) -> ClientSettin
         ConfigurationError: naming what is missing, and the ways to say it.
     """
     if env_file is not None:
-        return _known(ClientSettings.from_environment(os.environ | read_env_file(env_file)))
-    if data is None and os.environ.get("MALLKU_PRINCIPAL"):
-        return _known(ClientSettings.from_environment())
+        return _known(settings_in(os.environ | read_env_file(env_file)))
+    if data is None and (settings := settings_in(os.environ)).principal:
+        return _known(settings)
     return _of_house(House(data.absolute()) if data else default_house())
 
 

@@ -21,7 +21,7 @@ from mallku_broker.tls import TlsFiles
 from mallku_client.settings import ClientSettings
 from mallku_contracts.errors import ConfigurationError
 from mallku_contracts.subjects import check_name, inbox_prefix
-from mallku_deploy.environment import read_env_file
+from mallku_deploy.environment import read_env_file, settings_in
 from mallku_deploy.house import House, default_house
 from mallku_deploy.reading import read_policy_file
 
@@ -115,13 +115,13 @@ def find_context(
     check_name(principal, "principal")
     if env_file is not None:
         return _of_settings(principal, kind, os.environ | read_env_file(env_file))
-    if data is None and os.environ.get("MALLKU_PRINCIPAL") == principal:
+    if data is None and settings_in(os.environ).principal == principal:
         return _of_settings(principal, kind, os.environ)
     return _of_house(House(data.absolute()) if data else default_house(), principal)
 
 
 def _of_settings(principal: str, kind: Kind | None, environment: Mapping[str, str]) -> Context:
-    settings = ClientSettings.from_environment(environment)
+    settings = settings_in(environment)
     if settings.principal != principal:
         raise ConfigurationError(
             f"the environment is {settings.principal!r}'s, not {principal!r}'s;"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from mallku_broker.files import read_private_text, write_private_text
+from mallku_broker.files import load_token, read_private_text, write_private_text
 from mallku_client.dev_mode import read_env_file as parse
+from mallku_client.identity import Token
+from mallku_client.settings import ClientSettings
 from mallku_contracts.errors import ConfigurationError
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=~-]*")
@@ -32,6 +35,26 @@ def read_env_file(path: Path) -> dict[str, str]:
         return parse(text)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error.message}") from None
+
+
+def settings_in(environment: Mapping[str, str]) -> ClientSettings:
+    """A client's settings; a folder of credentials says whose it is, where nothing else does.
+
+    It does so by the token in it, or by its own name where none is there.
+
+    Raises:
+        ConfigurationError: a value, or the token, cannot be read.
+    """
+    settings = ClientSettings.from_environment(environment)
+    if settings.principal is not None or settings.credentials is None:
+        return settings
+    return replace(settings, principal=_principal_of(settings.credentials, settings.token_file))
+
+
+def _principal_of(folder: Path, token: Path | None) -> str:
+    if token is None:
+        return folder.name
+    return str(Token.read(load_token(token), f"token file {token}").principal)
 
 
 def _quote(name: str, value: str) -> str:

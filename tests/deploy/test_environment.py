@@ -7,7 +7,7 @@ import pytest
 from dotenv import dotenv_values
 
 from mallku_contracts.errors import ConfigurationError
-from mallku_deploy.environment import read_env_file, write_env_file
+from mallku_deploy.environment import read_env_file, settings_in, write_env_file
 
 VALUES = {
     "MALLKU_API_GATEWAY_URL": "nats://127.0.0.1:4222",
@@ -68,3 +68,16 @@ def test_a_line_that_is_none_is_named(tmp_path: Path, line: str) -> None:
     path.chmod(0o600)
     with pytest.raises(ConfigurationError, match=r"gateway\.env.*line 2: expected NAME=value"):
         read_env_file(path)
+
+
+def test_a_folder_says_whose_it_is(tmp_path: Path) -> None:
+    """By its name where no token lies in it; a principal that is named comes first."""
+    folder = tmp_path / "someone"
+    folder.mkdir()
+    found = {"MALLKU_CREDENTIALS": str(folder)}
+    assert settings_in({}).principal is None
+    assert settings_in(found).principal == "someone"
+    assert settings_in(found | {"MALLKU_PRINCIPAL": "mallku"}).principal == "mallku"
+    (folder / "token.jwt").write_text("no token")
+    with pytest.raises(ConfigurationError, match="token file"):
+        settings_in(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,11 @@ def client(up: Up) -> Iterator[sync.SecuredDatabaseInterface]:
     with sync.SecuredDatabaseInterface.connect(settings=settings) as db:
         db.create_collection(NAME)
         yield db
+
+
+def credentials(up: Up) -> Path:
+    """The folder that says who the caller is."""
+    return Path(read_env_file(up.env_file)["MALLKU_KEY_FILE"]).parent
 
 
 def jobs(up: Up, *arguments: str) -> Any:
@@ -60,6 +66,10 @@ def test_a_dead_job_is_shown_and_redriven(up: Up, client: sync.SecuredDatabaseIn
     (dead,) = [each for each in jobs(up, "dead") if each["job"] == job.idempotency_key]
     assert dead["code"] == "unique_violation"
     text = run("jobs", "dead", "--env-file", str(up.env_file))  # a caller's, of the same house
+    assert "unique_violation" in text.stdout, text.stderr
+    url = read_env_file(up.env_file)["MALLKU_API_GATEWAY_URL"]
+    two = {"MALLKU_API_GATEWAY_URL": url, "MALLKU_CREDENTIALS": str(credentials(up))}
+    text = run("jobs", "dead", variables=two)
     assert "unique_violation" in text.stdout, text.stderr
     place = str(dead["sequence"])
     assert jobs(up, "show", place, "--dead")["arguments"]["document"]["again"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mallku_client.settings import ClientSettings
 from mallku_contracts.errors import ConfigurationError
-from mallku_deploy.environment import read_env_file
+from mallku_deploy.environment import read_env_file, settings_in
 from mallku_deploy.house import House, default_house
 from mallku_deploy.reading import read_policy_file
 
@@ -38,10 +38,9 @@ def find_kind(
         ConfigurationError: naming what is missing, and the ways to say it.
     """
     if env_file is not None:
-        found = ClientSettings.from_environment(os.environ | read_env_file(env_file))
-        return _known(kind, found)
-    if data is None and principal is None and os.environ.get("MALLKU_PRINCIPAL"):
-        return _known(kind, ClientSettings.from_environment())
+        return _known(kind, settings_in(os.environ | read_env_file(env_file)))
+    if data is None and principal is None and (settings := settings_in(os.environ)).principal:
+        return _known(kind, settings)
     return _of_house(kind, House(data.absolute()) if data else default_house(), principal)
 
 
