@@ -120,15 +120,21 @@ def _names_of_drivers(tree: ast.AST) -> Mapping[str, str]:
 
 
 def _strings(tree: ast.AST) -> Iterator[Seen]:
-    prose = docstrings(tree)
+    """Parts of an f-string are found at its beginning; only since Python 3.12 they have places."""
+    prose, wholes = docstrings(tree), _wholes(tree)
     for node in ast.walk(tree):
         text = constant(node)
         if text is None or node in prose:
             continue
         if ADDRESS.search(text):
-            yield node, "MG103", "port 8529"
+            yield wholes.get(node, node), "MG103", "port 8529"
         if found := _HTTP.search(text):
-            yield node, "MG104", f"{found[0]}…"
+            yield wholes.get(node, node), "MG104", f"{found[0]}…"
+
+
+def _wholes(tree: ast.AST) -> Mapping[ast.AST, ast.AST]:
+    formatted = (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
+    return {part: node for node in formatted for part in node.values}
 
 
 def _environment(tree: ast.AST) -> Iterator[Seen]:
