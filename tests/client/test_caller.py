@@ -80,7 +80,7 @@ async def test_a_read_that_is_never_answered_ends_in_time(
     begin = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"timeout: 0\.3 s"):
         await db.collection("anchors").get("a", timeout=0.3)
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 5.0
 
 
 async def test_a_lost_mutation_that_is_refused_later_is_unknown(

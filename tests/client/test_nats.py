@@ -229,8 +229,8 @@ async def test_errors_are_quick_while_the_gateway_is_away(
             with pytest.raises(GatewayUnreachable):
                 await anchors.get("a")
             took.append(time.monotonic() - begin)
-        assert max(took) < 1.0
-        assert took[-1] < 0.05
+        assert max(took) < 5.0  # the usual timeout is 10 s
+        assert took[-1] < 0.5  # the first finds out for 0.8 s
         await house.server.stop()
         await house.server.start()
         await until(lambda: transport_of(db).is_up and worker.connection.is_up)

@@ -13,6 +13,9 @@ from mallku_deploy.life import WorkerLife
 from tests.integration.load import Load
 from tests.integration.world import EVENT_S, World, until
 
+SOON_S = 5.0
+"""Half of a call's usual timeout: a loaded machine needs its share of it."""
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -96,7 +99,7 @@ async def test_a_server_that_dies(own_world: World) -> None:
             longest = max(longest, time.monotonic() - call)
         assert errors
         assert all(error.retryable for error in errors)
-        assert longest < 1.0
+        assert longest < SOON_S
         assert await anchors.has("before", timeout=5)
         assert await anchors.insert({"_key": "after"}, timeout=10)
     assert own_world.losses == []
