@@ -173,7 +173,14 @@ class Pipeline:
 
 
 def _coded(case: Case, error: BaseException) -> MallkuError:
-    """What the caller is told of an error; a surprise tells them nothing but where to ask."""
+    """What the caller is told of an error, which is parted from the frames that it passed."""
+    told = _told(case, error)
+    _part_from_frames(error)
+    return told
+
+
+def _told(case: Case, error: BaseException) -> MallkuError:
+    """The error itself where it is coded; a surprise tells nothing but where to ask."""
     if isinstance(error, MallkuError):
         return error
     if isinstance(error, asyncio.CancelledError):
@@ -182,6 +189,16 @@ def _coded(case: Case, error: BaseException) -> MallkuError:
     command = case.header.id if case.header else ""
     _log.error("unexpected", correlation=correlation, id=command, exc_info=error)
     return InternalError("something unexpected happened in the worker", correlation=correlation)
+
+
+def _part_from_frames(error: BaseException | None) -> None:
+    """Let go of the frames that an error, and what it came from, passed.
+
+    They hold the whole message, and often the error itself: cycles, and the collector of a worker
+    comes round seldom.
+    """
+    while error is not None:
+        error.__traceback__, error = None, error.__context__
 
 
 def _cut_off(case: Case) -> MallkuError:

@@ -34,6 +34,20 @@ class Job:
         self.result: Any = None
         self.error: MallkuError | None = None
 
+    def settle(self) -> None:
+        """Give the answer, once, and let go of it.
+
+        An error's traceback holds frames that hold the job: a cycle, if the job held the error.
+        """
+        future, result, error = self.future, self.result, self.error
+        del self.future, self.result, self.error
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
 
 class Server(Protocol):
     """What runs in the thread."""
@@ -105,13 +119,17 @@ class Lane:
         while more or waiting:
             more = self._take(waiting, more=more)
             if waiting:
-                group = [waiting.popleft() for _ in range(min(self._group, len(waiting)))]
-                left = self._server.serve(group)
-                waiting.extendleft(reversed(left))
-                kept = set(left)
-                settled = [job for job in group if job not in kept]
-                self._loop.call_soon_threadsafe(self._settle, settled)
+                self._serve(waiting)
         self._server.close()
+
+    def _serve(self, waiting: deque[Job]) -> None:
+        """Have a group served; nothing of it is held here while the next is waited for."""
+        group = [waiting.popleft() for _ in range(min(self._group, len(waiting)))]
+        left = self._server.serve(group)
+        waiting.extendleft(reversed(left))
+        kept = set(left)
+        settled = [job for job in group if job not in kept]
+        self._loop.call_soon_threadsafe(self._settle, settled)
 
     def _take(self, waiting: deque[Job], *, more: bool) -> bool:
         """Add all that waits, or wait for it; whether more can come."""
@@ -129,9 +147,4 @@ class Lane:
     def _settle(self, jobs: list[Job]) -> None:
         self._open -= len(jobs)
         for job in jobs:
-            if job.future.done():
-                continue
-            if job.error is None:
-                job.future.set_result(job.result)
-            else:
-                job.future.set_exception(job.error)
+            job.settle()

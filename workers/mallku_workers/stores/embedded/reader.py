@@ -134,6 +134,7 @@ class Reader:
         for job in jobs:
             if job.result is None and job.error is None:
                 job.error = error
+        del error  # its traceback holds this frame
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
