@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from mallku_broker.jetstream import ask
 from mallku_broker.reconciliation import read_former
+from mallku_broker.streams import RATES
 from mallku_broker.trust import load_trust
 from mallku_client.trail import AuditReader
 from mallku_contracts.audit import Resolution
 from mallku_contracts.errors import ConfigurationError, GatewayUnreachable
+from mallku_contracts.governed import GATEWAY
+from mallku_contracts.subjects import PREFIX
 from mallku_contracts.trail.findings import Kind
 from mallku_deploy.auditing.reconcile import ask_to_reconcile
 from mallku_deploy.auditing.verify import Order, verify_trail
@@ -210,7 +214,10 @@ async def test_a_reconciler_that_is_killed_is_no_worse_than_any_worker(
 async def test_several_reconcilers_say_a_thing_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two that run all the time, on the same intents, at the same moment: one resolution each."""
+    """Two that run all the time, on the same intents, at the same moment: one resolution each.
+
+    Turns of a tenth of a second are shorter than a run.
+    """
     async with stage_in(tmp_path, monkeypatch, RECONCILE_EVERY_S=0.1) as stage:
         sent = [await stage.strike(name) for name in ("committed", "intend", "executing")]
         trail = await stage.settled(lambda trail: not open_ends(trail))
@@ -220,6 +227,20 @@ async def test_several_reconcilers_say_a_thing_once(
         assert resolutions(again, each) == resolutions(trail, each)
         pending = Counter(record.resolution for record in of(again, each, "resolved"))
         assert max(pending.values()) == 1
+
+
+async def test_one_of_several_workers_reads_the_trail(stage: Stage) -> None:
+    """Workers count whose turn it is, on counters that they share."""
+    await stage.strike("intend")
+    await stage.settled(lambda trail: not open_ends(trail))
+    connection = await connect_as(stage.world.furnished, "administrator", stage.world.gateway.url)
+    try:
+        counters = await ask(
+            connection, f"STREAM.INFO.{RATES}", {"subjects_filter": f"{PREFIX}.rate.{GATEWAY}.*"}
+        )
+    finally:
+        await connection.close()
+    assert counters["state"]["subjects"]
 
 
 async def test_the_floor_follows_and_never_passes_an_open_intent(stage: Stage) -> None:

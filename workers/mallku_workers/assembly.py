@@ -43,7 +43,7 @@ from mallku_workers.message import unix_ms
 from mallku_workers.observing.composition import Observing
 from mallku_workers.pipeline import Pipeline
 from mallku_workers.queries.cursors import Cursors
-from mallku_workers.reconciling import Schedule, keep_reconciled
+from mallku_workers.reconciling import CountedTurns, Schedule, keep_reconciled
 from mallku_workers.replies import Replies, WorkerIdentity
 from mallku_workers.settings import WorkerSettings
 from mallku_workers.stores.base import Store
@@ -321,4 +321,7 @@ def _reconcile(frame: Frame, base: Base) -> None:
         settings, records, instance, base.store, base.trail, trust=trust
     )
     schedule = Schedule(settings.reconcile_every_s)
-    frame.in_background(keep_reconciled(reconciler, records, instance, schedule, clock=unix_ms))
+    turns = CountedTurns(Counters(base.lines.asking), schedule)
+    frame.in_background(
+        keep_reconciled(reconciler, records, instance, schedule, turns, clock=unix_ms)
+    )

@@ -1,7 +1,9 @@
-"""When a worker reconciles: once it serves, again and again, and when an administrator asks.
+"""When a worker reconciles: once it serves, in its turn, and when an administrator asks.
 
-Who asks writes the key `reconcile` of the bucket `mallku_flags`, which administrators alone may;
-the run that answers names that revision in its record.
+A run takes as long as it takes to read the records of a minute, under load many seconds: so of all
+workers one alone begins in each period, whoever counts first. Who asks writes the key `reconcile`
+of the bucket `mallku_flags`, which administrators alone may; the run that answers names that
+revision in its record.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import structlog
 
 from mallku_broker.buckets import Watch, place
 from mallku_broker.connection import GatewayConnection
+from mallku_broker.counters import NotCounted, counter_subject
 from mallku_broker.reconciliation import RECONCILE, read_former
 from mallku_broker.streams import FLAGS
 from mallku_contracts.errors import MallkuError
+from mallku_contracts.governed import GATEWAY
 
 SPREAD_S: Final = 0.5
 """Workers that begin at the same moment wait up to this long, each another time, seconds."""
@@ -27,8 +31,56 @@ SPREAD_S: Final = 0.5
 AGAIN_S: Final = 5.0
 """After a run that failed the next one comes so soon, seconds."""
 
+COUNTED_S: Final = 2.0
+"""How long the counter of turns may take, seconds."""
+
 _MS_PER_S: Final = 1_000
 _log = structlog.get_logger("mallku.reconciler")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How often the gateway reconciles, seconds; of its workers one does it each time."""
+
+    every_s: float
+
+
+class Turns(Protocol):
+    """Says whose turn a period is."""
+
+    async def is_ours(self, now_ms: int) -> bool:
+        """Whether nobody else has begun in this period."""
+        ...
+
+
+class Counting(Protocol):
+    """Counters that all workers share: `Counters`."""
+
+    async def add(
+        self, subject: str, amount: int, *, once: str | None = None, timeout_s: float
+    ) -> int | None:
+        """Add, and return what the counter then says."""
+        ...
+
+
+class CountedTurns:
+    """Gives a period to the worker that counts first on a counter of its own.
+
+    Where the counters do not answer everybody has a turn: rather several runs than none.
+    """
+
+    def __init__(self, counters: Counting, schedule: Schedule) -> None:
+        self._counters = counters
+        self._period_ms = int(schedule.every_s * _MS_PER_S)
+
+    async def is_ours(self, now_ms: int) -> bool:
+        """Whether nobody else has begun in this period."""
+        period = now_ms // self._period_ms
+        subject = counter_subject(GATEWAY, f"{RECONCILE}-{period}")
+        try:
+            return await self._counters.add(subject, 1, timeout_s=COUNTED_S) == 1
+        except NotCounted:
+            return True
 
 
 class Runs(Protocol):
@@ -37,13 +89,6 @@ class Runs(Protocol):
     async def run(self, asked: int = 0) -> object:
         """Close what can be closed."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How often the gateway reconciles, seconds; of its workers whoever comes first does it."""
-
-    every_s: float
 
 
 class _Asked:
@@ -66,25 +111,26 @@ class _Asked:
                         self.revision = entry.revision
                         self.news.set()
 
-    async def wait(self, timeout_s: float) -> int:
-        """The next request, or 0 when there is none in time."""
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait for the next request; False when there is none in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.news.wait()
                 self.news.clear()
-                return self.revision
-        return 0
+                return True
+        return False
 
 
-async def keep_reconciled(
+async def keep_reconciled(  # noqa: PLR0913 - what it brings together
     runs: Runs,
     connection: GatewayConnection,
     instance: str,
     schedule: Schedule,
+    turns: Turns,
     *,
     clock: Callable[[], int],
 ) -> None:
-    """Run at the start, every `schedule.every_s`, and when asked; until cancelled.
+    """Run at the start, when it is our turn, and when asked; until cancelled.
 
     Args:
         clock: Unix milliseconds.
@@ -92,27 +138,24 @@ async def keep_reconciled(
     asked = _Asked()
     async with asyncio.TaskGroup() as group:
         group.create_task(asked.follow(connection, instance))
-        request, due = 0, True
+        since_ms, due = 0, True
         while True:
             await asyncio.sleep(SPREAD_S * random.random())  # noqa: S311 - only spreads runs
-            since_ms = None if due else clock() - _half(schedule)
-            done = await _run(runs, connection, request, since_ms)
-            wait_s = schedule.every_s if done else min(AGAIN_S, schedule.every_s)
-            request = await asked.wait(wait_s)
-            due = False
+            done = True
+            if due or await turns.is_ours(clock()):
+                done = await _run(runs, connection, asked.revision, since_ms)
+            due = await asked.wait(schedule.every_s if done else min(AGAIN_S, schedule.every_s))
+            due, since_ms = due or not done, clock() - _half(schedule)
 
 
-async def _run(
-    runs: Runs, connection: GatewayConnection, request: int, since_ms: int | None
-) -> bool:
-    """Run unless another worker did, since then or for the request; False when it failed."""
+async def _run(runs: Runs, connection: GatewayConnection, request: int, since_ms: int) -> bool:
+    """Run unless another worker did, since then and for the request; False when it failed."""
     try:
         last = await read_former(connection)
-        done = last.asked >= request if request else False
-        if not done and not request:
-            done = since_ms is not None and last.time_ms > since_ms
-        if not done:
+        if last.asked < request:
             await runs.run(request)
+        elif not since_ms or last.time_ms <= since_ms:
+            await runs.run()
     except MallkuError as error:
         _log.warning("not_reconciled", reason=str(error))
         return False
