@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import AsyncExitStack
 
+import pytest
+
+from mallku_workers import main
 from mallku_workers.assembly import in_background
 
 PATIENCE_S = 5.0
@@ -30,3 +35,26 @@ async def test_a_worker_that_can_no_longer_be_governed_ends() -> None:
         in_background(stack, fails(), stopping)
         async with asyncio.timeout(PATIENCE_S):
             await stopping.wait()
+
+
+async def test_cycles_are_collected_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that makes few new containers gets rid of them too."""
+
+    class Node:
+        """Holds itself."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    monkeypatch.setattr(main, "COLLECT_EVERY_S", 0.001)
+    gc.disable()
+    try:
+        gone = weakref.ref(Node())
+        assert gone() is not None
+        task = asyncio.ensure_future(main.collect_by_the_clock())
+        async with asyncio.timeout(PATIENCE_S):
+            while gone() is not None:  # noqa: ASYNC110 - the collector has no event
+                await asyncio.sleep(0.001)
+        task.cancel()
+    finally:
+        gc.enable()
