@@ -46,7 +46,8 @@ def find_administrator(env_file: Path | None, data: Path | None) -> ClientSettin
     """
     if env_file is not None:
         return _known(settings_in(os.environ | read_env_file(env_file)))
-    if data is None and (settings := settings_in(os.environ)).principal:
+    settings = settings_in(os.environ)
+    if data is None and (settings.principal or settings.url):
         return _known(settings)
     return _of_house(House(data.absolute()) if data else default_house())
 
