@@ -2,9 +2,10 @@
 
     python -m tests.chaos.soak [--seconds 1800] [--workers 2]
 
-First the capacity is measured, with as many callers as keep it busy; then half of that many
-commands a second are sent at their own times, whatever the answers do. Memory (RSS) and open
-descriptors of each process are looked at every few seconds. What is told is the slope over the
+First the capacity is measured, with as many callers as keep it busy; then as many ask at once as
+ever will, so that every process has the memory that this takes; then half of the capacity is sent
+at its own times, whatever the answers do. Memory (RSS) and open descriptors of each process are
+looked at every few seconds. What is told is the slope over the
 last three quarters, with its 95 % confidence interval: least squares over the means of blocks,
 which are far enough apart to count as independent. A process grows when the whole interval lies
 above zero, by more than what a day's growth would matter for. Exits with 1 when one does.
@@ -38,6 +39,13 @@ CAPACITY_S: Final = 10.0
 """How long the capacity is measured, seconds."""
 
 CAPACITY_CALLERS: Final = 64
+FILL_S: Final = 10.0
+"""How long `MAX_IN_FLIGHT` callers ask at once, seconds.
+
+What a process once needed it keeps, in Python's and malloc's arenas: where nothing is sent at once
+before, each pause of the machine lets more commands pile up than the last, and looks like a leak.
+"""
+
 LOOK_S: Final = 2.0
 """Between two looks at the processes, seconds."""
 
@@ -56,7 +64,7 @@ T_95: Final = 2.101
 MATTERS_MIB_PER_H: Final = 1.0
 """A slope whose interval begins below this says nothing yet, MiB per hour."""
 
-MAX_IN_FLIGHT: Final = 512
+MAX_IN_FLIGHT: Final = 384
 DOCUMENT_BYTES: Final = 512
 TRAIL: Final = StreamSettings(audit_bytes=16_384 * MIB)
 """Room for the records of half an hour; a full trail would refuse what comes later."""
@@ -134,6 +142,7 @@ async def soak(world: World, calls: Calls, rate: float, seconds: float) -> Soake
                 continue
             task = asyncio.create_task(_call(calls, number, soaked))
             under_way.add(task)
+            soaked.most = max(soaked.most, len(under_way))
             task.add_done_callback(under_way.discard)
         await asyncio.gather(*under_way)
     finally:
@@ -148,6 +157,7 @@ class Soaked:
 
     rate: float
     told: Counter[str] = field(default_factory=Counter[str])
+    most: int = 0
     watches: dict[str, Watch] = field(default_factory=dict[str, Watch])
 
 
@@ -172,6 +182,7 @@ def report(soaked: Soaked, seconds: float) -> tuple[str, bool]:
     told = ", ".join(f"{count:,} {what}" for what, count in soaked.told.most_common())
     lines = [
         f"{seconds / 60:.1f} minutes at {soaked.rate:.0f} commands/s: {told}.",
+        f"At most {soaked.most} were under way at once.",
         "",
         "| process | MiB at the end | MiB per hour (95 %) | descriptors | per hour (95 %) | |",
         "|---|---|---|---|---|---|",
@@ -201,6 +212,7 @@ async def _run(asked: argparse.Namespace, folder: Path) -> int:
             busy = Load(in_flight=CAPACITY_CALLERS, count=1_000_000, seconds=CAPACITY_S)
             capacity = (await drive(calls.mixed, busy)).throughput
             print(f"capacity: {capacity:.0f} commands/s", flush=True)
+            await drive(calls.mixed, Load(MAX_IN_FLIGHT, count=1_000_000, seconds=FILL_S))
             soaked = await soak(world, calls, capacity / 2, asked.seconds)
     text, clean = report(soaked, asked.seconds)
     print(f"\n{text}")
