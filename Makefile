@@ -44,7 +44,7 @@ bench: $(STAMP)  ## the gateway beside its peers, in under five minutes; ARGS="-
 chaos: $(STAMP)  ## 30 minutes of faults under load, each round checked; ARGS="--seconds 120"
 	$(RUN) tests.chaos.run $(ARGS)
 
-soak: $(STAMP)  ## 30 minutes at half of capacity: no memory grows; ARGS="--seconds 120"
+soak: $(STAMP)  ## 30 minutes at half of capacity: does memory grow? ARGS="--seconds 120"
 	$(RUN) tests.chaos.soak $(ARGS)
 
 record: $(STAMP)  ## the store tests on a real ArangoDB, recorded; make record ARANGO_URL=http://…
