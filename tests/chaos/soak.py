@@ -5,10 +5,10 @@
 First the capacity is measured, with as many callers as keep it busy; then as many ask at once as
 ever will, so that every process has the memory that this takes; then half of the capacity is sent
 at its own times, whatever the answers do. Memory (RSS) and open descriptors of each process are
-looked at every few seconds. What is told is the slope over the
-last three quarters, with its 95 % confidence interval: least squares over the means of blocks,
-which are far enough apart to count as independent. A process grows when the whole interval lies
-above zero, by more than what a day's growth would matter for. Exits with 1 when one does.
+looked at every few seconds. What is told is the slope over the second half, with its 95 %
+confidence interval: least squares over the means of blocks, which are far enough apart to count as
+independent. A process grows when the whole interval lies above zero, by more than what a day's
+growth would matter for. Exits with 1 when one does.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ before, each pause of the machine lets more commands pile up than the last, and 
 LOOK_S: Final = 2.0
 """Between two looks at the processes, seconds."""
 
-WARM_SHARE: Final = 0.25
-"""Of the run, after which caches and the stream's memory of ids have the size that they keep."""
+WARM_SHARE: Final = 0.5
+"""Of the run, after which what is kept for a time has the size that it keeps."""
 
-JUDGED_S: Final = 900.0
-"""A shorter run is told and not judged: the stream's memory of ids alone fills for 180 s."""
+JUDGED_S: Final = 1_800.0
+"""A shorter run is told and not judged: the ledger keeps a key for 900 s, streams an id for 180."""
 
 BLOCKS: Final = 20
 """Blocks of which the means are taken."""

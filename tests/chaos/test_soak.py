@@ -47,9 +47,22 @@ def test_descriptors_that_leak_are_found() -> None:
 
 
 def test_what_warms_up_is_no_growth() -> None:
-    """The first quarter does not count."""
-    warm = _watch(lambda at: 80 + min(at, SECONDS / 4) / 10, lambda _: 20)
+    """The first half does not count."""
+    warm = _watch(lambda at: 80 + min(at, SECONDS / 2) / 10, lambda _: 20)
     assert _stays(warm)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_was_needed_once_is_no_growth(seed: int) -> None:
+    """A process keeps the most that it needed; filled before, it seldom needs more."""
+    need, most = _noisy(seed, 0.0), 86.0
+
+    def keeps(at: float) -> float:
+        nonlocal most
+        most = max(most, need(at))
+        return most
+
+    assert _stays(_watch(keeps, lambda _: 20))
 
 
 def test_the_interval_holds_the_true_slope() -> None:
