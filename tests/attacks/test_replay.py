@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from mallku_contracts.identifiers import uuid7
 from tests.attacks.arena import Arena, Attacker, refused_by_each_worker
 from tests.attacks.cast import SCRATCH, SECRET, VAULT
 from tests.integration.world import ask, exchange, until
-from tests.support.simulated_caller import Sent, now_ms
+from tests.support.simulated_caller import Sent, SimulatedCaller, now_ms
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -159,6 +160,41 @@ async def test_a_command_lives_too_long(arena: Arena, attacker: Attacker) -> Non
         sent = attacker.caller.seal("count", {}, SCRATCH, iat=begun, exp=begun + life_ms)
         codes = await refused_by_each_worker(attacker.connection, sent)
         assert set(codes) == {"malformed_envelope"}
+
+
+async def test_one_id_is_used_for_two_commands(arena: Arena, attacker: Attacker) -> None:
+    """Each well signed, the second dated later: the id goes by its own time, and was seen."""
+    first = attacker.caller.seal("insert", {"document": {"kind": "first"}}, SCRATCH)
+    assert (await exchange(attacker.connection, first)).result
+    for off_ms in (-25_000, 25_000):
+        second = _under(attacker.caller, first.header.id, now_ms() + off_ms)
+        codes = await refused_by_each_worker(attacker.connection, second)
+        assert set(codes) == {"replayed"}
+    assert await _of_kind(attacker, "second") == 0
+
+
+@pytest.mark.parametrize(("made_ms", "off_ms"), [(75_000, 25_000), (-95_000, -45_000)])
+async def test_an_id_is_dated_back_or_ahead(
+    arena: Arena, attacker: Attacker, made_ms: int, off_ms: int
+) -> None:
+    """To be used again when the trail has forgotten it: judged by the same clock as `iat`."""
+    sent = _under(attacker.caller, uuid7(now_ms() + made_ms), now_ms() + off_ms)
+    codes = await refused_by_each_worker(attacker.connection, sent)
+    assert set(codes) == {"malformed_envelope"}
+    assert await _of_kind(attacker, "second") == 0
+
+
+def _under(caller: SimulatedCaller, command_id: str, iat_ms: int) -> Sent:
+    """A command of its own under an id, with `iat` there."""
+    return caller.seal(
+        "insert",
+        {"document": {"kind": "second"}},
+        SCRATCH,
+        id=command_id,
+        idem=uuid7(now_ms()),
+        iat=iat_ms,
+        exp=iat_ms + 60_000,
+    )
 
 
 async def test_a_retry_is_made_of_a_captured_command(arena: Arena, victim: Attacker) -> None:

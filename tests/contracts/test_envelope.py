@@ -30,7 +30,14 @@ from mallku_contracts.errors import (
     UnverifiedReply,
 )
 from mallku_contracts.identifiers import uuid7
-from mallku_contracts.limits import MAX_COMMAND_BYTES, MAX_PROTECTED_BYTES, MAX_REPLY_BYTES
+from mallku_contracts.limits import (
+    AUDIT_DUPLICATE_WINDOW_S,
+    MAX_CLOCK_SKEW_MS,
+    MAX_COMMAND_BYTES,
+    MAX_COMMAND_LIFE_MS,
+    MAX_PROTECTED_BYTES,
+    MAX_REPLY_BYTES,
+)
 from mallku_contracts.subjects import CommandSubject
 from tests.contracts.opening import Opening, open_reply
 from tests.vectors.commands import DOCUMENT, FIRST, GET, INSERT, question, sealed
@@ -269,13 +276,43 @@ def test_what_is_no_frame_is_refused_without_building_it(data: bytes) -> None:
         Envelope.split(data)
 
 
-@pytest.mark.parametrize(("off_ms", "holds"), [(0, True), (60_000, True), (60_001, False)])
-def test_an_id_is_as_old_as_its_command(off_ms: int, *, holds: bool) -> None:
-    """An id of another time is refused: it could come back when the trail has forgotten it."""
-    for made_ms in (FIRST.iat - off_ms, FIRST.iat + off_ms):
-        header = replace(FIRST, id=uuid7(made_ms, 7))
-        if holds:
+@pytest.mark.parametrize(
+    ("made_ms", "holds"),
+    [(0, True), (-90_000, True), (-90_001, False), (30_000, True), (30_001, False)],
+)
+def test_an_id_is_made_when_it_is_sent(made_ms: int, *, holds: bool) -> None:
+    """Its time is judged as `iat` is, and a clock that is off by the skew takes nothing from it."""
+    header = replace(FIRST, id=uuid7(FIRST.iat + made_ms, 7))
+    if holds:
+        header.check_times(FIRST.iat)
+    else:
+        with pytest.raises(MalformedEnvelope, match=r"protected\.id"):
             header.check_times(FIRST.iat)
-        else:
-            with pytest.raises(MalformedEnvelope, match=r"protected\.id"):
-                header.check_times(FIRST.iat)
+
+
+def _is_taken(header: CommandHeader, now_ms: int) -> bool:
+    try:
+        header.check_times(now_ms)
+    except MallkuError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("job", [{}, {"run_at": 0, "order": ""}])
+def test_an_id_is_over_before_the_trail_forgets_it(job: dict[str, Any]) -> None:
+    """However commands under one id are dated, the last is taken within the trail's memory."""
+    taken = list[int]()
+    for iat in range(FIRST.iat - 200_000, FIRST.iat + 200_000, 5_000):
+        header = replace(FIRST, iat=iat, exp=iat + MAX_COMMAND_LIFE_MS, **job)
+        times = range(iat - MAX_CLOCK_SKEW_MS, iat + 100_000, 5_000)
+        taken += [now_ms for now_ms in times if _is_taken(header, now_ms)]
+    assert max(taken) - min(taken) == MAX_COMMAND_LIFE_MS + 2 * MAX_CLOCK_SKEW_MS
+    assert max(taken) - min(taken) < AUDIT_DUPLICATE_WINDOW_S * 1_000
+
+
+@pytest.mark.parametrize("skew_ms", [-MAX_CLOCK_SKEW_MS, MAX_CLOCK_SKEW_MS])
+def test_a_clock_that_is_off_takes_no_time_from_its_caller(skew_ms: int) -> None:
+    """A command is taken, slow clock or fast, from when it is signed until its minute is over."""
+    header = replace(FIRST, exp=FIRST.iat + MAX_COMMAND_LIFE_MS)
+    for true_ms in (0, MAX_COMMAND_LIFE_MS):
+        header.check_times(FIRST.iat + true_ms - skew_ms)

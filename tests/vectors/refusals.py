@@ -16,6 +16,7 @@ from mallku_contracts.envelope import (
     command_signing_input,
     token_hash,
 )
+from mallku_contracts.identifiers import uuid7
 from mallku_contracts.keys import base64url
 from mallku_contracts.limits import MAX_DEPTH
 from mallku_contracts.subjects import CommandSubject
@@ -149,6 +150,8 @@ def _times() -> Iterator[Refusal]:
         ("from the future", e.CommandFromFuture, {"iat": early, "exp": early + 1_000}),
         ("valid for longer than a minute", e.MalformedEnvelope, {"exp": NOW_MS + 60_001}),
         ("over before it began", e.MalformedEnvelope, {"exp": NOW_MS}),
+        ("an id from the future", e.MalformedEnvelope, {"id": uuid7(NOW_MS + 30_001, 1)}),
+        ("an id made too long ago", e.MalformedEnvelope, {"id": uuid7(NOW_MS - 90_001, 1)}),
         ("a job for longer than a week", e.MalformedEnvelope, {"exp": NOW_MS + WEEK_MS + 1, **JOB}),
     )
     for name, kind, changes in cases:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from mallku_contracts.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
+from mallku_contracts.identifiers import uuid7
+from mallku_contracts.limits import MAX_COMMAND_LIFE_MS
 from mallku_workers.message import GRACE_SHARE, MARGIN_S, Case
-from tests.support.simulated_caller import SimulatedCaller
+from tests.support.simulated_caller import SimulatedCaller, now_ms
 from tests.workers.world import Cluster, Worker, message_of, until
 
 BUDGET_MS = 500
@@ -69,3 +71,14 @@ def test_the_margin_is_a_share_of_a_short_time_and_little_of_a_long_one() -> Non
         left_s = deadline.left_s(0, case.message.received_s)
         assert left_s == pytest.approx(budget_ms / 1_000 - margin_s)
         assert deadline.grace_s == pytest.approx(margin_s * GRACE_SHARE)
+
+
+def test_nothing_begins_after_the_end_of_its_id() -> None:
+    """Dated as far ahead as clocks may stand apart, a command has no more time than its id."""
+    made_ms = now_ms()
+    later_ms = made_ms + 50_000
+    sent = SimulatedCaller.of("mallku", "service").seal(
+        "insert", INSERT, id=uuid7(made_ms), iat=later_ms, exp=later_ms + 60_000, budget=60_000
+    )
+    case = Case(message_of(sent, received_ms=later_ms))
+    assert case.deadline(sent.header, 30_000).ends_ms == made_ms + MAX_COMMAND_LIFE_MS + 30_000

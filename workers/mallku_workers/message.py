@@ -84,12 +84,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When the caller has given up: when the budget is used up, at the latest when `exp` is over.
+    """When the caller has given up: the budget is used up, or `exp` or the command's id is over.
 
     A little of the budget is kept back, so that who is refused hears why while it still listens.
     The budget is counted from receipt on the monotonic clock, so that a clock that is set does not
-    stretch it. `ends_ms` is `exp` and the allowed difference of clocks: a caller whose clock is
-    slow has as much time as others.
+    stretch it. `ends_ms` has the allowed difference of clocks in it: a caller whose clock is slow
+    has as much time as others.
 
     Attributes:
         runtime_ms: How long the store may work on it, however patient the caller is.
@@ -198,7 +198,7 @@ class Case:
         budget_s = header.budget / _MS_PER_S
         margin_s = min(MARGIN_S, MARGIN_SHARE * budget_s)
         budget_ends_s = self.message.received_s + budget_s - margin_s
-        ends_ms = header.exp + skew_ms
+        ends_ms = min(header.exp, header.id_ends_ms) + skew_ms
         if (job := self.message.job) is not None:
             most = job.ends_ms(header) + skew_ms
             ends_ms = min(self.message.received_ms + header.budget, most)
