@@ -23,6 +23,9 @@ VERSION: Final = 1
 ROTATION: Final = "generation"
 """The fact of a `rotate` record that names it: which of the trail's streams begins here."""
 
+OutcomeName = tuple[str, str, str, bool]
+"""Worker, principal, transmission, and whether it is a durable job."""
+
 
 class Resolution(StrEnum):
     """What the reconciler found out about an intent that had no outcome."""
@@ -228,6 +231,20 @@ def may_end_intent(record: Record) -> bool:
     return record.rule is not None and record.code != Replayed.code
 
 
+def is_of_job(subject: str) -> bool:
+    """Whether a record is about a durable job, by the `subject` in it."""
+    return subject.startswith(_JOBS)
+
+
+def outcome_name(worker: str, principal: str, command: str, subject: str) -> OutcomeName:
+    """What an intent and its outcome have in common: whoever pairs them goes by this.
+
+    A worker has one intent at a time under it. An id is its caller's to choose: a job and a command
+    may have the same, and are two transmissions.
+    """
+    return worker, principal, command, is_of_job(subject)
+
+
 def record_hash(data: bytes) -> bytes:
     """SHA-256 of a record's bytes: what a receipt carries."""
     return hashlib.sha256(data).digest()
@@ -247,7 +264,7 @@ def message_id(record: Mapping[str, Any]) -> str:
     outcome under an id that the stream still remembers would be taken for a duplicate and dropped.
     """
     kind = record["kind"]
-    if kind == "intent" and not record["subject"].startswith(_JOBS):
+    if kind == "intent" and not is_of_job(record["subject"]):
         return f"i.{record['principal']}.{record['id']}"
     if kind == "resolved" and (intent := record.get("resolves")):
         return f"r.{intent['worker']}.{intent['number']}.{record['resolution']}"

@@ -15,6 +15,8 @@ from tests.support.simulated_caller import now_ms
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+PAIRS = 30
+
 
 async def test_a_job_is_moved_or_kept_for_later(arena: Arena, attacker: Attacker) -> None:
     """Own bytes under a time or a key that was not signed, among commands, two minutes later."""
@@ -57,6 +59,28 @@ async def test_a_job_lies_about_its_time(arena: Arena, attacker: Attacker) -> No
         for job in (*jobs, await submit.command("count", VAULT)):
             await job.result(RESULT_S)
     await arena.told(attacker.principal, Counter(subject_mismatch=25, malformed_envelope=1))
+
+
+async def test_a_job_and_a_command_have_one_id(arena: Arena, attacker: Attacker) -> None:
+    """So that honest workers stand accused: one after the other, and both at once.
+
+    Both are carried out, the trail says so, and whoever verifies it accuses nobody.
+    """
+    for number in range(PAIRS):
+        one = attacker.caller.seal("insert", {"document": {"kind": "paired"}}, SCRATCH)
+        asked = {"document": {"kind": "paired"}}
+        job = seal_job(attacker.caller, asked, SCRATCH, id=one.header.id, idem=f"job-{number}")
+        if number % 2:
+            assert (await exchange(attacker.connection, one)).result
+            attacker.connection.post(*job)
+        else:
+            attacker.connection.post(*job)
+            assert (await exchange(attacker.connection, one)).result
+    await attacker.connection.flush()
+    told = await arena.told(attacker.principal, Counter(intent=2 * PAIRS, done=2 * PAIRS))
+    assert len({record.id for record in told}) == PAIRS
+    report = await arena.world.verify()
+    assert report.clean, report.findings.accusations
 
 
 async def test_a_job_is_put_where_it_must_not_come_from(arena: Arena, attacker: Attacker) -> None:

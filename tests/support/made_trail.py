@@ -14,7 +14,7 @@ from mallku_contracts.envelope import CommandHeader, command_signing_input, toke
 from mallku_contracts.governed import Document, adopted
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.keys import SigningKey
-from mallku_contracts.subjects import CommandSubject, audit_subject, inbox_prefix
+from mallku_contracts.subjects import JOB, CommandSubject, audit_subject, inbox_prefix
 from mallku_contracts.tokens import REPLY_AUDIENCE, Identity, issue_token
 from mallku_contracts.trail import about_gateway
 from mallku_contracts.trail.checkpoint import (
@@ -177,6 +177,8 @@ class MadeTrail:
             idem=command,
             reply=inbox_prefix(place.principal),
             ath=token_hash(b"token"),
+            run_at=0 if place.channel == JOB else None,
+            order="" if place.channel == JOB else None,
         )
 
     def end(self, intent: Record, kind: str = "done", **fields: Any) -> Record:

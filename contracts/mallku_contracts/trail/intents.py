@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from mallku_contracts.audit import Resolution
+from mallku_contracts.audit import OutcomeName, Resolution, is_of_job, outcome_name
 from mallku_contracts.governed import GATEWAY
 from mallku_contracts.identifiers import is_uuid7, uuid7_ms
 from mallku_contracts.limits import MAX_CLOCK_SKEW_MS, MAX_COMMAND_LIFE_MS
-from mallku_contracts.subjects import PREFIX
 from mallku_contracts.trail.entry import Entry
 from mallku_contracts.trail.findings import Findings, Kind
 from mallku_contracts.trail.resume import Ended, Intent
@@ -32,7 +31,6 @@ MAX_SEEN: Final = 200_000
 VOID: Final = "void"
 """How an intent ended whose number its worker declared void: nothing was executed."""
 
-_JOBS: Final = f"{PREFIX}.job."
 _AGREES: Final = {
     (Resolution.COMMITTED, "done"),
     (Resolution.NOT_APPLIED, "failed"),
@@ -45,7 +43,6 @@ _AGREES: Final = {
 }
 """A resolution and an outcome of the worker's own that may both be true: "possibly" denies none."""
 
-_Name = tuple[str, str, str]
 _Place = tuple[str, int]
 
 
@@ -55,11 +52,11 @@ class Intents:
     def __init__(self, findings: Findings, since_ms: int = 0) -> None:
         self._findings = findings
         self._open: dict[_Place, Intent] = {}
-        self._names: dict[_Name, _Place] = {}
+        self._names: dict[OutcomeName, _Place] = {}
         self._pending: set[_Place] = set()
         self._ended: dict[_Place, Ended] = {}
         self._resolved: dict[_Place, Ended] = {}
-        self._ended_names: dict[_Name, _Place] = {}
+        self._ended_names: dict[OutcomeName, _Place] = {}
         self._seen: set[int] = set()
         self._order: deque[tuple[int, int]] = deque()
         self._since_ms = since_ms
@@ -132,8 +129,9 @@ class Intents:
             self._findings.note(Kind.UNDER_WAY, f"{young} intents may still get their outcome")
 
     def _intend(self, entry: Entry) -> None:
-        mark = hash((entry.principal, entry.id))
-        if mark in self._seen and not entry.subject.startswith(_JOBS):
+        is_job = is_of_job(entry.subject)  # which is intended each time that it is delivered
+        mark = _mark(entry.principal, entry.id, is_job=is_job)
+        if mark in self._seen and not is_job:
             text = f"{entry.principal}'s transmission {entry.id} has another intent before this one"
             self._findings.at(entry, Kind.TWO_INTENTS, text)
         self._see(mark, entry.time)
@@ -155,7 +153,7 @@ class Intents:
         """A `done` or `failed`."""
         if entry.replayed_of:
             self._check_replay(entry)
-        name = (entry.worker, entry.principal, entry.id)
+        name = _name(entry)
         place = self._names.get(name)
         if place is not None:
             intent = self._open[place]
@@ -166,7 +164,7 @@ class Intents:
         else:
             self._second(name, entry)
 
-    def _second(self, name: _Name, entry: Entry) -> None:
+    def _second(self, name: OutcomeName, entry: Entry) -> None:
         """An outcome for which no intent is open."""
         place = self._ended_names.get(name)
         ended = None if place is None else self._how_ended(place)
@@ -187,13 +185,14 @@ class Intents:
         Others name an id that nobody proved: anybody may send the bytes of a command again, or
         others with its id, while it is under way.
         """
-        place = self._names.get((entry.worker, entry.principal, entry.id))
+        place = self._names.get(_name(entry))
         if place is not None:
             self._close(self._open[place], "denied")
 
     def _check_replay(self, entry: Entry) -> None:
         first = entry.replayed_of
-        if hash((entry.principal, first)) in self._seen:
+        marks = {_mark(entry.principal, first, is_job=is_job) for is_job in (False, True)}
+        if not marks.isdisjoint(self._seen):
             return
         slack = MAX_COMMAND_LIFE_MS + 2 * MAX_CLOCK_SKEW_MS
         unknown_ms = max(self._since_ms + slack, self._begin_ms + MAX_CLOCK_SKEW_MS)
@@ -270,6 +269,14 @@ class Intents:
             worker=intent.worker,
             number=intent.number,
         )
+
+
+def _mark(principal: str, command: str, *, is_job: bool) -> int:
+    return hash((principal, command, is_job))
+
+
+def _name(entry: Entry) -> OutcomeName:
+    return outcome_name(entry.worker, entry.principal, entry.id, entry.subject)
 
 
 def _intent(entry: Entry) -> Intent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mallku_contracts.audit import OutcomeName, outcome_name
 from mallku_contracts.trail.checkpoint import NO_CHECKPOINT
 
 
@@ -34,9 +35,9 @@ class Intent:
     kid: str
 
     @property
-    def name(self) -> tuple[str, str, str]:
-        """What its outcome carries too: worker, principal and transmission."""
-        return self.worker, self.principal, self.id
+    def name(self) -> OutcomeName:
+        """What its outcome carries too."""
+        return outcome_name(self.worker, self.principal, self.id, self.subject)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from mallku_workers.reconciling import intents as module
 from mallku_workers.reconciling.intents import Intents
 
 SUBJECT = "mallku.v1.cmd.mallku.mallku.people.insert"
+AS_JOB = "mallku.v1.job.mallku.mallku.people.insert"
 
 
 class Stream:
@@ -53,6 +54,19 @@ def test_an_outcome_ends_its_own_intent_alone(outcome: str) -> None:
     stream.write(outcome, "a")
     assert stream.open == ["b", "a"]
     assert stream.intents.open[1].worker == "other"
+
+
+@pytest.mark.parametrize("outcome", ["done", "failed", "denied"])
+@pytest.mark.parametrize("subjects", [(SUBJECT, AS_JOB), (AS_JOB, SUBJECT)])
+def test_a_job_does_not_end_a_command_of_its_id(outcome: str, subjects: tuple[str, str]) -> None:
+    """Ids are callers' to choose: what a crash left open stays open, whichever came first."""
+    for ends in subjects:
+        stream = Stream()
+        for subject in subjects:
+            stream.write("intent", subject=subject)
+        stream.write(outcome, subject=ends)
+        [left] = stream.intents.open
+        assert left.number == 2 - subjects.index(ends)
 
 
 def test_a_refusal_before_any_rule_ends_nothing() -> None:

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from mallku_contracts.arguments import Aql
-from mallku_contracts.audit import Record, RecordError, Resolution, may_end_intent
+from mallku_contracts.audit import (
+    OutcomeName,
+    Record,
+    RecordError,
+    Resolution,
+    may_end_intent,
+    outcome_name,
+)
 from mallku_contracts.errors import ConfigurationError, MallkuError, NotSupported
 from mallku_contracts.subjects import PREFIX, CommandSubject
 from mallku_contracts.trail.stored import TrailEntry
@@ -68,6 +75,9 @@ class Gathering:
         self._file = file
         self._wanted = wanted
         self._open: dict[str, bytes] = {}
+        self._named: dict[OutcomeName, str] = {}
+        for record in sorted(self._kept(), key=lambda record: record.number):
+            self._named[_name(record)] = _where(record.worker, record.number)
         self._sequence = file.fact(READ_TO)
 
     @property
@@ -124,35 +134,52 @@ class Gathering:
 
     def _note_open(self) -> None:
         """Remark intents without outcome: they may have been carried out."""
-        for name, data in self._file.intents():
-            record = Record.read(data)
+        for record in self._kept():
             if _may_have_changed(record):
-                self._file.note(UNRESOLVED, f"{name}: {record.subject}")
+                self._file.note(UNRESOLVED, f"{_said(record)}: {record.subject}")
+
+    def _kept(self) -> list[Record]:
+        """The intents in the file."""
+        return [Record.read(data) for _, data in self._file.intents()]
 
     # One record
 
     def _hear(self, place: _Place, entry: TrailEntry) -> None:
         record = Record.read(entry.data)
-        name = f"{place.principal}.{record.id}"
         if place.kind == "intent":
-            self._open[name] = entry.data
+            self._intend(record, entry.data)
         elif place.kind == "denied":
-            self._refuse(name, record)
+            if may_end_intent(record):
+                self._end(record)
         elif place.kind == "failed" or record.resolution == Resolution.NOT_APPLIED:
-            self._forget(name)
+            self._end(record)
         elif place.kind == "done" or record.resolution == Resolution.COMMITTED:
-            self._commit(place, name, entry.sequence, record)
+            self._commit(place, entry.sequence, record)
 
-    def _refuse(self, name: str, record: Record) -> None:
-        """A refusal ends its own worker's intent alone: a command's bytes may be sent again."""
-        if may_end_intent(record):
-            intent = self._intent(name)
-            if intent is not None and intent.worker == record.worker:
-                self._forget(name)
+    def _intend(self, record: Record, data: bytes) -> None:
+        where = _where(record.worker, record.number)
+        self._open[where] = data
+        self._named[_name(record)] = where
 
-    def _commit(self, place: _Place, name: str, sequence: int, record: Record) -> None:
-        intent = self._intent(name)
-        self._forget(name)
+    def _end(self, record: Record) -> Record | None:
+        """The intent that a record ends, which is open no more; None where none is."""
+        named = record.resolves
+        where = _where(**named) if named else self._named.get(_name(record))
+        if where is None:
+            return None
+        data = self._open.pop(where, None)
+        if data is None:
+            data = self._file.intent(where)
+            self._file.forget_intent(where)
+        if data is None:
+            return None
+        intent = Record.read(data)
+        if self._named.get(_name(intent)) == where:
+            del self._named[_name(intent)]
+        return intent
+
+    def _commit(self, place: _Place, sequence: int, record: Record) -> None:
+        intent, name = self._end(record), _said(record)
         if record.replayed_of is not None:
             return
         changes, complete = changes_of(record)
@@ -202,13 +229,19 @@ class Gathering:
             names.add(place.collection)
         self._file.add_digest(sorted(names))
 
-    def _intent(self, name: str) -> Record | None:
-        data = self._open.get(name) or self._file.intent(name)
-        return None if data is None else Record.read(data)
 
-    def _forget(self, name: str) -> None:
-        if self._open.pop(name, None) is None:
-            self._file.forget_intent(name)
+def _name(record: Record) -> OutcomeName:
+    return outcome_name(record.worker, record.principal, record.id, record.subject)
+
+
+def _where(worker: str, number: int, **_rest: object) -> str:
+    """Which intent it is, among all."""
+    return f"{worker}.{number}"
+
+
+def _said(record: Record) -> str:
+    """The transmission, for people."""
+    return f"{record.principal}.{record.id}"
 
 
 def _place(subject: str) -> _Place | None:

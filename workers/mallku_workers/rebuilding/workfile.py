@@ -22,7 +22,7 @@ from mallku_broker.files import make_private_folder
 from mallku_contracts.errors import ConfigurationError
 from mallku_workers.rebuilding.steps import Change, Step
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 MAX_NOTES: Final = 1_000
 """Remarks that are kept with their words; those beyond are counted."""

@@ -1,7 +1,7 @@
 """Which intents have no outcome: pure, fed with the trail's records in stream order.
 
-An outcome ends the intent of the same worker, principal and transmission, as it does for whoever
-verifies the trail; a refusal does so only once a rule had allowed the command, for anybody may send
+An outcome ends the intent of the same name (`outcome_name`), as it does for whoever verifies the
+trail; a refusal does so only once a rule had allowed the command, for anybody may send
 a command's bytes again while it is under way.
 """
 
@@ -10,7 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from mallku_contracts.audit import Record, RecordError, Resolution, may_end_intent
+from mallku_contracts.audit import (
+    OutcomeName,
+    Record,
+    RecordError,
+    Resolution,
+    may_end_intent,
+    outcome_name,
+)
 from mallku_contracts.governed import GATEWAY
 from mallku_contracts.trail.stored import TrailEntry
 
@@ -18,7 +25,6 @@ MAX_OPEN: Final = 20_000
 """Intents without outcome that are known at a time; a later run looks at those beyond."""
 
 _Place = tuple[str, int]
-_Name = tuple[str, str, str]
 
 
 @dataclass(slots=True)
@@ -29,6 +35,7 @@ class OpenIntent:
         worker, number: Of the record.
         sequence: Its place in the stream.
         time_ms: When the stream stored it, Unix milliseconds.
+        name: What its outcome carries too.
         pending: Somebody looked into it before, and could not know yet.
     """
 
@@ -38,6 +45,7 @@ class OpenIntent:
     time_ms: int
     principal: str
     id: str
+    name: OutcomeName
     pending: bool = False
 
     @property
@@ -79,7 +87,7 @@ class Intents:
     beyond: int = 0
     workers: dict[str, Written] = field(default_factory=dict[str, Written])
     _open: dict[_Place, OpenIntent] = field(default_factory=dict[_Place, OpenIntent])
-    _names: dict[_Name, _Place] = field(default_factory=dict[_Name, _Place])
+    _names: dict[OutcomeName, _Place] = field(default_factory=dict[OutcomeName, _Place])
 
     @property
     def open(self) -> list[OpenIntent]:
@@ -110,7 +118,7 @@ class Intents:
         elif record.kind == "resolved":
             self._resolve(record)
         elif record.kind != "denied" or may_end_intent(record):
-            place = self._names.get((record.worker, record.principal, record.id))
+            place = self._names.get(_name(record))
             if place is not None:
                 self._end(place)
 
@@ -127,10 +135,16 @@ class Intents:
             self.beyond = self.beyond or entry.sequence
             return
         intent = OpenIntent(
-            record.worker, record.number, entry.sequence, entry.time, record.principal, record.id
+            record.worker,
+            record.number,
+            entry.sequence,
+            entry.time,
+            record.principal,
+            record.id,
+            _name(record),
         )
         self._open[intent.place] = intent
-        self._names[_name(intent)] = intent.place
+        self._names[intent.name] = intent.place
 
     def _resolve(self, record: Record) -> None:
         named = record.resolves
@@ -145,9 +159,9 @@ class Intents:
 
     def _end(self, place: _Place) -> None:
         intent = self._open.pop(place)
-        if self._names.get(_name(intent)) == place:
-            del self._names[_name(intent)]
+        if self._names.get(intent.name) == place:
+            del self._names[intent.name]
 
 
-def _name(intent: OpenIntent) -> _Name:
-    return intent.worker, intent.principal, intent.id
+def _name(record: Record) -> OutcomeName:
+    return outcome_name(record.worker, record.principal, record.id, record.subject)
