@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from mallku_contracts import codec
-from mallku_contracts.audit import Record, Resolution, may_end_intent
+from mallku_contracts.audit import Record, Resolution, is_of_job, may_end_intent
 from mallku_contracts.governed import ADOPT, GATEWAY
 from mallku_contracts.subjects import NO_COLLECTION
 from mallku_contracts.trail.stored import TrailEntry
@@ -83,7 +83,7 @@ class Lines:
 
     def __init__(self, hiding: Hiding) -> None:
         self._hiding = hiding
-        self._open: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._open: OrderedDict[tuple[str, str, bool], str] = OrderedDict()
 
     @property
     def open_commands(self) -> int:
@@ -115,14 +115,14 @@ class Lines:
 
     def _known(self, record: Record) -> str:
         """What the intent was about; forgotten with the record that ends it."""
-        name = (record.principal, record.id)
+        name = _name(record)
         refused = record.kind == "denied" and not may_end_intent(record)
         if refused or record.resolution == Resolution.PENDING:
             return self._open.get(name, "")
         return self._open.pop(name, "")
 
     def _remember(self, record: Record, target: str) -> None:
-        self._open[record.principal, record.id] = target
+        self._open[_name(record)] = target
         if len(self._open) > MAX_OPEN:
             self._open.popitem(last=False)
 
@@ -135,6 +135,10 @@ class Lines:
         if place.operation == "transaction":
             return _steps(arguments.get("steps"))
         return _bare(place) + _which(arguments)
+
+
+def _name(record: Record) -> tuple[str, str, bool]:
+    return record.principal, record.id, is_of_job(record.subject)
 
 
 def door_of(record: Record) -> str:

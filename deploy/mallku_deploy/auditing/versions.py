@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from mallku_contracts.audit import Record, Resolution
+from mallku_contracts.audit import Record, Resolution, is_of_job
 from mallku_contracts.trail.stored import TrailEntry
 from mallku_deploy.auditing.changes import Change, changes_between
 from mallku_deploy.auditing.lines import Place, door_of
@@ -70,6 +70,10 @@ class Version:
     via: str = ""
 
 
+_Commits = dict[int | None, list[Version]]
+"""What commits under one id made, by their positions."""
+
+
 class Wanted(NamedTuple):
     """Whose versions: the document `collection/key` of a database."""
 
@@ -88,7 +92,8 @@ class History:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._found: dict[tuple[str, str], list[Version]] = {}
+        self._found: dict[tuple[str, str, bool], _Commits] = {}
+        self._count = 0
         self.left_out = 0
         self.hashed = 0
 
@@ -98,21 +103,35 @@ class History:
         Raises:
             KeyError, TypeError: an effect is not what a record holds there.
         """
-        place, command = Place.of(entry.subject), (record.principal, record.id)
+        place = Place.of(entry.subject)
         if place.database != self._wanted.database or not _is_commit(record):
             return
-        known = self._found.get(command)
-        if known and (record.kind == "resolved" or not known[0].resolved):
-            return  # resolved although its outcome came: one commit all the same
+        command = (record.principal, record.id, is_of_job(record.subject))
+        known: _Commits = self._found.get(command, {})
+        if _is_told(known, record):
+            return
         if made := self._made(place, entry, record):
-            self._found[command] = made
-        if len(self._found) > MAX_VERSIONS:
-            del self._found[next(iter(self._found))]
-            self.left_out += 1
+            if record.kind == "done" and None in known and known[None][0].resolved:
+                self._count -= 1
+                del known[None]
+            self._count += record.position not in known
+            known[record.position] = made
+            self._found[command] = known
+        if self._count > MAX_VERSIONS:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        oldest, commits = next(iter(self._found.items()))
+        del commits[next(iter(commits))]
+        if not commits:
+            del self._found[oldest]
+        self._count -= 1
+        self.left_out += 1
 
     def versions(self) -> list[Version]:
         """Oldest first, with what changed from each to the next."""
-        found = _in_order([one for made in self._found.values() for one in made])
+        commits = self._found.values()
+        found = _in_order([one for each in commits for made in each.values() for one in made])
         return [_compared(before, one) for before, one in zip([None, *found], found, strict=False)]
 
     def _made(self, place: Place, entry: TrailEntry, record: Record) -> list[Version]:
@@ -140,7 +159,21 @@ class History:
     def _stands(self) -> bool:
         """Whether the document was there when the last record was taken, as far as is known."""
         last = next(reversed(self._found.values()), None)
-        return last is not None and last[-1].state is not State.REMOVED
+        if last is None:
+            return False
+        return next(reversed(last.values()))[-1].state is not State.REMOVED
+
+
+def _is_told(known: _Commits, record: Record) -> bool:
+    """Whether it tells of a commit that is known: of one that was resolved, and whose outcome came.
+
+    Under one id there may be several: ids are callers' to choose, and of jobs nobody counts them.
+    """
+    resolved = record.kind == "resolved"
+    if resolved and (record.position is None or None in known):
+        return bool(known)
+    same = known.get(record.position)
+    return same is not None and (resolved or not same[0].resolved)
 
 
 def _is_commit(record: Record) -> bool:
