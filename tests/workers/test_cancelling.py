@@ -109,6 +109,26 @@ async def test_a_wish_that_comes_with_the_command_finds_it(
     assert len(worker.store.works) == 1
 
 
+async def test_a_copy_takes_nothing_from_the_original(
+    worker: Worker, caller: SimulatedCaller
+) -> None:
+    """Whoever sends a command's bytes again is refused, and its caller can call it off still."""
+    worker.store.gate.clear()
+    first, second = caller.seal("insert", INSERT), caller.seal("insert", {"document": {}})
+    working = asyncio.ensure_future(worker.take(first))
+    await until(lambda: worker.store.inside == 1)
+    waiting = asyncio.ensure_future(worker.pipeline.handle(message_of(second)))
+    await until(lambda: worker.pipeline.executor.at_work()["write"] == (1, 1))
+    for _ in range(3):
+        assert (await worker.take(second, reply=f"{second.reply}.copy")).error.code == "replayed"
+    assert len(worker.pipeline.under_way) == 2
+    assert _call_off(worker, second, caller)
+    worker.store.gate.set()
+    await asyncio.gather(working, waiting)
+    assert len(worker.store.works) == 1
+    assert len(worker.pipeline.under_way) == 0
+
+
 async def test_a_later_command_is_not_meant(worker: Worker, caller: SimulatedCaller) -> None:
     """Once answered, nothing is held, and the same wish again finds nobody."""
     sent = caller.seal("insert", INSERT)

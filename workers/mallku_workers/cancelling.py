@@ -41,11 +41,14 @@ class UnderWay:
         return len(self._cases)
 
     def hold(self, case: Case) -> None:
-        """The command is identified: from now on its caller can call it off."""
+        """The command is identified: from now on its caller can call it off.
+
+        A copy of one that is under way does not take its place: it is refused later.
+        """
         signer = case.identity if case.carrier is None else case.carrier.identity
         place = _place(case)
         if signer is not None and place is not None:
-            self._cases[place] = case, signer.key
+            self._cases.setdefault(place, (case, signer.key))
 
     def release(self, case: Case) -> None:
         """The command is answered."""
