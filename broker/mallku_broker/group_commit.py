@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -26,6 +26,7 @@ from mallku_broker.acknowledgements import (
     refuse_smuggling,
 )
 from mallku_broker.pending import TICK_S, Pending
+from mallku_contracts.audit import CHOSEN
 from mallku_contracts.limits import MIB
 
 MIN_BATCH_MESSAGES: Final = 8
@@ -42,6 +43,13 @@ MAX_WAITING: Final = 4_096
 
 MAX_WAITING_BYTES: Final = 64 * MIB
 """Bodies of records that wait, bytes."""
+
+
+APART_S: Final = 10.0
+"""For so long after a caller used an id again its intents leave their groups, seconds."""
+
+MAX_APART: Final = 1_024
+"""Callers whose intents leave their groups; with more, the one that used an id first is let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,12 @@ class _Record(NamedTuple):
 class GroupCommit:
     """Publishes as `AcknowledgementMultiplexer.publish` does, in groups; safe for many tasks.
 
-    Records are stored in the order of the calls. A group that the server refuses is published again
-    one by one, so that a duplicate, or a record that does not fit, is told to the one whose it is.
+    Records are stored in the order of the calls, but for what may be a duplicate: one refuses the
+    group that holds it, and a caller can make as many as it likes. Of a refused group intents are
+    published one by one, whose ids alone are callers' to choose, and then the others together; only
+    when that is refused, one by one too. So a duplicate, or a record that does not fit, is told to
+    the one whose it is. Intents of a caller who used an id again leave their groups for `APART_S`,
+    and are published one by one behind them: nobody else loses group commit to it.
 
     Args:
         publisher: Under way with one group at a time; nobody else should publish through it.
@@ -111,6 +123,7 @@ class GroupCommit:
         self._left = 0
         self._work: asyncio.Task[None] | None = None
         self._closed = False
+        self._apart: dict[str, float] = {}
         self.groups = self.grouped = 0
 
     @property
@@ -168,8 +181,20 @@ class GroupCommit:
         while group := self._next_group():
             self.groups += 1
             self.grouped += len(group)
-            if len(group) < self._limits.min_messages or not await self._publish_together(group):
-                await self._publish_singly(group)
+            await self._commit(group)
+
+    async def _commit(self, group: Sequence[_Record]) -> None:
+        """Publish a group, as much of it together as can be; return when all were answered."""
+        if len(group) < self._limits.min_messages:
+            await self._publish_singly(group)
+            return
+        rest, apart = _split(group, self._is_apart)
+        if not await self._publish_together(rest):
+            own, chosen = _split(rest, _caller)
+            await self._publish_singly(chosen)
+            if not chosen or not await self._publish_together(own):
+                await self._publish_singly(own)
+        await self._publish_singly(apart)
 
     def _next_group(self) -> list[_Record]:
         """What leaves together; the same id twice would refuse the group that holds it."""
@@ -195,7 +220,10 @@ class GroupCommit:
             self._pending.forget(record.token)
 
     async def _publish_together(self, group: Sequence[_Record]) -> bool:
-        """One batch for all of them; False when it was refused, and nothing of it is stored."""
+        """One batch for all of them; False when nothing of it is stored: refused, or too few."""
+        group = [record for record in group if not record.future.done()]
+        if len(group) < self._limits.min_messages:
+            return not group
         longest = max(record.deadline for record in group)
         messages = [record.message for record in group]
         try:
@@ -217,15 +245,31 @@ class GroupCommit:
         answers = [self._publish_one(record) for record in left]
         for record, answer in zip(left, answers, strict=True):
             try:
-                self._acknowledge(record, await answer)
+                ack = await answer
             except PublishFailed as error:
                 self._fail(record, error)
+            else:
+                self._note(record.message.id, duplicate=ack.duplicate)
+                self._acknowledge(record, ack)
 
     def _publish_one(self, record: _Record) -> asyncio.Future[Ack]:
         subject, body, message_id = record.message
         return self._publisher.publish(
             subject, body, message_id=message_id, timeout=self._time_left(record.deadline)
         )
+
+    def _is_apart(self, message_id: str) -> bool:
+        """Whether its caller used an id again lately."""
+        return self._apart.get(_caller(message_id), 0.0) > self._loop.time()
+
+    def _note(self, message_id: str, *, duplicate: bool) -> None:
+        """Have intents of a caller who used an id again leave their groups."""
+        caller = _caller(message_id)
+        if duplicate and caller:
+            self._apart.pop(caller, None)
+            self._apart[caller] = self._loop.time() + APART_S
+            if len(self._apart) > MAX_APART:
+                del self._apart[next(iter(self._apart))]
 
     def _time_left(self, deadline: float) -> float:
         return max(deadline - self._loop.time(), TICK_S)
@@ -253,3 +297,20 @@ class GroupCommit:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def _split(
+    group: Sequence[_Record], goes_apart: Callable[[str], object]
+) -> tuple[list[_Record], list[_Record]]:
+    """Those that stay together, and those whose message ids say that they do not."""
+    parts: tuple[list[_Record], list[_Record]] = [], []
+    for record in group:
+        parts[bool(goes_apart(record.message.id))].append(record)
+    return parts
+
+
+def _caller(message_id: str) -> str:
+    """Whose id it is to choose; empty where it is none that a caller chooses."""
+    if not message_id.startswith(CHOSEN):
+        return ""
+    return message_id.removeprefix(CHOSEN).partition(".")[0]

@@ -27,6 +27,11 @@ OutcomeName = tuple[str, str, str, bool]
 """Worker, principal, transmission, and whether it is a durable job."""
 
 
+CHOSEN: Final = "i."
+"""Message ids that begin so are their callers' to choose, and may come again: those of intents.
+Behind it stand the principal, a dot, and the transmission."""
+
+
 class Resolution(StrEnum):
     """What the reconciler found out about an intent that had no outcome."""
 
@@ -265,7 +270,7 @@ def message_id(record: Mapping[str, Any]) -> str:
     """
     kind = record["kind"]
     if kind == "intent" and not is_of_job(record["subject"]):
-        return f"i.{record['principal']}.{record['id']}"
+        return f"{CHOSEN}{record['principal']}.{record['id']}"
     if kind == "resolved" and (intent := record.get("resolves")):
         return f"r.{intent['worker']}.{intent['number']}.{record['resolution']}"
     if (facts := record.get("facts")) and ROTATION in facts:

@@ -76,6 +76,21 @@ async def test_replays_are_told_to_those_who_replayed(house: NatsHouse) -> None:
         assert fresh == list(range(first.sequence + 1, first.sequence + 7))
 
 
+async def test_who_replays_intents_disturbs_nobody(house: NatsHouse) -> None:
+    """Group after group holds one that was seen; the others are stored, and know where."""
+    async with _groups(house) as group:
+        await asyncio.gather(*publish(group, "i.eve.seen"))
+        for moment in range(5):
+            own = [f"o.w.{moment}-{number}" for number in range(20)]
+            new = [f"i.ana.{moment}-{number}" for number in range(20)]
+            ids = [*own[:10], *new[:10], "i.eve.seen", *own[10:], *new[10:], f"i.eve.{moment}"]
+            acks = await asyncio.gather(*publish(group, *ids))
+            assert [one for one, ack in zip(ids, acks, strict=True) if ack.duplicate] == [ids[20]]
+            again = await asyncio.gather(*publish(group, *ids))
+            assert [ack.sequence for ack in again] == [ack.sequence for ack in acks]
+            assert all(ack.duplicate for ack in again)
+
+
 async def test_one_that_is_too_large_fails_alone(house: NatsHouse) -> None:
     """For the stream, or for the broker: the others of the moment are stored."""
     async with _groups(house) as group:
