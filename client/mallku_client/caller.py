@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -45,7 +45,7 @@ ID_HEADER: Final = "Mallku-Id"
 OPERATION_HEADER: Final = "Mallku-Operation"
 
 GATEWAY_TIME: Final = "gateway_time_ms"
-"""In the details of a refusal for the clock's sake: the worker's time, Unix milliseconds."""
+"""In the details of a refusal for the clock's sake: the worker's signed time, Unix milliseconds."""
 
 _CLOCK_REFUSALS = (StaleCommand, CommandFromFuture)
 _CLOSED = "the client is closed; connect() makes a new one"
@@ -181,13 +181,22 @@ class Caller:
     async def _send(
         self, sealed: SealedCommand, command: Command, number: int, timeout_s: float
     ) -> bytes:
-        subject, payload = sealed.subject, sealed.payload
+        """The bytes of a reply; a refusal on the way, which nobody signed, tells no time."""
         headers = self._headers(sealed.id, command)
-        if self._tracing is None:
-            return await self._transport.request(subject, payload, headers, timeout_s)
-        with self._tracing.attempt(sealed, number) as carried:
-            known: Mapping[str, str] = {**(headers or {}), **carried}
-            return await self._transport.request(subject, payload, known or None, timeout_s)
+        try:
+            if self._tracing is None:
+                return await self._request(sealed, headers, timeout_s)
+            with self._tracing.attempt(sealed, number) as carried:
+                known: Mapping[str, str] = {**(headers or {}), **carried}
+                return await self._request(sealed, known or None, timeout_s)
+        except MallkuError as refusal:
+            refusal.details.pop(GATEWAY_TIME, None)
+            raise
+
+    def _request(
+        self, sealed: SealedCommand, headers: Mapping[str, str] | None, timeout_s: float
+    ) -> Awaitable[bytes]:
+        return self._transport.request(sealed.subject, sealed.payload, headers, timeout_s)
 
     def _headers(self, command_id: str, command: Command) -> dict[str, str] | None:
         headers = trace_headers(command)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +13,22 @@ import httpx
 import pytest
 
 from mallku_client import SecuredDatabaseInterface, sync
-from mallku_client.http_transport import COMMAND_TYPE
+from mallku_client.caller import GATEWAY_TIME
+from mallku_client.http_transport import COMMAND_TYPE, REPLY_TYPE
 from mallku_client.transport import NoAnswer
+from mallku_contracts.envelope import CommandHeader, Envelope
 from mallku_contracts.errors import (
+    CommandFromFuture,
     ConfigurationError,
     DocumentNotFound,
     GatewayUnreachable,
     PermissionDenied,
+    StaleCommand,
     UnverifiedReply,
 )
 from tests.client.http.stage import Holder
 from tests.integration.world import World
+from tests.support.simulated_caller import now_ms
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -104,22 +112,52 @@ async def test_what_nobody_signed_is_not_passed_on(world: World, url: str) -> No
         assert plain.status_code == 400
 
 
-async def test_reply_that_no_worker_signed_is_not_believed(world: World) -> None:
-    """Whoever answers in the door's place can neither invent a result nor say that it was done."""
+@asynccontextmanager
+async def liar(status: str, kind: str, body: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]:
+    """A server in a door's place that answers everything alike: its URL, and what it was sent."""
+    sent: list[bytes] = []
 
     async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        body = b"\x94\xc4\x01\x80\xc4\x01\x80\xc4\x00\xc4\x00"
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.mallku.reply\r\n"
-        writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        sent.append(await reader.readexactly(length))
+        said = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(said.encode() + body)
         await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(lie, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, await connect(world, f"http://127.0.0.1:{port}") as db:
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", sent
+
+
+async def test_reply_that_no_worker_signed_is_not_believed(world: World) -> None:
+    """Whoever answers in the door's place can neither invent a result nor say that it was done."""
+    body = b"\x94\xc4\x01\x80\xc4\x01\x80\xc4\x00\xc4\x00"
+    async with liar("200 OK", REPLY_TYPE, body) as (url, _), await connect(world, url) as db:
         with pytest.raises((UnverifiedReply, NoAnswer, GatewayUnreachable)):
             await db.collection("memory_anchors").get("x", timeout=1.0)
+
+
+@pytest.mark.parametrize("claimed", [590_000, -590_000, "soon"])
+@pytest.mark.parametrize("code", ["command_from_future", "stale_command"])
+async def test_time_that_a_door_claims_moves_no_clock(
+    world: World, code: str, claimed: int | str
+) -> None:
+    """Nobody signed it: the refusal stands, is told as it is, and the next command has our time."""
+    at = now_ms() + claimed if isinstance(claimed, int) else claimed
+    problem = json.dumps({"code": code, "details": {GATEWAY_TIME: at}}).encode()
+    async with (
+        liar("400 Bad Request", "application/problem+json", problem) as (url, sent),
+        await connect(world, url) as db,
+    ):
+        for _ in range(2):
+            with pytest.raises((CommandFromFuture, StaleCommand)) as caught:
+                await db.collection("memory_anchors").get("x")
+            assert GATEWAY_TIME not in caught.value.details
+    signed = [CommandHeader.read(Envelope.split(each).protected).iat for each in sent]
+    assert len(signed) == 2
+    assert all(abs(each - now_ms()) < 120_000 for each in signed)
 
 
 async def test_nobody_at_the_url_is_said_at_once(world: World) -> None:
