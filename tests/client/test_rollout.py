@@ -9,25 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mallku_client.rollout import Difference, RolledOutDatabase, Shadow, Verdict, WatchedRoutes
-from mallku_client.rollout.comparing import MAX_COMPARED_CHARS, compare, snapshot
+from mallku_client.rollout.comparing import MAX_COMPARED_CHARS
 from mallku_client.rollout.database import NAMED, NAMED_READS, READS, route_query
 from mallku_client.rollout.shadow import MAX_ROWS
 from mallku_contracts.errors import Unavailable
 from mallku_contracts.results import FlagsInfo
 from mallku_contracts.routes import Route
-from tests.contracts.test_codec import PLAIN
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
 
 
 @dataclass
@@ -261,53 +250,6 @@ def test_what_is_about_no_collection_takes_the_default_way() -> None:
         assert way.asked[before:] == ["collections"]
 
 
-@given(JSON)
-def test_an_answer_equals_itself(value: Any) -> None:
-    """Whatever it is."""
-    text = snapshot(value)
-    assert text is not None
-    for same in (True, False):
-        assert compare(text, text, same_database=same) == (Verdict.EQUAL, ())
-
-
-@given(st.lists(JSON, max_size=5), st.randoms())
-def test_the_order_of_rows_does_not_count(rows: list[Any], chance: Any) -> None:
-    """Nobody promised it."""
-    left, right = snapshot(rows), snapshot(chance.sample(rows, len(rows)))
-    assert left is not None
-    assert right is not None
-    assert compare(left, right, same_database=False)[0] is Verdict.EQUAL
-
-
-@given(JSON, JSON)
-def test_other_answers_are_found_to_be_others(left: Any, right: Any) -> None:
-    """A difference has a place, and the place holds no value."""
-    one, other = snapshot([left]), snapshot([right])
-    assert one is not None
-    assert other is not None
-    verdict, paths = compare(one, other, same_database=False)
-    if "_rev" not in one + other:
-        assert (verdict is Verdict.EQUAL) == (one == other)
-    assert bool(paths) == (verdict is Verdict.DIFFERENT)
-
-
-def test_a_difference_names_places_without_values() -> None:
-    """So that it can be logged."""
-    left, right = snapshot({"a": {"b": "secret"}, "c": 1}), snapshot({"a": {"b": "other"}})
-    assert left is not None
-    assert right is not None
-    assert compare(left, right, same_database=True) == (Verdict.DIFFERENT, ("$.a.b", "$.c"))
-
-
-def test_a_document_that_was_changed_in_between_is_no_difference() -> None:
-    """Its revisions say so where both ways lead to one database; elsewhere they say nothing."""
-    left, right = (snapshot({"_id": "c/1", "_rev": rev, "n": rev}) for rev in ("1", "2"))
-    assert left is not None
-    assert right is not None
-    assert compare(left, right, same_database=True)[0] is Verdict.MOVED
-    assert compare(left, right, same_database=False) == (Verdict.DIFFERENT, ("$.n",))
-
-
 @pytest.mark.parametrize("value", ["x" * MAX_COMPARED_CHARS, {("a",): 1}])
 def test_what_cannot_be_compared_is_skipped(value: Any) -> None:
     """The caller has it; nobody is asked again."""
@@ -315,12 +257,6 @@ def test_what_cannot_be_compared_is_skipped(value: Any) -> None:
     assert world.database.collection("c").get("x") is value
     assert world.counted() == {"skipped": 1}
     assert world.gateway.asked == []
-
-
-@given(PLAIN)
-def test_no_answer_makes_a_snapshot_fail(value: Any) -> None:
-    """Whatever stands in a document."""
-    snapshot(value)
 
 
 class Describing:

@@ -23,7 +23,7 @@ class Verdict(StrEnum):
     EQUAL = "equal"
     DIFFERENT = "different"
     MOVED = "moved"
-    """A document was changed between the two readings: its revisions say so."""
+    """Documents changed between the two readings: their revisions say so. The rest is equal."""
     FAILED = "failed"
     """The gateway's way raised an error, and the old one had answered."""
     SKIPPED = "skipped"
@@ -53,10 +53,12 @@ def compare(legacy: str, gateway: str, *, same_database: bool) -> tuple[Verdict,
     if legacy == gateway:
         return Verdict.EQUAL, ()
     left, right = json.loads(legacy), json.loads(gateway)
-    if not same_database:
+    moved: frozenset[str] = frozenset()
+    if same_database:
+        moved = _moved(_revisions(left), _revisions(right))
+        left, right = _except(left, moved), _except(right, moved)
+    else:
         left, right = _without_revisions(left), _without_revisions(right)
-    elif _revisions(left) != _revisions(right):
-        return Verdict.MOVED, ()
     if isinstance(left, list) and isinstance(right, list):
         left, right = _only_in(left, right), _only_in(right, left)
     paths: list[str] = []
@@ -64,7 +66,9 @@ def compare(legacy: str, gateway: str, *, same_database: bool) -> tuple[Verdict,
         paths.append(path)
         if len(paths) == MAX_PATHS:
             break
-    return (Verdict.DIFFERENT, tuple(paths)) if paths else (Verdict.EQUAL, ())
+    if paths:
+        return Verdict.DIFFERENT, tuple(paths)
+    return (Verdict.MOVED if moved else Verdict.EQUAL), ()
 
 
 def _without_revisions(value: Any) -> Any:
@@ -85,6 +89,18 @@ def _revisions(value: Any) -> dict[str, str]:
         for each in documents
         if isinstance(each, Mapping) and "_id" in each and REVISION in each
     }
+
+
+def _moved(left: Mapping[str, str], right: Mapping[str, str]) -> frozenset[str]:
+    """The documents that both readings have, each in another revision."""
+    return frozenset(name for name in left.keys() & right.keys() if left[name] != right[name])
+
+
+def _except(value: Any, moved: frozenset[str]) -> Any:
+    """An answer without these documents; None where it is one of them."""
+    if isinstance(value, list):
+        return [each for each in value if not _revisions(each).keys() & moved]
+    return None if _revisions(value).keys() & moved else value
 
 
 def _only_in(rows: Sequence[Any], others: Sequence[Any]) -> list[Any]:
