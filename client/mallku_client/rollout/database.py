@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Mapping
-from inspect import isawaitable
+from contextlib import contextmanager, nullcontext
+from inspect import isawaitable, iscoroutine
 from typing import Any, Final
 
 from mallku_client.rollout.routes import Routes
@@ -20,19 +22,32 @@ READS: Final = frozenset(
 """Methods of a collection whose answers a shadow compares: they change nothing, and two of them at
 the same moment answer the same."""
 
-NAMED: Final = frozenset(
+GIVE_COLLECTIONS: Final = frozenset(
     {
-        *("has_collection", "create_collection", "delete_collection", "ensure_collection"),
-        *("get_document", "query", "query_documents", "insert_document", "batch_insert"),
-        *("upsert_document", "create_secured_collection"),
+        *("get_collection", "get_secured_collection"),
+        *("create_collection", "ensure_collection", "create_secured_collection"),
     }
 )
+"""Methods of a database that give the collection whose name is their first argument."""
+
+NAMED: Final = GIVE_COLLECTIONS | {
+    *("has_collection", "delete_collection", "get_document", "query", "query_documents"),
+    *("insert_document", "batch_insert", "upsert_document"),
+}
 """Methods of a database whose first argument is the name of a collection."""
 
 NAMED_READS: Final = frozenset({"has_collection", "get_document", "query", "query_documents"})
 
+BOTH: Final = frozenset({"initialize", "register_collection_policy"})
+"""Methods of a database that get either way ready, and reach both where they have them."""
+
 QUERIES: Final = frozenset({"aql_query", "execute_secured_query"})
 """Methods of a database whose first argument is the text of a query."""
+
+_NAMES: Final = ("name", "collection_name", "collection")
+"""How a method may call the argument that names a collection."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def roll_out(
@@ -90,16 +105,41 @@ class RolledOutDatabase:
             return lambda *args, **kwargs: self._named(method, *args, **kwargs)
         if method in QUERIES:
             return lambda *args, **kwargs: self._query(method, *args, **kwargs)
-        by_default = self._routes.default is Route.GATEWAY
-        return getattr(self._gateway if by_default else self._legacy, method)
+        if method in BOTH and self._who_have(method):
+            return lambda *args, **kwargs: self._both(method, *args, **kwargs)
+        return getattr(self._ways()[0], method)
 
-    def _named(self, method: str, name: str, *args: Any, **kwargs: Any) -> Any:
-        return self.lead(
+    def _ways(self) -> tuple[Any, Any]:
+        """Both, the one first that the flags' `default` says."""
+        ways = (self._legacy, self._gateway)
+        return ways[::-1] if self._routes.default is Route.GATEWAY else ways
+
+    def _who_have(self, method: str) -> list[Callable[..., Any]]:
+        return [getattr(way, method) for way in self._ways() if hasattr(way, method)]
+
+    def _named(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        name = _name(method, args, kwargs)
+        policy = args[1] if len(args) > 1 else kwargs.get("policy")
+        if method == "create_secured_collection" and policy is not None:
+            self._both("register_collection_policy", policy)
+        answer = self.lead(
             (name, method),
             self._routes.route(name),
-            lambda database: getattr(database, method)(name, *args, **kwargs),
+            lambda database: getattr(database, method)(*args, **kwargs),
             compared=method in NAMED_READS,
         )
+        given = method in GIVE_COLLECTIONS
+        return RolledOutCollection.given(self, name, answer) if given else answer
+
+    def _both(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """What the leading way answers or raises; the other's failure is logged."""
+        answers: list[Any] = []
+        for each in self._who_have(method):
+            with _told(method) if answers else nullcontext():
+                answers.append(each(*args, **kwargs))
+        if any(isawaitable(each) for each in answers):
+            return _all_awaited(method, answers)
+        return answers[0] if answers else None
 
     def _query(
         self, method: str, query: str, bind_vars: Mapping[str, Any] | None = None, **kwargs: Any
@@ -136,11 +176,30 @@ class RolledOutDatabase:
 
 
 class RolledOutCollection:
-    """A collection in front of two; made by `RolledOutDatabase.collection`."""
+    """A collection in front of two; made by `RolledOutDatabase.collection`.
 
-    def __init__(self, database: RolledOutDatabase, name: str) -> None:
+    Awaiting it gives the same one over the awaited twins of both.
+    """
+
+    def __init__(self, database: RolledOutDatabase, name: str, making: Any = None) -> None:
         self._rolled_out = database
+        self._making = making
         self.name = name
+
+    @classmethod
+    def given(cls, database: RolledOutDatabase, name: str, answer: Any) -> Any:
+        """In place of the collection that one side answers with; a coroutine in place of one."""
+        collection = cls(database, name, answer)
+        return collection._awaited() if iscoroutine(answer) else collection
+
+    def __await__(self) -> Generator[Any, None, RolledOutCollection]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> RolledOutCollection:
+        making, self._making = self._making, None
+        if isawaitable(making):
+            await making
+        return RolledOutCollection(await self._rolled_out, self.name)
 
     def __getattr__(self, method: str) -> Any:
         database, name = self._rolled_out, self.name
@@ -177,6 +236,38 @@ class RolledOutQueries:
             lambda side: side.aql.execute(query, *args, bind_vars=bind_vars, **kwargs),
             compared=not modifies,
         )
+
+
+def _name(method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    named = [kwargs[each] for each in _NAMES if each in kwargs]
+    for name in (*args[:1], *named):
+        return str(name)
+    raise TypeError(f"{method}() needs the name of a collection")
+
+
+async def _all_awaited(method: str, answers: list[Any]) -> Any:
+    """The first of them; whatever the others come to."""
+    first, *others = [_value(each) for each in answers]
+    try:
+        return await first
+    finally:
+        for other in others:
+            with _told(method):
+                await other
+
+
+async def _value(answer: Any) -> Any:
+    return await answer if isawaitable(answer) else answer
+
+
+@contextmanager
+def _told(method: str) -> Generator[None]:
+    """Log what the way that does not lead raises."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the leading way answers the caller
+        kind = type(error).__name__
+        _LOG.warning("rollout: %s failed on the way that does not lead: %s", method, kind)
 
 
 def route_query(routes: Routes, query: str, values: Mapping[str, Any]) -> tuple[Route, str, bool]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mallku_client.mallku import SecuredDatabaseInterface
+from mallku_client.mallku import CollectionSecurityPolicy, SecuredDatabaseInterface
 from mallku_client.rollout import RolledOutDatabase, roll_out
 from mallku_contracts.routes import Route
-from tests.client.mallku.mallku_like import fresh
+from tests.client.mallku.mallku_like import Activity, fresh
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -95,3 +95,23 @@ async def test_a_rolled_out_database_may_be_awaited(db: SecuredDatabaseInterface
     assert awaited.rollout is rolled.rollout
     left = await roll_out(legacy=Old([{"_key": "a"}]), gateway=db, routes=Always(Route.LEGACY))
     assert left.collection(name).get("a") == {"_key": "a"}
+
+
+async def test_collections_are_given_with_either_face(db: SecuredDatabaseInterface) -> None:
+    """Made plainly they are used plainly, asked for by `await` they are awaited; secured too."""
+    routes = Always(Route.GATEWAY)
+    rolled = roll_out(legacy=Old([]), gateway=db, routes=routes)
+    name = fresh("rolled")
+    made = rolled.create_collection(name)
+    made.insert({"_key": "a", "n": 1})
+    asked = await rolled.get_collection(name)
+    assert (await asked.get("a"))["n"] == 1
+    assert (await (await made).get("a"))["n"] == 1
+    rolled.register_collection_policy(
+        CollectionSecurityPolicy("reciprocity_activities_secured", [Activity])
+    )
+    secured = await rolled.create_secured_collection("reciprocity_activities_secured")
+    done = await secured.insert_secured(Activity(interaction_id="i1", kind="gift"))
+    assert await secured.get_secured(done["_key"], Activity)
+    routes.default = Route.LEGACY
+    assert made.get("a") is None
