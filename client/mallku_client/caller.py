@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
@@ -28,6 +29,7 @@ from mallku_client.verifier import VerifiedReply, Verifier
 from mallku_contracts.errors import (
     ClientClosed,
     CommandFromFuture,
+    ConfigurationError,
     CursorLost,
     MallkuError,
     Replayed,
@@ -47,6 +49,7 @@ OPERATION_HEADER: Final = "Mallku-Operation"
 GATEWAY_TIME: Final = "gateway_time_ms"
 """In the details of a refusal for the clock's sake: the worker's signed time, Unix milliseconds."""
 
+_LOG = logging.getLogger(__name__)
 _CLOCK_REFUSALS = (StaleCommand, CommandFromFuture)
 _CLOSED = "the client is closed; connect() makes a new one"
 _WORKER_GONE = "the worker that held the cursor is gone; ask the query again"
@@ -207,10 +210,18 @@ class Caller:
     def _repair(self, failure: Exception) -> bool:
         """Whether the reason of this refusal could be removed."""
         if isinstance(failure, TokenExpired):
-            return self._token.refresh()
+            return self._renewed()
         if isinstance(failure, _CLOCK_REFUSALS) and GATEWAY_TIME in failure.details:
             return self._clock.correct(failure.details[GATEWAY_TIME])
         return False
+
+    def _renewed(self) -> bool:
+        """Whether there is a newer token; a broken file is no answer of the gateway's."""
+        try:
+            return self._token.refresh()
+        except ConfigurationError as error:
+            _LOG.warning("no newer token: %s", error)
+            return False
 
 
 def _was_used_before(command: Command, failure: Exception, attempt: int) -> bool:

@@ -81,25 +81,42 @@ class Submitter:
     ) -> Submitted:
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         hashes: dict[str, bytes] = {}
+        try:
+            job_id, stored = await self._kept(transport, command, terms, timeout_s, (hashes, reply))
+        except BaseException:
+            self._forget(hashes)
+            raise
+        return Submitted(job_id, stored, hashes, reply)
+
+    async def _kept(
+        self,
+        transport: JobTransport,
+        command: Command,
+        terms: JobTerms,
+        timeout_s: float,
+        awaited: tuple[dict[str, bytes], asyncio.Future[bytes]],
+    ) -> tuple[str, Stored]:
+        """The transmission that was confirmed, of those whose hashes are in `awaited` then."""
         may_be_kept = False
         end_s = monotonic() + timeout_s
+        hashes, reply = awaited
         for attempt in range(1, self._policy.max_attempts + 1):
             wait_s = self._policy.attempt_timeout_s(attempt, end_s - monotonic())
-            sealed = self._signer.seal_job(command, terms, attempt=attempt)
-            hashes[sealed.id] = sealed.hash
-            transport.reply_to(sealed.id, reply)
             try:
+                sealed = self._signer.seal_job(command, terms, attempt=attempt)
+                hashes[sealed.id] = sealed.hash
+                transport.reply_to(sealed.id, reply)
                 stored = await self._store(transport, sealed, command, attempt, wait_s)
             except (TransportError, MallkuError) as error:
                 may_be_kept = may_be_kept or not isinstance(error, (NotDelivered, MallkuError))
                 pause_s = self._policy.backoff_s(attempt, self._jitter(), None)
                 last = attempt == self._policy.max_attempts or monotonic() + pause_s >= end_s
                 if last or isinstance(error, MallkuError):
-                    self._forget(hashes)
-                    raise _verdict(error, command, may_be_kept=may_be_kept) from error
+                    verdict = _verdict(error, command, may_be_kept=may_be_kept)
+                    raise verdict from (None if verdict is error else error)
                 await asyncio.sleep(pause_s)
             else:
-                return Submitted(sealed.id, stored, hashes, reply)
+                return sealed.id, stored
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _store(

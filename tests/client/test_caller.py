@@ -155,6 +155,21 @@ async def test_an_expired_token_without_a_newer_one_is_final(
     assert len(world.gateway.seen) == 1
 
 
+async def test_a_broken_token_file_says_nothing_of_a_lost_mutation(
+    world: World, db: SecuredDatabaseInterface
+) -> None:
+    """Looking for a newer token is no answer: after silence the fate stays unknown."""
+
+    async def expired(gateway: MemoryGateway, command: Opened) -> bytes | None:
+        world.write_token("no token")
+        return gateway.reply(command, {"error": TokenExpired("over").to_wire()})
+
+    world.gateway.script = [_done_but_silent, expired]
+    with pytest.raises(OutcomeUnknown) as caught:
+        await db.collection("anchors").insert({"_key": "a"}, timeout=0.5)
+    assert isinstance(caught.value.__cause__, TokenExpired)
+
+
 def _stale_for(ahead_ms: int, token: str | None = None) -> Step:
     async def stale(gateway: MemoryGateway, command: Opened) -> bytes | None:
         now = int(time.time() * 1000) + ahead_ms

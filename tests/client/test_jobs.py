@@ -18,8 +18,10 @@ from mallku_contracts.errors import (
     JobPending,
     JobUnconfirmed,
     PermissionDenied,
+    TokenExpired,
     UniqueViolation,
 )
+from mallku_contracts.tokens import COMMAND_AUDIENCE
 from tests.client.world import MemoryGateway, Opened, World, make_world
 
 
@@ -31,6 +33,8 @@ class Jobs:
         fates: What becomes of one submission after the other; kept where there is none left.
         sent: Every submission, kept or not.
         answer: The reply to each kept job, None for none.
+        arrived: Told of each submission.
+        hanging: What a submission waits for before its fate, None for nothing.
     """
 
     gateway: MemoryGateway
@@ -38,6 +42,8 @@ class Jobs:
     sent: list[Opened] = field(default_factory=list)
     answer: Callable[[MemoryGateway, Opened], bytes | None] = lambda _gateway, _job: None
     waiting: dict[str, asyncio.Future[bytes]] = field(default_factory=dict)
+    arrived: Callable[[], None] = lambda: None
+    hanging: asyncio.Event | None = None
 
     async def store(
         self,
@@ -55,6 +61,9 @@ class Jobs:
         assert timeout_s > 0
         assert not headers
         self.sent.append(job)
+        self.arrived()
+        if self.hanging is not None:
+            await self.hanging.wait()
         if self.fates:
             raise self.fates.pop(0)
         reply = self.answer(self.gateway, job)
@@ -149,6 +158,47 @@ async def test_a_refusal_after_silence_says_nothing_of_the_first(world: World, j
     async with await connect(world, jobs) as db:
         with pytest.raises(JobUnconfirmed):
             await db.collection("c").submit.insert({})
+
+
+async def test_a_token_that_runs_out_says_nothing_of_the_first(world: World, jobs: Jobs) -> None:
+    """What cannot be signed again may be kept; before anything left it is just that error."""
+    world.write_token(world.keys.token(world.keys.client, audience=COMMAND_AUDIENCE, life_s=300))
+    jobs.fates = [NoAnswer("silence")]
+    async with await connect(world, jobs) as db:
+        clock = db._commands._caller.signer._clock
+
+        def pass_by() -> None:
+            clock.offset_ms = 400_000
+
+        jobs.arrived = pass_by
+        with pytest.raises(JobUnconfirmed) as raised:
+            await db.collection("c").submit.insert({}, idempotency_key="mine")
+        assert isinstance(raised.value.__cause__, TokenExpired)
+        assert raised.value.details == {"idempotency_key": "mine"}
+        with pytest.raises(TokenExpired):
+            await db.collection("c").submit.insert({})
+    assert len(jobs.sent) == 1
+    assert jobs.waiting == {}
+
+
+@pytest.mark.parametrize("when", ["it is sent", "it is to be sent again"])
+async def test_nobody_waits_for_a_job_that_was_given_up(
+    world: World, jobs: Jobs, when: str
+) -> None:
+    """Who cancels the submission has its reply listened for no more."""
+    arrived, hanging = asyncio.Event(), asyncio.Event()
+    jobs.arrived = arrived.set
+    jobs.hanging = hanging if when == "it is sent" else None
+    jobs.fates = [NoAnswer("silence")] * 10
+    async with await connect(world, jobs) as db:
+        submitting = asyncio.create_task(db.collection("c").submit.insert({}))
+        async with asyncio.timeout(5):
+            await arrived.wait()
+        assert jobs.waiting
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+    assert jobs.waiting == {}
 
 
 @pytest.mark.parametrize("lie", ["unsigned", "another", "junk"])
