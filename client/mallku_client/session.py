@@ -6,10 +6,11 @@ import asyncio
 import functools
 import os
 from collections.abc import Awaitable, Callable
+from copy import copy
 
 from mallku_client import portal
 from mallku_client.database import SecuredDatabaseInterface
-from mallku_contracts.errors import ClientClosed
+from mallku_contracts.errors import ClientClosed, GatewayUnreachable
 
 
 class Session:
@@ -20,6 +21,8 @@ class Session:
         self._process = 0
         self._database: SecuredDatabaseInterface | None = None
         self._connecting = asyncio.Lock()
+        self._refusal: GatewayUnreachable | None = None
+        self._refusals = 0
         self._closed = False
 
     async def database(self) -> SecuredDatabaseInterface:
@@ -33,11 +36,7 @@ class Session:
             raise ClientClosed("the client is closed; connect() makes a new one")
         if self._process != os.getpid():
             self._adopt()
-        if self._database is None:
-            async with self._connecting:
-                if self._database is None:
-                    self._database = await self._open()
-        return self._database
+        return self._database or await self._connected()
 
     async def close(self) -> None:
         """Close this process's connection; the parent's is the parent's to close."""
@@ -45,6 +44,24 @@ class Session:
         if self._database is not None and self._process == os.getpid():
             portal.current().forget(self)
             await self._database.close()
+
+    async def _connected(self) -> SecuredDatabaseInterface:
+        """The one connection; who waited while somebody found nobody there waits no longer."""
+        before = self._refusals
+        async with self._connecting:
+            if self._database is None:
+                if self._refusal is not None and self._refusals != before:
+                    raise copy(self._refusal)
+                self._database = await self._tried()
+            return self._database
+
+    async def _tried(self) -> SecuredDatabaseInterface:
+        try:
+            return await self._open()
+        except GatewayUnreachable as error:
+            self._refusal = copy(error)  # without the frames of a traceback
+            self._refusals += 1
+            raise
 
     async def _open(self) -> SecuredDatabaseInterface:
         database = await self._connect()
