@@ -77,17 +77,25 @@ async def _open_commands(settings: ClientSettings, transport: Transport | None) 
     identity = load_identity(settings, clock)
     trust_file = settings.require("trust_file", "whose workers' replies are believed")
     trust = await asyncio.to_thread(TrustFile, trust_file, _LOG.warning)  # it may fetch keys
-    caller = _caller(settings)(
-        await _open_transport(settings, identity.principal) if transport is None else transport,
-        identity,
-        Verifier(trust, clock, require_signed_reads=settings.require_signed_reads),
-        clock,
-        policy=RetryPolicy(max_attempts=settings.max_attempts, away_s=settings.away_s),
-        retry_budget=settings.retry_budget,
-        mirror_headers=settings.mirror_headers,
-        tracing=tracing_of(settings),
-    )
-    return Commands(caller, identity.principal, settings.database, settings.timeout_s)
+    verifier = Verifier(trust, clock, require_signed_reads=settings.require_signed_reads)
+    tracing = tracing_of(settings)
+    made = None if transport is not None else await _open_transport(settings, identity.principal)
+    try:
+        caller = _caller(settings)(
+            transport if made is None else made,
+            identity,
+            verifier,
+            clock,
+            policy=RetryPolicy(max_attempts=settings.max_attempts, away_s=settings.away_s),
+            retry_budget=settings.retry_budget,
+            mirror_headers=settings.mirror_headers,
+            tracing=tracing,
+        )
+        return Commands(caller, identity.principal, settings.database, settings.timeout_s)
+    except BaseException:
+        if made is not None:  # what was passed is for who made it to close
+            await made.close()
+        raise
 
 
 def tracing_of(settings: ClientSettings) -> Tracing | None:
