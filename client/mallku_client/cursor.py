@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,8 @@ class Cursor:
 
     Nothing is sent before somebody asks; `await cursor` fetches the first page, so that errors come
     there, and is the cursor. Each page is one command, with the timeout of the call that made it.
-    Documents are plain dicts that belong to the caller.
+    Documents are plain dicts that belong to the caller; several readers share them, each gets its
+    own.
     """
 
     def __init__(self, fetch: FetchPage, first: PageRequest) -> None:
@@ -66,6 +68,7 @@ class Cursor:
         self._next: PageRequest | None = first
         self._started = False
         self._documents: list[Document] = []
+        self._turn = asyncio.Lock()
 
     def __await__(self) -> Generator[Any, None, Cursor]:
         return self._begin().__await__()
@@ -101,11 +104,13 @@ class Cursor:
         return self
 
     async def _fetch_page(self) -> None:
+        """Have documents here again, unless another reader of this cursor does."""
         request = self._next
-        if request is None:
-            return
-        page = await self._fetch(request.arguments())
-        self._started = True
-        self._next = request.following(page)
-        self._documents = page["documents"]
-        self._documents.reverse()  # handed out from the end: O(1) for each
+        async with self._turn:
+            if request is None or self._next is not request or self._documents:
+                return
+            page = await self._fetch(request.arguments())
+            self._started = True
+            self._next = request.following(page)
+            self._documents = page["documents"]
+            self._documents.reverse()  # handed out from the end: O(1) for each

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -102,3 +103,35 @@ async def test_errors_come_where_a_page_is_fetched(
         await db.collection("nobody").find({})
     with pytest.raises(CollectionNotFound):
         await anext(db.collection("nobody").find({}))
+
+
+async def _by_one(cursor: Cursor) -> Documents:
+    return [document async for document in cursor]
+
+
+async def _by_page(cursor: Cursor) -> Documents:
+    return await cursor.all()
+
+
+@pytest.mark.parametrize(
+    "readers", [[_by_one] * 3, [_by_page] * 3, [_by_one, _by_page, _by_one, _by_page]]
+)
+async def test_readers_of_one_cursor_share_its_documents(readers: list[Any]) -> None:
+    """Each document is given to one of them, and each page is asked for once."""
+    asked: Documents = []
+
+    async def fetch(arguments: dict[str, Any]) -> Any:
+        asked.append(arguments)
+        begin = int(arguments.get("after", 0))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        documents = [{"_key": str(n)} for n in range(begin, begin + 3)]
+        return {"documents": documents, "more": begin < 12, "after": str(begin + 3)}
+
+    cursor = Cursor(fetch, PageRequest(batch_size=3))
+    await asyncio.gather(cursor, cursor)
+    assert len(asked) == 1
+    read = await asyncio.gather(*(reader(cursor) for reader in readers))
+    keys = [int(document["_key"]) for part in read for document in part]
+    assert sorted(keys) == list(range(15))
+    assert len(asked) == 5
