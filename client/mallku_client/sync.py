@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -32,7 +33,7 @@ from mallku_client.session import Session
 from mallku_client.settings import ClientSettings
 from mallku_client.sync_dry_run import DryRunCollection
 from mallku_client.sync_jobs import Job, Submit, SubmitToDatabase, resume
-from mallku_client.sync_queries import AQL, QueryCursor, Transaction
+from mallku_client.sync_queries import AQL, QueryCursor, Transaction, drained
 from mallku_contracts.errors import ClientClosed
 from mallku_contracts.subjects import check_name
 
@@ -56,26 +57,34 @@ D = TypeVar("D", bound="SecuredDatabaseInterface")
 class Cursor:
     """Documents, one after the other: `for document in cursor`, or `cursor.all()`.
 
-    The first page is there already; each further one is fetched when it is reached.
+    The first page is there already; each further one is fetched when it is reached. Threads that
+    share it share its documents: each is given to one of them.
     """
 
     def __init__(self, cursor: awaited.Cursor) -> None:
         self._cursor = cursor
         self._process = os.getpid()
-        self._page: Iterator[Document] = iter(())
+        self._documents: deque[Document] = deque()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Document:
-        for document in self._page:
-            return document
-        self._page = iter(self._fetch(self._cursor.page))
-        return next(self._page)
+        while True:
+            try:
+                return self._documents.popleft()
+            except IndexError:
+                self._refill()
 
     def all(self) -> list[Document]:
         """Everything that has not been handed out yet, as one list."""
-        return [*self._page, *self._fetch(self._cursor.all)]
+        return drained(self._documents) + self._fetch(self._cursor.all)
+
+    def _refill(self) -> None:
+        page = self._fetch(self._cursor.page)
+        if not page:
+            raise StopIteration
+        self._documents.extend(page)
 
     def _fetch(self, method: Callable[[], Any]) -> list[Document]:
         if self._process != os.getpid():

@@ -6,6 +6,7 @@ import functools
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, overload
 
@@ -100,15 +101,11 @@ class QueryCursor:
 
     def take(self) -> list[Any]:
         """The rows that are here, or else the next page, handed out at once; none at the end."""
-        rows = list(self._rows)
-        self._rows.clear()
-        return rows or self._take()
+        return drained(self._rows) or self._take()
 
     def all(self) -> list[Any]:
         """Every row that was not handed out yet, as one list."""
-        rows = list(self._rows)
-        self._rows.clear()
-        return rows + self._all()
+        return drained(self._rows) + self._all()
 
     def close(self, ignore_missing: bool = True) -> bool:
         """Give the rest back; False where there was none. Rows that are here are dropped."""
@@ -125,6 +122,15 @@ class QueryCursor:
         if not page:
             raise StopIteration
         self._rows.extend(page)
+
+
+def drained(rows: deque[Any]) -> list[Any]:
+    """What is taken off `rows` here, each by one step, so that no other thread has it too."""
+    taken: list[Any] = []
+    with suppress(IndexError):
+        while True:
+            taken.append(rows.popleft())
+    return taken
 
 
 class _BlockingQuery(Generic[P]):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -76,3 +79,54 @@ def test_blocking_explain(query: Query, blocking: sync.SecuredDatabaseInterface)
     """As awaited."""
     query.rows, query.extra = [], {"plan": []}
     assert blocking.aql.explain("RETURN 1") == []
+
+
+def _read_by_threads(cursor: Any) -> list[Any]:
+    """What several threads get of one cursor, by `for`, and what one gets by `all` behind them."""
+    began = threading.Barrier(4)
+
+    def read(_number: int) -> list[Any]:
+        began.wait(10)
+        return list(cursor)
+
+    with ThreadPoolExecutor(4) as pool:
+        read_there = [row for part in pool.map(read, range(4)) for row in part]
+    return [*read_there, *cursor.all()]
+
+
+def test_threads_share_the_rows_of_a_query(
+    world: World, blocking: sync.SecuredDatabaseInterface
+) -> None:
+    """Each row is given to one of them; none is left out."""
+    world.gateway.script = [Query(list(range(500)))]
+    assert sorted(_read_by_threads(blocking.aql.execute("RETURN 1"))) == list(range(500))
+
+
+def test_threads_share_the_documents_of_a_find(blocking: sync.SecuredDatabaseInterface) -> None:
+    """As the rows of a query."""
+    anchors = blocking.collection("anchors")
+    anchors.insert_many([{"_key": f"{n:03}"} for n in range(500)])
+    read = _read_by_threads(anchors.find({}, batch_size=3))
+    assert sorted(int(each["_key"]) for each in read) == list(range(500))
+
+
+def test_a_page_that_came_to_another_reader_meanwhile_is_kept(
+    blocking: sync.SecuredDatabaseInterface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reader has its page, and before it looks at it another one fetches the next."""
+    anchors = blocking.collection("anchors")
+    anchors.insert_many([{"_key": f"{n:03}"} for n in range(12)])
+    cursor = anchors.find({}, batch_size=3)
+    fetch = cursor._fetch
+    read: list[Any] = []
+
+    def fetch_and_be_overtaken(method: Any) -> list[Any]:
+        page = fetch(method)
+        if not read:
+            read.append(None)
+            read[0] = next(cursor)
+        return page
+
+    monkeypatch.setattr(cursor, "_fetch", fetch_and_be_overtaken)
+    read += [next(cursor), *cursor]
+    assert sorted(int(each["_key"]) for each in read) == list(range(12))
