@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -119,6 +119,72 @@ def test_rows_that_nobody_read_are_not_asked_for(read: int) -> None:
         next(rows)
     assert world.counted() == {}
     assert world.gateway.asked == []
+
+
+class DriversCursor:
+    """A cursor as a driver has it: closed by `with`, and its rows are counted."""
+
+    def __init__(self, *rows: int) -> None:
+        self.rows = list(rows)
+        self.open = 0
+
+    def __iter__(self) -> DriversCursor:
+        return self
+
+    def __next__(self) -> int:
+        if not self.rows:
+            raise StopIteration
+        return self.rows.pop(0)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __enter__(self) -> Self:
+        self.open += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open -= 1
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+
+def test_a_cursor_keeps_what_it_could() -> None:
+    """`with`, `len` and whether there is anything; what is read inside is compared."""
+    old = DriversCursor(1, 2)
+    world = World(Route.SHADOW, {"execute": lambda: old}, {"execute": lambda: iter([1, 2])})
+    with world.database.aql.execute("FOR a IN c RETURN a") as rows:
+        assert (len(rows), bool(rows), old.open) == (2, True, 1)
+        assert list(rows) == [1, 2]
+        assert not rows
+    assert old.open == 0
+    assert world.counted() == {"equal": 1}
+
+
+def test_an_awaited_cursor_keeps_what_it_could() -> None:
+    """`async with` too."""
+    old = DriversCursor(1)
+    world = World(Route.SHADOW, {"execute": lambda: old})
+
+    async def use() -> None:
+        async with world.database.aql.execute("FOR a IN c RETURN a") as rows:
+            assert (len(rows), old.open) == (1, 1)
+
+    asyncio.run(use())
+    assert old.open == 0
+
+
+def test_rows_that_have_no_number_have_none() -> None:
+    """As before: there is something, and `len` is refused."""
+    world = World(Route.SHADOW, {"execute": lambda: iter([1])})
+    rows = world.database.aql.execute("FOR a IN c RETURN a")
+    assert rows
+    with pytest.raises(TypeError):
+        len(rows)
 
 
 def test_more_rows_than_are_compared_are_counted_as_skipped() -> None:

@@ -27,7 +27,7 @@ class Verdict(StrEnum):
     FAILED = "failed"
     """The gateway's way raised an error, and the old one had answered."""
     SKIPPED = "skipped"
-    """Too large, not read to its end, or too many waited."""
+    """Too large, or too many waited. Rows that nobody read to their end are not counted at all."""
 
 
 def snapshot(answer: Any) -> str | None:

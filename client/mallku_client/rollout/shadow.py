@@ -22,7 +22,7 @@ from collections.abc import (
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from mallku_client.rollout.comparing import Verdict, compare, snapshot
 
@@ -154,6 +154,26 @@ class SeenRows:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rows, name)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def __enter__(self) -> Self:
+        self._rows.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> Any:
+        return self._rows.__exit__(*error)
+
+    async def __aenter__(self) -> Self:
+        await self._rows.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self._rows.__aexit__(*error)
 
     def __iter__(self) -> Iterator[Any]:
         return self
