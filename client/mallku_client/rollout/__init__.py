@@ -2,11 +2,19 @@
 
 ::
 
+    from functools import cache
+
     from mallku_client.mallku import get_database
     from mallku_client.rollout import WatchedRoutes, roll_out
     from mallku_client.sync import SecuredDatabaseInterface
 
-    routes = WatchedRoutes(SecuredDatabaseInterface.connect().describe_flags)
+
+    @cache
+    def gateway():  # connects at the first look, again and again until it can
+        return SecuredDatabaseInterface.connect()
+
+
+    routes = WatchedRoutes(lambda: gateway().describe_flags())
     db = roll_out(legacy=old_database, gateway=get_database(), routes=routes)
     db.collection("memory_anchors").get("k1")  # whichever way the flag says, now
     db.rollout.report()  # what was compared, and how often it differed

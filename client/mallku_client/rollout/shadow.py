@@ -25,6 +25,7 @@ from threading import BoundedSemaphore, Lock
 from typing import Any, Final, Self
 
 from mallku_client.rollout.comparing import Verdict, compare, snapshot
+from mallku_client.rollout.forking import begin_in_children
 
 MAX_WAITING: Final = 100
 """Comparisons that wait; one more is skipped, so that no caller waits for a shadow."""
@@ -53,7 +54,7 @@ class Difference:
 
 
 class Shadow:
-    """Compares; bounded in number, in size and in what it remembers.
+    """Compares; bounded in number, in size and in what it remembers. Each process has its own.
 
     Args:
         same_database: As `comparing.compare` has it.
@@ -69,11 +70,23 @@ class Shadow:
     ) -> None:
         self._same_database = same_database
         self._on_difference = on_difference
-        self._places = BoundedSemaphore(max_waiting)
+        self._max_waiting = max_waiting
+        self._closed = False
+        self._begin()
+        begin_in_children(self)
+
+    def _begin(self) -> None:
+        self._places = BoundedSemaphore(self._max_waiting)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mallku-shadow")
         self._lock = Lock()
         self._counts: dict[str, Counter[Verdict]] = {}
         self._last: deque[Difference] = deque(maxlen=MAX_REMEMBERED)
+
+    def begin_in_child(self) -> None:
+        """Count anew in a forked child; what waits is the parent's to compare."""
+        self._begin()
+        if self._closed:
+            self._pool.shutdown()
 
     def report(self) -> dict[str, dict[str, int]]:
         """How many comparisons of each verdict, by collection."""
@@ -91,6 +104,7 @@ class Shadow:
 
     def close(self) -> None:
         """Finish what is under way and take no more."""
+        self._closed = True
         self._pool.shutdown(wait=True)
 
     def beside(self, collection: str, operation: str, answer: Any, ask: Callable[[], Any]) -> Any:
