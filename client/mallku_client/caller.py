@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,7 @@ from mallku_contracts.errors import (
     ConfigurationError,
     CursorLost,
     MallkuError,
+    MessageTooLarge,
     Replayed,
     StaleCommand,
     TokenExpired,
@@ -87,7 +89,7 @@ class Caller:
         self._jitter = jitter
         self._budget = RetryBudget(retry_budget, monotonic)
         self._breaker = GatewayBreaker(monotonic)
-        self._closed = False
+        self._closing = asyncio.Event()
         jobs = jobs_of(transport)
         self.jobs = Submitter(self.signer, jobs, verifier, policy, jitter, tracing=tracing)
 
@@ -102,7 +104,7 @@ class Caller:
                 received it, `DeadlineExceeded` for a read without an answer, `OutcomeUnknown` for
                 a mutation whose effect cannot be told.
         """
-        if self._closed:
+        if self.is_closed:
             raise ClientClosed(_CLOSED)
         with self._breaker.guard(connected=is_up(self._transport)):
             if self._tracing is None:
@@ -134,25 +136,35 @@ class Caller:
                     repaired=self._repair(failure),
                 )
             else:
-                self._breaker.heard()
                 return answer
-            await asyncio.sleep(pause)
+            await self._wait(pause)
+
+    async def _wait(self, pause_s: float) -> None:
+        """Let the time before a retry pass; no longer than the client is open."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._closing.wait()
 
     def _note(self, failure: MallkuError | TransportError, timeout_s: float) -> None:
-        """What a failed attempt says about whether the gateway is there at all."""
-        if isinstance(failure, MallkuError):
-            self._breaker.heard()
-        elif isinstance(failure, NotDelivered) or timeout_s >= PATIENCE_S:
+        """Count the silence of an attempt that nobody answered."""
+        if isinstance(failure, MallkuError):  # told by the gateway, or by this machine itself
+            return
+        if isinstance(failure, NotDelivered) or timeout_s >= PATIENCE_S:
             lost = isinstance(failure, NotDelivered) and not isinstance(failure, NobodyListens)
             self._breaker.silent(lost=lost)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether calls are refused, or will end before their next attempt."""
+        return self._closing.is_set()
+
     async def close(self) -> None:
-        """Refuse calls from now on and let go of the connection."""
-        self._closed = True
+        """Refuse calls from now on, end those that wait for a retry, let go of the connection."""
+        self._closing.set()
         await self._transport.close()
 
     async def _attempt(self, command: Command, attempts: Attempts) -> Answer:
-        if self._closed:
+        if self.is_closed:
             raise ClientClosed(_CLOSED)
         timeout_s = attempts.timeout_s(monotonic(), away=not is_up(self._transport))
         sealed = self.signer.seal(command, attempt=attempts.number, timeout_s=timeout_s)
@@ -165,6 +177,7 @@ class Caller:
             if command.subject.channel != CURSOR:
                 raise
             raise CursorLost(_WORKER_GONE) from None
+        self._breaker.heard()
         reply = self._verifier.open(data, expected_command=sealed.hash, mutates=command.mutates)
         content = read_body(reply.body)
         if isinstance(content, MallkuError):
@@ -194,6 +207,8 @@ class Caller:
                 return await self._request(sealed, known or None, timeout_s)
         except MallkuError as refusal:
             refusal.details.pop(GATEWAY_TIME, None)
+            if not isinstance(refusal, MessageTooLarge):  # it has not left
+                self._breaker.heard()
             raise
 
     def _request(

@@ -136,23 +136,33 @@ class RecordingCaller(Caller):
     def __init__(self, history: History, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.history = history
+        self._under_way = 0
 
     async def call(self, command: Command, *, timeout_s: float) -> Answer:
         """As `Caller.call`."""
         number = self.history.begin(command)
+        self._under_way += 1
         try:
             answer = await super().call(command, timeout_s=timeout_s)
         except BaseException as error:
             self.history.ended(number, error)
             raise
-        self.history.answered(number, answer)
-        return answer
+        else:
+            self.history.answered(number, answer)
+            return answer
+        finally:
+            self._under_way -= 1
+            self._close_history()
 
     async def close(self) -> None:
-        """As `Caller.close`; calls that still wait have their end in the history."""
+        """As `Caller.close`; the history ends behind the last call that still waits."""
         try:
             await super().close()
         finally:
+            self._close_history()
+
+    def _close_history(self) -> None:
+        if self.is_closed and not self._under_way:
             self.history.close()
 
 

@@ -6,18 +6,24 @@ from typing import Any
 
 import pytest
 
-from mallku_client import SecuredDatabaseInterface
+from mallku_client import MemoryTransport, SecuredDatabaseInterface
 from mallku_client.caller import GATEWAY_TIME
 from mallku_client.clock import Clock
+from mallku_client.transport import NotDelivered
 from mallku_contracts.errors import (
     Busy,
+    ClientClosed,
     DeadlineExceeded,
+    GatewayUnreachable,
     InternalError,
+    MallkuError,
+    MessageTooLarge,
     OutcomeUnknown,
     PermissionDenied,
     StaleCommand,
     TokenExpired,
 )
+from mallku_contracts.limits import MAX_COMMAND_BYTES
 from mallku_contracts.tokens import COMMAND_AUDIENCE, REPLY_AUDIENCE
 from tests.client.world import MemoryGateway, Opened, Step, World
 
@@ -168,6 +174,53 @@ async def test_a_broken_token_file_says_nothing_of_a_lost_mutation(
     with pytest.raises(OutcomeUnknown) as caught:
         await db.collection("anchors").insert({"_key": "a"}, timeout=0.5)
     assert isinstance(caught.value.__cause__, TokenExpired)
+
+
+async def test_closing_ends_a_call_that_waits_for_its_retry(
+    world: World, db: SecuredDatabaseInterface
+) -> None:
+    """It is told at once, not when it would have been tried again."""
+    arrived = asyncio.Event()
+
+    async def later(gateway: MemoryGateway, command: Opened) -> bytes | None:
+        arrived.set()
+        return gateway.reply(command, {"error": Busy("full", retry_after=50).to_wire()})
+
+    world.gateway.script = [later]
+    task = asyncio.create_task(db.collection("anchors").insert({}, timeout=59))
+    async with asyncio.timeout(10):
+        await arrived.wait()
+        await db.close()
+        with pytest.raises(ClientClosed):
+            await task
+
+
+class Gone(MemoryTransport):
+    """A transport whose gateway is away."""
+
+    async def request(self, *_: Any) -> bytes:
+        """Nobody is there."""
+        raise NotDelivered("nobody there")
+
+
+@pytest.mark.parametrize("error", [MessageTooLarge, TokenExpired])
+async def test_what_never_left_says_nothing_of_the_gateway(
+    world: World, error: type[MallkuError]
+) -> None:
+    """A gateway that is left alone stays so while calls fail on this machine."""
+    world.write_token(world.keys.token(world.keys.client, audience=COMMAND_AUDIENCE, life_s=300))
+    transport = Gone(world.gateway.handle)
+    db = await SecuredDatabaseInterface.connect(settings=world.settings, transport=transport)
+    anchors, caller = db.collection("anchors"), db._commands._caller
+    for _ in range(2):
+        with pytest.raises(GatewayUnreachable):
+            await anchors.get("a")
+    assert caller._breaker.is_open
+    if error is TokenExpired:
+        caller.signer._clock.offset_ms = 400_000
+    with pytest.raises(error):
+        await anchors.insert({"text": "x" * MAX_COMMAND_BYTES})
+    assert caller._breaker.is_open
 
 
 def _stale_for(ahead_ms: int, token: str | None = None) -> Step:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from mallku_client import SecuredDatabaseInterface
 from mallku_client.answers import Answer
-from mallku_client.history import History, outcome_of
+from mallku_client.history import History, RecordingCaller, outcome_of
 from mallku_client.signer import Command
 from mallku_contracts import codec
 from mallku_contracts.errors import (
     Busy,
+    ClientClosed,
     ConfigurationError,
     DeadlineExceeded,
     OutcomePending,
@@ -24,6 +26,7 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.subjects import CommandSubject
 from mallku_deploy.checking.history import commands_of, read_histories
+from tests.client.world import MemoryGateway, Opened, World
 
 SUBJECT = CommandSubject.build("mallku", "mallku", "anchors", "insert")
 DOCUMENT = {"_key": "k", "text": "Qhapaq Ñan", "n": 1.5}
@@ -127,3 +130,37 @@ def test_calls_with_one_key_are_one_command(tmp_path: Path) -> None:
     calls = read_histories(path.read_bytes().splitlines(keepends=True)).calls
     [command] = commands_of(calls)
     assert (command.outcome, command.begin) == ("done", calls[0].begin)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_a_call_that_waits_when_the_client_closes_has_its_end(
+    world: World, tmp_path: Path, silent: bool
+) -> None:
+    """With what its caller is told; the file is closed behind the last of them."""
+    path = tmp_path / "calls.jsonl"
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def busy(gateway: MemoryGateway, command: Opened) -> bytes | None:
+        arrived.set()
+        if silent:  # an attempt is under way
+            await go.wait()
+        return gateway.reply(command, {"error": Busy("full", retry_after=50).to_wire()})
+
+    world.gateway.script = [busy]
+    db = await world.connect(history_file=path)
+    task = asyncio.create_task(db.collection("anchors").insert({}, timeout=59))
+    async with asyncio.timeout(10):
+        await arrived.wait()
+        await db.close()
+        go.set()
+        with pytest.raises(ClientClosed):
+            await task
+    [call] = read_histories(path.read_bytes().splitlines(keepends=True)).calls
+    assert (call.outcome, call.code) == ("failed", "client_closed")
+    assert _history_of(db)._file == -1
+
+
+def _history_of(db: SecuredDatabaseInterface) -> History:
+    caller = db._commands._caller
+    assert isinstance(caller, RecordingCaller)
+    return caller.history
