@@ -18,11 +18,14 @@ from mallku_client.retries import Attempts, RetryPolicy
 from mallku_client.signer import Command, Signer, trace_headers
 from mallku_client.submitting import Submitter
 from mallku_client.transport import (
+    ID_HEADER,
+    OPERATION_HEADER,
     NobodyListens,
     NotDelivered,
     Transport,
     TransportError,
     call_off,
+    is_lost,
     is_up,
     jobs_of,
 )
@@ -44,9 +47,6 @@ from mallku_contracts.subjects import CURSOR
 if TYPE_CHECKING:
     from mallku_client.signer import SealedCommand
     from mallku_client.tracing import Tracing
-
-ID_HEADER: Final = "Mallku-Id"
-OPERATION_HEADER: Final = "Mallku-Operation"
 
 GATEWAY_TIME: Final = "gateway_time_ms"
 """In the details of a refusal for the clock's sake: the worker's signed time, Unix milliseconds."""
@@ -150,8 +150,7 @@ class Caller:
         if isinstance(failure, MallkuError):  # told by the gateway, or by this machine itself
             return
         if isinstance(failure, NotDelivered) or timeout_s >= PATIENCE_S:
-            lost = isinstance(failure, NotDelivered) and not isinstance(failure, NobodyListens)
-            self._breaker.silent(lost=lost)
+            self._breaker.silent(lost=is_lost(failure))
 
     @property
     def is_closed(self) -> bool:

@@ -15,15 +15,18 @@ from typing import Final
 from mallku_broker.connection import GatewayConnection, Listener
 from mallku_broker.events import ConnectionEvent, ConnectionLost, EventKind
 from mallku_broker.headers import decode_headers, encode_headers
-from mallku_client.transport import NoAnswer, NotDelivered, Stored
+from mallku_client.transport import (
+    ID_HEADER,
+    OPERATION_HEADER,
+    NoAnswer,
+    NotDelivered,
+    Stored,
+)
 from mallku_contracts.errors import PermissionDenied
 from mallku_contracts.subjects import JOB, PREFIX, STORED, inbox_prefix
 
 MAX_AWAITED: Final = 10_000
 """Jobs whose replies are listened for; of the oldest beyond that only `outcome` tells."""
-
-ID_HEADER: Final = "Mallku-Id"
-OPERATION_HEADER: Final = "Mallku-Operation"
 
 
 class NatsJobs:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mallku_client.guards import RetryBudget
-from mallku_client.transport import NobodyListens, NotDelivered, TransportError
+from mallku_client.transport import NotDelivered, TransportError, is_lost
 from mallku_contracts.errors import (
     CursorLost,
     DeadlineExceeded,
@@ -141,9 +141,8 @@ class Attempts:
 
     def _is_away(self, failure: Failure, now_s: float) -> bool:
         """Whether the connection is gone for so long that the caller had better know."""
-        lost = isinstance(failure, NotDelivered) and not isinstance(failure, NobodyListens)
         away_s = _NEARLY * self._policy.away_s  # timers may be a little early
-        return lost and not self.fate_unknown and now_s - self._began_s >= away_s
+        return is_lost(failure) and not self.fate_unknown and now_s - self._began_s >= away_s
 
     def _verdict(self, failure: Failure) -> MallkuError:
         if self.fate_unknown and not _says_done(failure):

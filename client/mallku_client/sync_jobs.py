@@ -78,7 +78,7 @@ class _Submitted(Generic[P, R]):
 
 
 class Submit:
-    """The writes of a collection as durable jobs; see `mallku_client.jobs.Submit`."""
+    """The writes of a collection as durable jobs; see `mallku_client.job_methods.Submit`."""
 
     def __init__(
         self, session: Session, name: str, terms: awaited.JobOptions | None = None
@@ -114,7 +114,7 @@ class Submit:
 
 
 class SubmitToDatabase:
-    """Any operation as a durable job; see `mallku_client.jobs.SubmitToDatabase`."""
+    """Any operation as a durable job; see `mallku_client.job_methods.SubmitToDatabase`."""
 
     def __init__(self, session: Session, terms: awaited.JobOptions | None = None) -> None:
         self._session = session

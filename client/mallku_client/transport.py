@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+ID_HEADER: Final = "Mallku-Id"
+OPERATION_HEADER: Final = "Mallku-Operation"
+"""What a message shows people and tools of the command in it; nobody believes them."""
 
 
 class TransportError(Exception):
@@ -102,3 +106,8 @@ def call_off(transport: Transport, cancellation: tuple[str, bytes]) -> None:
 def is_up(transport: Transport) -> bool:
     """Whether a request would leave at once; True where the transport has no way to tell."""
     return bool(getattr(transport, "is_up", True))
+
+
+def is_lost(failure: Exception) -> bool:
+    """Whether there was no connection; where nobody listens there is one."""
+    return isinstance(failure, NotDelivered) and not isinstance(failure, NobodyListens)
