@@ -83,6 +83,19 @@ async def test_a_job_and_a_command_have_one_id(arena: Arena, attacker: Attacker)
     assert report.clean, report.findings.accusations
 
 
+async def test_two_jobs_have_one_id(arena: Arena, attacker: Attacker) -> None:
+    """In one worker at once, so that it stands accused: one of them waits, and both are done."""
+    for number in range(PAIRS):
+        asked, one_id = {"document": {"kind": "twin"}}, uuid7(now_ms())
+        for name in ("one", "other"):
+            job = seal_job(attacker.caller, asked, SCRATCH, id=one_id, idem=f"{name}-{number}")
+            attacker.connection.post(*job)
+    await attacker.connection.flush()
+    await arena.told(attacker.principal, Counter(intent=2 * PAIRS, done=2 * PAIRS))
+    report = await arena.world.verify()
+    assert report.clean, report.findings.accusations
+
+
 async def test_a_job_is_put_where_it_must_not_come_from(arena: Arena, attacker: Attacker) -> None:
     """A victim's jobs, dead jobs, those that are tried again, results: the broker takes none."""
     subject, data = seal_job(attacker.caller, {"document": {}}, SCRATCH)

@@ -87,11 +87,12 @@ class Pipeline:
                 identity = self.identifier.identify(case, subject, envelope, header)
                 body = read_body(case, envelope)
                 refuse_uncovered(case, subject, header, body)
-                self.under_way.hold(case)
                 case.passed("identify")
 
-                # 4. replay: not seen by this worker; a durable job was not tried too often
+                # 4. replay: not seen by this worker; a durable job was not tried too often, and
+                #    none of its id is under way
                 refuse_again(case, header, subject.principal, self.seen)
+                self.under_way.hold(case)
                 case.passed("replay")
 
                 # 5. authorize: policy, arguments, document rules, everything it is made of

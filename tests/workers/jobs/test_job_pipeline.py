@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mallku_contracts.errors import JobGivenUp, MallkuError, Revoked, StaleCommand, TokenExpired
+from mallku_contracts.errors import (
+    Busy,
+    JobGivenUp,
+    MallkuError,
+    Revoked,
+    StaleCommand,
+    TokenExpired,
+)
 from mallku_contracts.identifiers import uuid7
 from mallku_contracts.subjects import CommandSubject
 from mallku_workers.jobs.delivery import Delivery
+from mallku_workers.jobs.delivery import Fate as JobFate
 from mallku_workers.message import unix_ms
 from tests.support.simulated_caller import Sent, SimulatedCaller, make_token
 from tests.support.simulated_trail import Fate
@@ -96,6 +105,48 @@ async def test_a_delivery_again_is_no_replay(worker: Worker) -> None:
     assert again.body["replayed"]
     kinds = [record.kind for record in worker.trail.records()]
     assert kinds == ["intent", "done", "intent", "done"]
+
+
+@pytest.mark.parametrize("operation", ["insert", "get"])
+async def test_jobs_under_one_id_wait_for_each_other(worker: Worker, operation: str) -> None:
+    """Ids are callers' to choose. At once, one's outcome would stand for that of the other.
+
+    The second comes again, and that is no try of it: neither it nor its refusal is on the trail.
+    """
+    caller = mallku()
+    first = seal(caller)
+    second = seal(caller, operation, id=first.header.id, idem="another")
+    worker.store.gate.clear()
+    working = asyncio.ensure_future(worker.take(first, job=delivered()))
+    await until(lambda: worker.store.inside == 1)
+    waiting = delivered()
+    error = await refused(worker, second, waiting)
+    assert isinstance(error, Busy)
+    verdict = waiting.decide(error)
+    assert (verdict.fate, verdict.counts) == (JobFate.AGAIN, False)
+    assert worker.trail.kinds() == ["intent"]
+    worker.store.gate.set()
+    await working
+    await worker.take_raw(second, job=delivered(number=2))
+    assert worker.trail.kinds()[:3] == ["intent", "done", "intent"]
+    assert len(worker.pipeline.under_way) == 0
+
+
+async def test_a_job_does_not_wait_for_a_command_of_its_id(worker: Worker) -> None:
+    """They are told apart, and neither is in the other's way."""
+    now, caller = unix_ms(), mallku()
+    command = caller.seal("insert", {"document": {}}, id=uuid7(now))
+    terms: dict[str, Any] = {"run_at": 0, "order": "", "idem": "another"}
+    subject = replace(command.subject, channel="job")
+    job = caller.seal("insert", INSERT, subject=subject, id=command.header.id, **terms)
+    worker.store.gate.clear()
+    takes = [
+        asyncio.ensure_future(worker.take(command)),
+        asyncio.ensure_future(worker.take(job, job=Delivery(now, 1, 1))),
+    ]
+    await until(lambda: worker.store.inside == 2)
+    worker.store.gate.set()
+    assert [(await take).result["_key"] for take in takes]
 
 
 async def test_a_spent_job_is_not_begun(worker: Worker) -> None:
