@@ -57,6 +57,24 @@ async def test_what_records_leave_out_is_carried_out_again(
     assert found.same, described(found)
 
 
+@pytest.mark.parametrize("data", [b"\xc1", b"\x81\xa1v\x01", b""])
+async def test_one_record_that_cannot_be_read_is_missing(
+    world: World, job: Job, data: bytes
+) -> None:
+    """It is named, and everything else is there: nobody stops a rebuild with one record."""
+    for key in "abc":
+        await world.call("insert", "people", document={"_key": key})
+    entries = world.entries()
+    place = next(n for n, one in enumerate(entries) if one.subject.endswith("insert.done"))
+    entries[place] = entries[place]._replace(data=data)
+    rebuilt = await job.run(entries)
+    assert not rebuilt.whole
+    [said] = rebuilt.missing
+    assert f"record {entries[place].sequence} (done of insert on people by mallku)" in said
+    [people] = (await job.compared(world.store)).collections
+    assert [key for key, _ in people.differences] == ["a"]
+
+
 async def test_what_a_reconciler_found_counts_as_done(tmp_path: Path, job: Job) -> None:
     """Its resolutions take the place of outcomes that were never written."""
     async with started(EmbeddedStore(tmp_path / "source")) as world:

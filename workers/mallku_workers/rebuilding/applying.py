@@ -25,7 +25,7 @@ from mallku_workers.rebuilding.again import (
     refuse_new_keys,
 )
 from mallku_workers.rebuilding.catalog import Catalog
-from mallku_workers.rebuilding.gathering import OPEN, Wanted
+from mallku_workers.rebuilding.gathering import OPEN, UNREADABLE, Wanted
 from mallku_workers.rebuilding.rebuilt import GAP, MISSING, Rebuilt, tell
 from mallku_workers.rebuilding.steps import CATALOG, Change, Step
 from mallku_workers.rebuilding.workfile import WorkFile
@@ -43,6 +43,7 @@ BEGUN: Final = "begun"
 UNCHECKED: Final = "unchecked"
 """The fact that says that revisions are not held against each other any more."""
 
+_INCOMPLETE: Final = (MISSING, OPEN, UNREADABLE)
 _EDGE: Final = frozenset({"_from", "_to"})
 _MS_PER_S: Final = 1_000
 
@@ -179,7 +180,7 @@ class Applying:
     async def _repeat(self, step: Step, intent: Record) -> None:
         if self._wanted.collections:
             raise CannotRepeatError("only some collections are made, and it may need others")
-        if self._file.fact(MISSING) or self._file.fact(OPEN) or self._file.has_lost():
+        if any(map(self._file.fact, _INCOMPLETE)) or self._file.has_lost():
             raise CannotRepeatError("what was there before it could not all be made")
 
         def make(within_ms: int) -> Work:

@@ -18,8 +18,8 @@ from mallku_contracts.audit import (
     may_end_intent,
     outcome_name,
 )
-from mallku_contracts.errors import ConfigurationError, MallkuError, NotSupported
-from mallku_contracts.subjects import PREFIX, CommandSubject
+from mallku_contracts.errors import MallkuError, NotSupported
+from mallku_contracts.subjects import NO_COLLECTION, PREFIX, CommandSubject
 from mallku_contracts.trail.stored import TrailEntry
 from mallku_workers.rebuilding.again import CannotRepeatError, arguments_of, modifies
 from mallku_workers.rebuilding.steps import CATALOG, MUTATING, Change, Step, changes_of
@@ -36,6 +36,9 @@ UNRESOLVED: Final = "unresolved"
 
 OPEN: Final = "open"
 """Remarks about commits of which the trail does not say where they stand."""
+
+UNREADABLE: Final = "unreadable"
+"""Remarks about records that are none, or say what none can: what they stand for is missing."""
 
 MAX_NAMED: Final = 10
 """Collections that one refusal names."""
@@ -88,8 +91,8 @@ class Gathering:
     def take(self, entry: TrailEntry) -> None:
         """One more message of the trail; one that was taken before is passed over.
 
-        Raises:
-            ConfigurationError: it is no record, or says what no record can.
+        What is no record, or says what none can, is remarked as missing: whatever it stands for,
+        everything else is made all the same.
         """
         if entry.sequence <= self._sequence:
             return
@@ -102,9 +105,7 @@ class Gathering:
         try:
             self._hear(place, entry)
         except (RecordError, KeyError, TypeError) as error:
-            raise ConfigurationError(
-                f"record {entry.sequence} cannot be read ({error}); `audit verify` says more"
-            ) from None
+            self._note_unreadable(place, entry.sequence, error)
 
     def save(self) -> None:
         """Write down how far the trail was read."""
@@ -141,6 +142,14 @@ class Gathering:
     def _kept(self) -> list[Record]:
         """The intents in the file."""
         return [Record.read(data) for _, data in self._file.intents()]
+
+    def _note_unreadable(self, place: _Place, sequence: int, error: Exception) -> None:
+        if place.collection == NO_COLLECTION or self._wanted.has(place.collection):
+            self._file.note(
+                UNREADABLE,
+                f"record {sequence} ({place.kind} of {place.operation} on {place.collection} by"
+                f" {place.principal}) cannot be read ({error}); `audit verify` says more",
+            )
 
     # One record
 
@@ -219,13 +228,13 @@ class Gathering:
         """Whether what has to be carried out has to do with what is made."""
         return (
             step.operation not in CATALOG
-            or step.collection == "@"
+            or step.collection == NO_COLLECTION
             or self._wanted.has(step.collection)
         )
 
     def _note_digest(self, place: _Place, changes: tuple[Change, ...]) -> None:
         names = {change.collection for change in changes}
-        if place.collection != "@":
+        if place.collection != NO_COLLECTION:
             names.add(place.collection)
         self._file.add_digest(sorted(names))
 

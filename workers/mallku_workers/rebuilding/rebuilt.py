@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from mallku_workers.rebuilding.gathering import OPEN, UNRESOLVED
+from mallku_workers.rebuilding.gathering import OPEN, UNREADABLE, UNRESOLVED
 from mallku_workers.rebuilding.workfile import WorkFile
 
 GAP: Final = "gap"
@@ -24,7 +24,7 @@ class Rebuilt:
 
     Attributes:
         steps: Commits that were put into the target, in this run or before.
-        missing: What could not be made again, in words.
+        missing: What could not be read, or not be made again, in words.
         lost: Documents whose last version is not on the trail, `collection/key`.
         gaps: Where the trail jumps from one version of a document to another.
         implied: Collections that no record makes.
@@ -48,7 +48,7 @@ def tell(file: WorkFile) -> Rebuilt:
     """What a work file has to say once all of it was applied."""
     return Rebuilt(
         file.steps(),
-        [*file.notes(OPEN), *file.notes(MISSING)],
+        [*file.notes(UNREADABLE), *file.notes(OPEN), *file.notes(MISSING)],
         [f"{collection}/{key}" for collection, key in file.lost()],
         file.notes(GAP),
         list(dict.fromkeys(file.notes(IMPLIED))),
