@@ -74,7 +74,8 @@ def unpack(data: bytes, *, allow_bytes: bool = False, most: int = MAX_CONTAINERS
 
     Args:
         allow_bytes: Read what a worker wrote, a reply or a record: byte strings are allowed, and
-            the limits are wide enough for documents of every depth with what stands around them.
+            the limits are wide enough for whatever stores let documents grow to, with what stands
+            around them: the bytes bound how many items one array or map may have.
         most: Arrays and maps together that a command may have.
 
     Raises:
@@ -94,8 +95,8 @@ def unpack(data: bytes, *, allow_bytes: bool = False, most: int = MAX_CONTAINERS
             max_ext_len=0,
             max_str_len=min(len(data), MAX_STRING_BYTES),
             max_bin_len=len(data) if allow_bytes else 0,
-            max_array_len=min(len(data), MAX_CONTAINER_ITEMS),
-            max_map_len=min(len(data), MAX_CONTAINER_ITEMS if allow_bytes else MAX_MAP_ENTRIES),
+            max_array_len=len(data) if allow_bytes else min(len(data), MAX_CONTAINER_ITEMS),
+            max_map_len=len(data) if allow_bytes else min(len(data), MAX_MAP_ENTRIES),
         )
     except CodecError:
         raise
@@ -116,6 +117,21 @@ def check_plain(value: object, *, allow_bytes: bool = False) -> None:
         path = join_path(tuple(reversed(error.steps)))
         shown = path if len(path) <= _MAX_PATH_CHARS else f"{path[:_MAX_PATH_CHARS]}…"
         raise CodecError(f"{shown}: {error}") from None
+
+
+def is_deeper(value: object, levels: int) -> bool:
+    """Whether arrays and maps stand inside each other on more than so many levels."""
+    here: list[Any] = [[value]]
+    for _ in range(levels + 1):
+        here = [
+            item
+            for each in here
+            for item in (each.values() if type(each) is dict else each)
+            if type(item) in _CONTAINERS
+        ]
+        if not here:
+            return False
+    return True
 
 
 def join_path(path: tuple[str | int, ...]) -> str:

@@ -23,6 +23,9 @@ MAX_REPLY_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * KIB
 MAX_EFFECT_BYTES: Final = 2 * MIB
 """The new versions of all documents that one mutation touches, bytes of JSON text."""
 
+MAX_RESULT_BYTES: Final = 3 * MIB
+"""The documents of one result, bytes of JSON text: a reply has room for them as msgpack."""
+
 MAX_RECORD_BYTES: Final = 6 * MIB
 """A whole audit record, bytes: effects as msgpack and what stands around each of them."""
 
@@ -74,11 +77,14 @@ MAX_DEPTH: Final = 64
 MAX_FRAME_DEPTH: Final = 8
 """What replies and audit records may put around a document, levels on top of `MAX_DEPTH`."""
 
+MAX_ROW_DEPTH: Final = MAX_DEPTH + MAX_FRAME_DEPTH // 2
+"""Containers inside containers in one row of a query, levels: a job's outcome frames it twice."""
+
 MAX_CONTAINERS: Final = 25_000
 """Arrays and maps together in one command's body."""
 
-MAX_WRITTEN_CONTAINERS: Final = 1_000_000
-"""Arrays and maps together in a reply or an audit record."""
+MAX_WRITTEN_CONTAINERS: Final = MAX_PAYLOAD_BYTES // 4
+"""Arrays and maps together in a reply or an audit record: more than their documents can have."""
 
 ITEMS_FOR_EACH: Final = 8
 """Items of all arrays and maps together in one body, for each container that it may have."""
@@ -99,7 +105,7 @@ MAX_MAP_ENTRIES: Final = 5_000
 """Entries of one map in a command's body: with `MAX_DEPTH` it bounds what is built uncounted."""
 
 MAX_CONTAINER_ITEMS: Final = 100_000
-"""Items of one array or map."""
+"""Items of one array in a command's body; what workers write is bounded by its bytes."""
 
 MAX_STRING_BYTES: Final = MAX_PAYLOAD_BYTES
 """One string in a body, bytes of UTF-8."""

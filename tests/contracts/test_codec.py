@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import tracemalloc
@@ -16,11 +17,13 @@ from mallku_contracts import codec
 from mallku_contracts.limits import (
     ENTRY_ITEMS,
     ITEMS_FOR_EACH,
+    MAX_CONTAINER_ITEMS,
     MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_FRAME_DEPTH,
     MAX_MAP_ENTRIES,
     MAX_PAYLOAD_BYTES,
+    MAX_RESULT_BYTES,
     MIB,
 )
 
@@ -162,6 +165,48 @@ def test_what_workers_write_has_room_for_a_frame() -> None:
         codec.unpack(codec.pack_trusted([framed]), allow_bytes=True)
     many = codec.pack_trusted([[[]]] * MAX_CONTAINERS)
     assert len(codec.unpack(many, allow_bytes=True)) == MAX_CONTAINERS
+
+
+def test_what_workers_write_is_bounded_by_its_bytes() -> None:
+    """Names, items, arrays and maps: as many as documents of the largest reply can have."""
+    wide = {f"{name:x}": 0 for name in range(2 * MAX_CONTAINER_ITEMS)}
+    long = [0] * (10 * MAX_CONTAINER_ITEMS)
+    many: list[Any] = [[[]] * (MAX_RESULT_BYTES // 3)]
+    for value in (wide, long, many):
+        data = codec.pack_trusted(value)
+        assert codec.unpack(data, allow_bytes=True) == value
+        with pytest.raises(codec.CodecError):
+            codec.unpack(data)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xdd\x00\x7f\xff\xfb" + b"\x80" * (MAX_PAYLOAD_BYTES - 5),
+        b"\xdd\x00\x7f\xff\xfb" + b"\x01" * (MAX_PAYLOAD_BYTES - 5),
+        b"\xdd\x00\x1f\xff\xf0" + b"\x81\xa1a\x01" * 0x1FFFF0,
+        b"\xdf\x00\x3f\xff\xfd" + b"\xa0\x01" * (MAX_PAYLOAD_BYTES // 2 - 3),
+    ],
+    ids=["maps", "numbers", "maps of one", "names"],
+)
+def test_a_forged_message_costs_its_reader_little(body: bytes) -> None:
+    """As many as the largest message holds: what no worker would write is bounded in memory."""
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(codec.CodecError):
+            codec.unpack(body, allow_bytes=True)
+        assert tracemalloc.get_traced_memory()[1] < 50 * MAX_PAYLOAD_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("levels", [2, 3, 7])
+def test_depth_is_told(levels: int) -> None:
+    """Exactly so many levels are within the bound, in maps and arrays, on every branch."""
+    for value in (nested(levels), [1, [], nested(levels - 1)], {"a": {}, "b": nested(levels - 1)}):
+        assert not codec.is_deeper(value, levels)
+        assert codec.is_deeper(value, levels - 1)
+    assert not codec.is_deeper("text", 0)
 
 
 def test_bytes_are_allowed_where_said() -> None:

@@ -91,7 +91,7 @@ def test_the_vectors_are_explained() -> None:
         ("up to 72 levels", limits.MAX_DEPTH + limits.MAX_FRAME_DEPTH),
         ("more than 25000 of them", limits.MAX_CONTAINERS),
         ("200000 items altogether", limits.MAX_CONTAINERS * limits.ITEMS_FOR_EACH),
-        ("1000000 altogether", limits.MAX_WRITTEN_CONTAINERS),
+        ("2097152 altogether", limits.MAX_WRITTEN_CONTAINERS),
         ("1 to 1000: 1 the first time", limits.MAX_ATTEMPTS),
         ("idempotency key, 1 to 128", limits.MAX_IDEMPOTENCY_KEY_CHARS),
         ("array of names, at most 32", limits.MAX_ROLES),

@@ -46,8 +46,8 @@ class Fault(Exception):
 
 
 class _Session(Session):
-    def _weigh(self, size: int) -> None:
-        """The size of a transaction is no concern of a database."""
+    def _weigh(self, document: a.Document, size: int) -> None:
+        """Neither depth nor the size of a transaction is a concern of a database."""
 
 
 @dataclass

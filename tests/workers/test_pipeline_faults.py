@@ -18,8 +18,8 @@ from mallku_contracts.errors import (
     StoreFailure,
     Unavailable,
 )
-from mallku_contracts.limits import MAX_RECORD_BYTES
-from mallku_workers.stores.base import Done
+from mallku_contracts.limits import MAX_DEPTH, MAX_RECORD_BYTES
+from mallku_workers.stores.base import Done, Effect
 from tests.support.simulated_caller import SimulatedCaller, now_ms
 from tests.support.simulated_store import SimulatedStore
 from tests.support.simulated_trail import Fate
@@ -310,8 +310,6 @@ async def test_a_record_that_does_not_fit_is_shortened(
     body = {"_key": "k", "text": "x" * (7_000_000 // number)}
 
     async def many(_self: SimulatedStore, _work: object) -> Done:
-        from mallku_workers.stores.base import Effect
-
         effects = tuple(Effect("c", str(n), None, "r", body) for n in range(number))
         return Done(True, effects=effects, position=1)
 
@@ -321,6 +319,26 @@ async def test_a_record_that_does_not_fit_is_shortened(
     effects = worker.trail.records("done")[0].effects
     assert [effect["key"] for effect in effects] == [str(n) for n in range(number)]
     assert all(effect["omitted"] is True and effect["new"] is None for effect in effects)
+
+
+async def test_a_version_that_is_too_deep_is_left_out_of_its_record(
+    worker: Worker, caller: SimulatedCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that commits what no reader takes accuses no worker: the other versions stand."""
+    deep: dict[str, Any] = {}
+    for _ in range(MAX_DEPTH):
+        deep = {"v": deep}
+
+    async def nested(_self: SimulatedStore, _work: object) -> Done:
+        effects = [Effect("c", str(n), None, "r", new) for n, new in enumerate((deep, deep["v"]))]
+        return Done(True, effects=effects, position=1)
+
+    monkeypatch.setattr(SimulatedStore, "execute", nested)
+    assert (await worker.take(caller.seal("insert", INSERT))).result is True
+    first, second = worker.trail.records("done")[0].effects
+    assert (first["new"], first["omitted"]) == (None, True)
+    assert second["new"] == deep["v"]
+    assert "omitted" not in second
 
 
 async def test_a_reply_when_the_bus_is_down(worker: Worker, caller: SimulatedCaller) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from mallku_contracts.arguments import is_dry_run
 from mallku_contracts.audit import pack_fields
+from mallku_contracts.codec import is_deeper
 from mallku_contracts.errors import MallkuError
-from mallku_contracts.limits import MAX_RECORD_BYTES
+from mallku_contracts.limits import MAX_DEPTH, MAX_RECORD_BYTES
 from mallku_contracts.operations import Access
 from mallku_contracts.policy import DocumentRules
 from mallku_contracts.subjects import NO_COLLECTION, CommandSubject
@@ -125,7 +126,7 @@ def bound(rules: DocumentRules | None) -> dict[str, Any]:
 
 def came_of(case: Case, done: Done) -> dict[str, Any]:
     """What a finished command did; of an operation on the catalog also what it answered."""
-    effects = tuple(_effects(done.effects))
+    effects = effects_of(done.effects)
     if case.request is not None and case.request.digests is not None:
         effects = case.request.digests.effects(effects)
     fields: dict[str, Any] = {
@@ -147,24 +148,32 @@ def went_wrong(error: MallkuError) -> dict[str, Any]:
     return fields if version is None else fields | {"policy": version}
 
 
-def _effects(effects: Iterable[Effect]) -> Iterable[dict[str, Any]]:
-    for effect in effects:
-        yield {
+def effects_of(effects: Iterable[Effect]) -> tuple[dict[str, Any], ...]:
+    """The effects of a mutation as its record holds them."""
+    return tuple(
+        {
             "collection": effect.collection,
             "key": effect.key,
             "old_rev": effect.old_rev,
             "new_rev": effect.new_rev,
             "new": effect.new,
         }
+        for effect in effects
+    )
 
 
 def pack_fitting(record: dict[str, Any]) -> bytes:
     """The record's bytes (`pack_fields`), with less about its effects where not all would fit.
 
-    Stores refuse what would not fit before they commit; should one fail to, a record that the
-    stream cannot take would leave its intent open for ever. So first the new versions are left out
-    (`"omitted": true` in their place), then all but how many there were.
+    Stores refuse what would not fit before they commit. But a document that was made past the
+    gateway may be nested deeper than readers take, and ArangoDB changes some of them before anybody
+    has seen them; should a store fail to refuse, a record that the stream or no reader takes would
+    leave its intent open for ever. So first the new versions are left out (`"omitted": true` in
+    their place), then all but how many there were.
     """
+    effects = tuple(_without_deep(record.get("effects", ())))
+    if effects:
+        record = {**record, "effects": effects}
     data = pack_fields(record)
     for shorten in (_without_versions, _counted):
         if len(data) <= MAX_RECORD_BYTES:
@@ -172,6 +181,14 @@ def pack_fitting(record: dict[str, Any]) -> bytes:
         record = {**record, "effects": shorten(record.get("effects", ()))}
         data = pack_fields(record)
     return data
+
+
+def _without_deep(effects: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for effect in effects:
+        if is_deeper(effect.get("new"), MAX_DEPTH):
+            yield {**effect, "new": None, "omitted": True}
+        else:
+            yield effect
 
 
 def _without_versions(effects: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:

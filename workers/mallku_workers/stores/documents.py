@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from mallku_contracts.arguments import Document, Reference
+from mallku_contracts.codec import is_deeper
 from mallku_contracts.document_keys import KEY_PATTERN, check_key
 from mallku_contracts.document_keys import is_key as is_key  # noqa: PLC0414 - stores take it from here
 from mallku_contracts.errors import (
@@ -19,10 +20,11 @@ from mallku_contracts.errors import (
     InvalidDocument,
     InvalidEdge,
     InvalidKey,
+    ResourceLimit,
     ResultTooLarge,
     RevisionMismatch,
 )
-from mallku_contracts.limits import MAX_EFFECT_BYTES
+from mallku_contracts.limits import MAX_DEPTH, MAX_EFFECT_BYTES, MAX_ROW_DEPTH
 
 _HANDLE: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,255}}/{KEY_PATTERN}")
 SYSTEM: Final = frozenset({"_id", "_key", "_rev"})
@@ -198,6 +200,28 @@ def refuse_large(size: int) -> None:
             f"new versions of more than {MAX_EFFECT_BYTES} bytes altogether do not fit one "
             "record of the trail; change fewer documents at a time"
         )
+
+
+def refuse_deep(document: Document) -> None:
+    """Refuse a version that is nested deeper than records and replies have room for.
+
+    No command can bring one; a query that puts a document into itself makes it deeper every time.
+
+    Raises:
+        InvalidDocument
+    """
+    if is_deeper(document, MAX_DEPTH):
+        raise InvalidDocument(f"the document would be nested deeper than {MAX_DEPTH} levels")
+
+
+def refuse_deep_row(row: Any) -> None:
+    """Refuse a row of a query that a reply would have no room for.
+
+    Raises:
+        ResourceLimit
+    """
+    if is_deeper(row, MAX_ROW_DEPTH):
+        raise ResourceLimit(f"a row is nested deeper than {MAX_ROW_DEPTH} levels")
 
 
 def without_bodies(result: Any) -> Any:

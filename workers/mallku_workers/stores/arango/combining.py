@@ -29,6 +29,7 @@ from mallku_workers.stores.documents import (
     is_key,
     locate,
     own_key,
+    refuse_deep,
     to_text,
 )
 
@@ -75,6 +76,7 @@ def prepare(work: Work, settings: ArangoSettings, now_ms: int) -> Prepared | Non
     written = {part: to_text(value) for part, value in values.items()}
     if "document" in written:
         text_bytes(written["document"], settings.max_document_bytes)
+        refuse_deep(values["document"])
     if any(map(has_large_integer, written.values())) or (key is not None and not is_key(key)):
         return None
     entry = to_text(frame(claimed(work.claim, now_ms)))

@@ -25,6 +25,7 @@ from mallku_workers.stores.documents import (
     locate,
     own_key,
     patched,
+    refuse_deep,
     refuse_large,
     to_text,
     whole,
@@ -191,8 +192,10 @@ class Planner:
 
 
 def document_bytes(document: Document, most: int) -> int:
-    """The size of a document as JSON, bytes; errors as of `text_bytes`."""
-    return text_bytes(to_text(document), most)
+    """The size of a document as JSON, bytes; errors as of `text_bytes` and `refuse_deep`."""
+    size = text_bytes(to_text(document), most)
+    refuse_deep(document)
+    return size
 
 
 def text_bytes(text: str, most: int) -> int:

@@ -9,13 +9,14 @@ whoever may not read everything are held to what they may (`walking`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from mallku_contracts import arguments as a
 from mallku_contracts.aql.analysis import analyse
 from mallku_contracts.aql.printing import to_text as aql_text
+from mallku_contracts.arguments import Document
 from mallku_contracts.errors import MallkuError, ResourceLimit
 from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.planning import json_bytes
@@ -31,7 +32,7 @@ from mallku_workers.stores.base import (
     Work,
     runnable,
 )
-from mallku_workers.stores.documents import refuse_large, to_text
+from mallku_workers.stores.documents import refuse_deep, refuse_deep_row, refuse_large, to_text
 from mallku_workers.stores.placing import placing
 
 _FULL: Final = "EnumerateCollectionNode"
@@ -107,6 +108,7 @@ class Rows:
             size += len(to_text(row))
             if rows and size > self._server.settings.max_result_bytes:
                 break
+            refuse_deep_row(row)
             rows.append(row)
         self._waiting = self._waiting[len(rows) :]
         self._given += len(rows)
@@ -211,11 +213,17 @@ def modify(server: Server, work: Work, now_ms: int) -> Outcome:
             transaction=transaction.number,
         )
         one.stored = rewritten.stored(answered.rows)
+        _refuse_versions([made.new for made in one.stored if made.new is not None])
         one.result = _changed(server, query, rewritten, answered)
-        refuse_large(sum(len(json_bytes(made.new)) for made in one.stored if made.new is not None))
         entered = writing.enter(transaction, [one])
         transaction.commit()
     return one.finish(entered[one.claim.key])
+
+
+def _refuse_versions(news: Sequence[Document]) -> None:
+    refuse_large(sum(len(json_bytes(new)) for new in news))
+    for new in news:
+        refuse_deep(new)
 
 
 def _changed(
@@ -233,6 +241,8 @@ def _changed(
             f"a query that changes documents touches at most {a.MAX_PAGE_DOCUMENTS} and returns at"
             f" most {server.settings.max_result_bytes} bytes; nothing was done"
         )
+    for row in rows:
+        refuse_deep_row(row)
     result = {**_told(answered), "result": rows}
     if query.arguments.count or query.arguments.full_count:
         result["count"] = len(rows)

@@ -11,7 +11,13 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mallku_contracts.limits import KIB, MAX_BATCH_DOCUMENTS, MAX_EFFECT_BYTES, MIB
+from mallku_contracts.limits import (
+    KIB,
+    MAX_BATCH_DOCUMENTS,
+    MAX_EFFECT_BYTES,
+    MAX_RESULT_BYTES,
+    MIB,
+)
 
 
 class ArangoSettings(BaseSettings):
@@ -103,8 +109,9 @@ class ArangoSettings(BaseSettings):
     )
 
     max_result_bytes: int = Field(
-        default=3 * MIB,
+        default=MAX_RESULT_BYTES,
         ge=KIB,
+        le=MAX_RESULT_BYTES,
         description="Documents of one result as JSON text, bytes; msgpack at most doubles it",
     )
     max_document_bytes: int = Field(

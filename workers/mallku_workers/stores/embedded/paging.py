@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mallku_contracts.errors import ResourceLimit, ResultTooLarge
 from mallku_workers.stores.base import QueryPage, RunnableQuery, Work, runnable
+from mallku_workers.stores.documents import refuse_deep_row
 from mallku_workers.stores.embedded.aql.evaluate import Circumstances, Execution
 from mallku_workers.stores.embedded.aql.run import weigh
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
@@ -58,6 +59,7 @@ class Rows:
                 raise ResultTooLarge(
                     f"one row has more than {self._settings.max_result_bytes} bytes"
                 )
+            refuse_deep_row(self._next)
             rows.append(mended(self._next))
             self._next = next(self._rows, _END)
         self.given += len(rows)

@@ -21,7 +21,7 @@ from mallku_contracts.errors import (
 )
 from mallku_contracts.policy import DocumentRules
 from mallku_workers.stores.base import Effect, Work
-from mallku_workers.stores.documents import is_key, refuse_large, to_text
+from mallku_workers.stores.documents import is_key, refuse_deep, refuse_large, to_text
 from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_catalog
 from mallku_workers.stores.embedded.pending import Pending, PendingRows, Place
 from mallku_workers.stores.embedded.revisions import revision
@@ -242,12 +242,13 @@ class Session:
         if size > self.settings.max_document_bytes:
             limit = self.settings.max_document_bytes
             raise InvalidDocument(f"the document has {size} bytes, more than the {limit} allowed")
-        self._weigh(size)
+        self._weigh(document, size)
         columns: list[Any] = [document["_key"], size, body]
         columns += [index.key(document) for index in collection.indexes]
         return columns
 
-    def _weigh(self, size: int) -> None:
+    def _weigh(self, document: Document, size: int) -> None:
+        refuse_deep(document)
         refuse_large(self._effect_bytes + size)
         self._effect_bytes += size
         self.bytes += size

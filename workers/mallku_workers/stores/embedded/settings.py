@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mallku_contracts.limits import KIB, MAX_CURSORS, MAX_EFFECT_BYTES, MIB
+from mallku_contracts.limits import KIB, MAX_CURSORS, MAX_EFFECT_BYTES, MAX_RESULT_BYTES, MIB
 
 
 class EmbeddedSettings(BaseModel):
@@ -53,8 +53,9 @@ class EmbeddedSettings(BaseModel):
         description="One document as JSON text, bytes.",
     )
     max_result_bytes: int = Field(
-        default=3 * MIB,
+        default=MAX_RESULT_BYTES,
         ge=KIB,
+        le=MAX_RESULT_BYTES,
         description="Documents of one result as JSON text, bytes; msgpack at most doubles it.",
     )
     max_match_documents: int = Field(
