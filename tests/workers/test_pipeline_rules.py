@@ -238,6 +238,33 @@ async def test_no_answer_has_more_rows_than_allowed(gateway: Gateway) -> None:
     assert len(await gateway("delete-many", documents=keys)) == 7
 
 
+async def test_no_transaction_answers_with_more_rows_than_allowed(gateway: Gateway) -> None:
+    """Its steps count together, however few each of them shows; both versions of one are one."""
+    await gateway("insert-many", documents=[{"_key": f"k{n}"} for n in range(6)])
+    gateway.adopt(ALL, limits=", write: {rows: 2}")
+    both = {"return_new": True, "return_old": True}
+    shown = [
+        ("delete", {"document": "k0", "return_old": True}),
+        ("update", {"document": {"_key": "k1", "n": 1}, **both}),
+        ("insert", {"document": {"_key": "new"}, "return_new": True}),
+        ("upsert", {"filters": {"_key": "k2"}, "insert": {}, "update": {"n": 1}, **both}),
+        ("delete-many", {"documents": ["k3"], "return_old": True}),
+    ]
+    silent = ("delete", {"document": "k4"})
+
+    def steps(*some: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{"operation": o, "collection": "notes", "arguments": a} for o, a in some]
+
+    for extra in shown[2:]:
+        refused = await gateway.refused(
+            "transaction", collection=None, steps=steps(*shown[:2], extra)
+        )
+        assert isinstance(refused, ResultTooLarge), extra
+    assert await gateway("count") == 6
+    done = await gateway("transaction", None, steps=steps(*shown[:2], silent))
+    assert [sorted(one.keys() & {"new", "old"}) for one in done] == [["old"], ["new", "old"], []]
+
+
 async def test_now_is_the_time_of_the_command(gateway: Gateway) -> None:
     """A rule may let documents expire: `$now` is put in for every command anew."""
     until_then = unix_ms() + 60_000

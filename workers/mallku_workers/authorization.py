@@ -31,7 +31,7 @@ from mallku_workers.queries.authorize import (
     refuse_reserved_graphs,
 )
 from mallku_workers.request import Request
-from mallku_workers.restrictions import restrict
+from mallku_workers.restrictions import restrict, restrict_together
 from mallku_workers.stores.base import Step
 
 STEP_OPERATIONS: Final = frozenset(
@@ -102,7 +102,9 @@ class Authorizer:
         """Decide about everything that an operation of the database as a whole is made of."""
         match request.arguments:
             case a.Transaction() as transaction:
-                return replace(request, steps=tuple(asking.steps(transaction)))
+                steps = tuple(asking.steps(transaction))
+                restrict_together((step.arguments for step in steps), request.grant)
+                return replace(request, steps=steps)
             case a.CreateGraph() as graph:
                 refuse_reserved_graphs((graph.name,))
                 asking.refuse_graph(graph)

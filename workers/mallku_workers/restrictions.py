@@ -12,7 +12,7 @@ from typing import Any, Final
 from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Arguments, Document
 from mallku_contracts.errors import ReservedName, ResultTooLarge
-from mallku_contracts.operations import Operation
+from mallku_contracts.operations import Access, Operation
 from mallku_contracts.policy import DocumentRules, FieldPath, Grant
 from mallku_contracts.policy.closed import is_reserved
 from mallku_workers.stores.rules import denied, refuse_more
@@ -57,26 +57,46 @@ def _within(arguments: Arguments, rows: int) -> Arguments:
         if arguments.batch_size <= rows:
             return arguments
         return arguments.model_copy(update={"batch_size": rows})
-    wanted = _answers(arguments)
+    _refuse_rows(_answers(arguments), rows)
+    return arguments
+
+
+def restrict_together(steps: Iterable[Arguments], grant: Grant) -> None:
+    """Hold what the steps of a transaction answer with together to what one command may.
+
+    Raises:
+        ResultTooLarge: more documents are asked for than the principal may have.
+    """
+    _refuse_rows(sum(map(_answers, steps)), grant.limits.of(Access.WRITE).rows)
+
+
+def _refuse_rows(wanted: int, rows: int) -> None:
     if wanted > rows:
         raise ResultTooLarge(
             f"{wanted} documents in one answer, where at most {rows} are allowed;"
             " ask for fewer at a time"
         )
-    return arguments
 
 
 def _answers(arguments: Arguments) -> int:
-    """How many documents will be answered with."""
-    if type(arguments) not in _OF_MANY:
-        return 0
+    """How many documents will be answered with; old and new version of one count as one."""
+    many = type(arguments) in _OF_MANY
+    count = len(getattr(arguments, "documents")) if many else 1  # noqa: B009 - those have them
     match arguments:
         case a.GetMany():
-            return len(arguments.documents)
-        case a.InsertMany() | a.UpdateMany() | a.ReplaceMany():
-            return len(arguments.documents) if arguments.return_new or arguments.return_old else 0
-        case a.DeleteMany():
-            return len(arguments.documents) if arguments.return_old else 0
+            return count
+        case (
+            a.Insert()
+            | a.Update()
+            | a.Replace()
+            | a.Upsert()
+            | a.InsertMany()
+            | a.UpdateMany()
+            | a.ReplaceMany()
+        ):
+            return count if arguments.return_new or arguments.return_old else 0
+        case a.Delete() | a.DeleteMany():
+            return count if arguments.return_old else 0
         case _:
             return 0
 
