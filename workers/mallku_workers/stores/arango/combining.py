@@ -1,8 +1,9 @@
 """Single writes that wait at the same moment, carried out by one query: all of them or none.
 
 A work is fit for it when nothing has to be read before: no document rules, no overwrite mode, a
-patch that changes something. Where the query is refused, nothing of it was done, and the works are
-done again in a transaction (`writing`), which finds out which of them failed and why.
+patch that changes something, one version at most to answer with. Where the query is refused,
+nothing of it was done, and the works are done again in a transaction (`writing`), which finds out
+which of them failed and why.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Document, is_dry_run
 from mallku_contracts.errors import DeadlineExceeded
 from mallku_workers.stores.arango import texts
+from mallku_workers.stores.arango.answers import answer
 from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.documents import Stored
 from mallku_workers.stores.arango.ledger import claimed, frame, position
 from mallku_workers.stores.arango.planning import Change, text_bytes
 from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.arango.settings import ArangoSettings
-from mallku_workers.stores.arango.writing import SINGLE, Outcome, answer
+from mallku_workers.stores.arango.writing import SINGLE, Outcome
 from mallku_workers.stores.base import Done, Effect, Work
 from mallku_workers.stores.documents import (
     SYSTEM,
@@ -67,7 +69,9 @@ def prepare(work: Work, settings: ArangoSettings, now_ms: int) -> Prepared | Non
         InvalidDocument, InvalidKey, InvalidArguments: it cannot be carried out at all.
     """
     name, options = work.operation.name, work.arguments
-    if name not in SINGLE or work.rules is not None or _overwrites(options) or is_dry_run(options):
+    if name not in SINGLE or work.rules is not None or is_dry_run(options):
+        return None
+    if _overwrites(options) or _shows_both(options):
         return None
     collection = Collection(work.collection)
     key, values = _values(collection, options)
@@ -95,6 +99,12 @@ def has_large_integer(text: str) -> bool:
 def _overwrites(options: Any) -> bool:
     mode = getattr(options, "overwrite_mode", None)
     return getattr(options, "overwrite", False) or mode not in (None, "conflict")
+
+
+def _shows_both(options: Any) -> bool:
+    """Whether old and new version are answered with, whose sizes nobody knows before."""
+    both = getattr(options, "return_new", False) and options.return_old
+    return bool(both and not options.silent)
 
 
 def _values(collection: Collection, options: Any) -> tuple[str | None, dict[str, Any]]:

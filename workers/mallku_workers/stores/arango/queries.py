@@ -32,8 +32,9 @@ from mallku_workers.stores.base import (
     Work,
     runnable,
 )
-from mallku_workers.stores.documents import refuse_deep, refuse_deep_row, refuse_large, to_text
+from mallku_workers.stores.documents import refuse_deep, refuse_deep_row, refuse_large
 from mallku_workers.stores.placing import placing
+from mallku_workers.stores.weighing import size_of
 
 _FULL: Final = "EnumerateCollectionNode"
 _INDEXED: Final = "IndexNode"
@@ -105,7 +106,7 @@ class Rows:
         rows: list[Any] = []
         size = 0
         for row in self._each(count):
-            size += len(to_text(row))
+            size += size_of(row)
             if rows and size > self._server.settings.max_result_bytes:
                 break
             refuse_deep_row(row)
@@ -232,7 +233,7 @@ def _changed(
     rows = [row["row"] for row in answered.rows] if rewritten.returns else []
     if len(rows) > query.max_rows:
         raise ResourceLimit(f"more than the {query.max_rows} rows that you may have")
-    size = sum(len(to_text(row)) for row in rows)
+    size = sum(map(size_of, rows))
     if answered.more is not None:
         with suppress(MallkuError):  # ArangoDB forgets them by itself, later
             server.forget(answered.more)

@@ -20,7 +20,8 @@ from mallku_workers.stores.arango import texts
 from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.server import Server
 from mallku_workers.stores.base import Work
-from mallku_workers.stores.documents import check_revision, is_key, locate, to_text
+from mallku_workers.stores.documents import check_revision, is_key, locate
+from mallku_workers.stores.weighing import size_of
 
 SHRINK_TO: Final = 8
 """A page that the database has no memory for is asked for again with this part of its rows."""
@@ -102,7 +103,7 @@ def _in_order(server: Server, keys: list[str], known: Mapping[str, Document]) ->
     size = 0
     for key in keys:
         if key in known:
-            size += len(to_text(known[key]))
+            size += size_of(known[key])
             if size > server.settings.max_result_bytes:
                 raise _too_large(server)
             found.append(deepcopy(known[key]) if key in handed else known[key])
@@ -184,7 +185,7 @@ def _fitting(documents: list[Document], most_bytes: int) -> list[Document]:
     """The first documents, up to so many bytes of JSON, but at least one."""
     size = 0
     for place, document in enumerate(documents):
-        size += len(to_text(document))
+        size += size_of(document)
         if place and size > most_bytes:
             return documents[:place]
     return documents

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from mallku_contracts.errors import MallkuError, from_wire
 from mallku_workers.stores.arango.collection import Collection
-from mallku_workers.stores.arango.planning import json_bytes
+from mallku_workers.stores.arango.planning import NOTHING, json_bytes
 from mallku_workers.stores.arango.server import Server, Transaction
 from mallku_workers.stores.arango.writing import Doing, Outcome, Writing, locks
 from mallku_workers.stores.base import Step, Work
@@ -52,13 +53,15 @@ def transaction(
 
 def _carry_out(writing: Writing, within: Transaction, whole: Doing, place: int) -> Any:
     one = writing.doing(_alone(whole.work, whole.work.steps[place]))
+    one.shown = whole.shown
     with _at(place):
         writing.do(within, [one])
         if isinstance(one.outcome, MallkuError):
             raise one.outcome
         _refuse_failed(one.result)
         refuse_more(one.work.rules, _touched(whole) + _touched(one))
-    whole.stored += one.stored
+    # The old versions, of which nobody needs any more, may be large.
+    whole.stored += [replace(each, change=NOTHING) for each in one.stored]
     return one.result
 
 

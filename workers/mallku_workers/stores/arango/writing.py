@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from mallku_contracts import arguments as a
 from mallku_contracts.arguments import Document, Reference, is_dry_run
@@ -28,17 +28,18 @@ from mallku_contracts.errors import (
     ResultTooLarge,
     UniqueViolation,
 )
-from mallku_contracts.results import UpsertResult, WriteResult
 from mallku_workers.stores.arango import texts
+from mallku_workers.stores.arango.answers import Way, answer, upserted, weighed
 from mallku_workers.stores.arango.collection import Collection
 from mallku_workers.stores.arango.documents import DocumentWriter, Stored
 from mallku_workers.stores.arango.errors import Conflict
 from mallku_workers.stores.arango.ledger import claimed, entry, opened, position
-from mallku_workers.stores.arango.planning import NOTHING, Change, Planner
+from mallku_workers.stores.arango.planning import Change, Planner
 from mallku_workers.stores.arango.server import Server, Transaction
 from mallku_workers.stores.base import Done, Effect, LedgerClaim, LedgerEntry, Work
 from mallku_workers.stores.documents import is_key, named_keys
 from mallku_workers.stores.dry_run import foreseen
+from mallku_workers.stores.weighing import Shown, pack_answer
 
 Outcome = Done | MallkuError
 """What a work comes to."""
@@ -67,6 +68,7 @@ class Doing:
     work: Work
     claim: LedgerClaim
     planner: Planner
+    shown: Shown
     stored: list[Stored] = field(default_factory=list)
     result: Any = None
     outcome: Outcome | None = None
@@ -121,7 +123,8 @@ class Writing:
         planner = Planner(
             self._collection, work.rules, self._read.get, self._settings.max_document_bytes
         )
-        return Doing(work, claimed(work.claim, self._now_ms), planner)
+        shown = Shown(self._settings.max_result_bytes)
+        return Doing(work, claimed(work.claim, self._now_ms), planner, shown)
 
     # Reading
 
@@ -225,8 +228,8 @@ class Writing:
         if not found and isinstance(arguments.insert.get("_key"), str):
             self._fetch(transaction, named_keys(self._collection, [arguments.insert]))
         way, change = _plan_upsert(one.planner, found[0] if found else None, arguments)
-        one.stored = _all(writer.write([change]))
-        one.result = _upserted(way, one.stored[0], arguments)
+        one.stored = _all(writer.write([weighed(one.shown, change, arguments)]))
+        one.result = upserted(way, one.stored[0], arguments)
 
     # The end
 
@@ -234,6 +237,8 @@ class Writing:
         """Write the entries; the revision of each by its key."""
         if not doing:
             return {}
+        for one in doing:
+            pack_answer(one.result)
         most = self._settings.ledger_body_bytes
         works = [
             {
@@ -289,11 +294,16 @@ def _document(work: Work) -> Reference:
 def _plan_single(one: Doing) -> Change:
     arguments = one.work.arguments
     if isinstance(arguments, a.Delete):
-        return one.planner.delete(arguments.document, arguments, arguments.rev)
+        change = one.planner.delete(arguments.document, arguments, arguments.rev)
+        return weighed(one.shown, change, arguments)
     return _plan(one, _document(one.work))
 
 
 def _plan(one: Doing, document: Any) -> Change:
+    return weighed(one.shown, _planned(one, document), one.work.arguments)
+
+
+def _planned(one: Doing, document: Any) -> Change:
     match one.work.arguments:
         case a.Insert() | a.InsertMany() as options:
             return one.planner.insert(document, options)
@@ -315,9 +325,6 @@ def _plan_match(planner: Planner, old: Document, arguments: Any) -> Change:
             return planner.replace_found(old, arguments.body)
         case _:
             return planner.remove(old)
-
-
-Way = Literal["insert", "update", "replace"]
 
 
 def _plan_upsert(planner: Planner, old: Document | None, arguments: a.Upsert) -> tuple[Way, Change]:
@@ -356,41 +363,3 @@ def _rounds(collection: Collection, documents: Sequence[Any]) -> list[list[int]]
             rounds.append([])
         rounds[number].append(place)
     return rounds
-
-
-def answer(stored: Stored, options: Any) -> WriteResult:
-    """What the caller of a write of one document is told."""
-    if stored.change is NOTHING:
-        return False
-    if options.silent:
-        return True
-    removed = stored.new is None
-    shown: Any = stored.old if removed else stored.new
-    old = None if removed else stored.old
-    ignored = getattr(options, "overwrite_mode", None) == "ignore" and stored.change.is_nothing
-    meta: Any = {"_id": shown["_id"], "_key": shown["_key"], "_rev": shown["_rev"]}
-    if old is not None and not ignored:
-        meta["_old_rev"] = old["_rev"]
-    if getattr(options, "return_new", False) and not ignored:
-        meta["new"] = dict(shown)
-    if options.return_old and stored.old is not None and not ignored:
-        meta["old"] = dict(stored.old)
-    result: WriteResult = meta
-    return result
-
-
-def _upserted(way: Way, stored: Stored, arguments: a.Upsert) -> UpsertResult:
-    new: Any = stored.new
-    result: UpsertResult = {
-        "_id": new["_id"],
-        "_key": new["_key"],
-        "_rev": new["_rev"],
-        "type": way,
-    }
-    if stored.old is not None:
-        result["_old_rev"] = stored.old["_rev"]
-    if arguments.return_new:
-        result["new"] = dict(new)
-    if arguments.return_old:
-        result["old"] = None if stored.old is None else dict(stored.old)
-    return result

@@ -25,6 +25,7 @@ from mallku_workers.stores.base import Effect, LedgerClaim, LedgerEntry, Touched
 from mallku_workers.stores.documents import to_text, without_bodies
 from mallku_workers.stores.embedded.rows import portions
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
+from mallku_workers.stores.weighing import pack_answer
 
 _COLUMNS: Final = "key, fingerprint, id, result, position, touched"
 _FIND_TRANSMISSION: Final = (
@@ -123,8 +124,8 @@ class Ledger:
     def add(
         self, claim: LedgerClaim, result: Any, position: int, effects: Sequence[Effect]
     ) -> None:
-        """Write down that `claim` is finished."""
-        packed = pack_trusted(result)
+        """Write down that `claim` is finished; `ResultTooLarge` where no reply would say so."""
+        packed = pack_answer(result)
         if len(packed) > self._settings.ledger_body_bytes:
             packed = pack_trusted(without_bodies(result))
         touched = pack_trusted(touched_by(effects))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from functools import partial
 from typing import Literal
 
@@ -12,7 +14,7 @@ from mallku_contracts.results import UpsertResult
 from mallku_workers.stores.documents import SYSTEM, patched, whole
 from mallku_workers.stores.embedded.catalog import Collection
 from mallku_workers.stores.embedded.matching import make_plan, search
-from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS
+from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row
 from mallku_workers.stores.embedded.session import Session
 from mallku_workers.stores.embedded.writes import insert_new
 from mallku_workers.stores.rules import refuse_more
@@ -40,8 +42,10 @@ def replace_match(session: Session, collection: Collection, arguments: a.Replace
 
 
 def delete_match(session: Session, collection: Collection, arguments: a.DeleteMatch) -> int:
-    """Remove every match; how many there were."""
-    matches = _matches(session, collection, arguments.filters, arguments.limit)
+    """Remove every match; how many there were. Of each, key and revision alone are kept."""
+    with closing(_rows(session, collection, arguments.filters, arguments.limit)) as rows:
+        found = (session.note(collection, row) for row in rows)
+        matches = [{"_key": old["_key"], "_rev": old["_rev"]} for old in found]
     for old in matches:
         session.check_deadline()
         session.remove(collection, old)
@@ -59,6 +63,10 @@ def upsert(session: Session, collection: Collection, arguments: a.Upsert) -> Ups
         way, new = "update", _change(session, collection, old, arguments.update, arguments)
     else:
         way, new = "replace", _replace(session, collection, old, arguments.replace or {})
+    if arguments.return_new:
+        session.shown.add(new)
+    if arguments.return_old and old is not None:
+        session.shown.add(old)
     return _upserted(way, old, new, arguments)
 
 
@@ -81,23 +89,40 @@ def _upserted(way: Way, old: Document | None, new: Document, arguments: a.Upsert
 def _matches(
     session: Session, collection: Collection, filters: Filters, limit: int | None
 ) -> list[Document]:
+    """The matches themselves: all are kept until the last is changed, so their bytes count."""
+    most, size = session.settings.max_match_bytes, 0
+    found: list[Document] = []
+    with closing(_rows(session, collection, filters, limit)) as rows:
+        for row in rows:
+            size += row.size
+            if found and size > most:
+                raise ResultTooLarge(
+                    f"the documents that match have more than {most} bytes; set a limit"
+                )
+            found.append(session.note(collection, row))
+    return found
+
+
+def _rows(
+    session: Session, collection: Collection, filters: Filters, limit: int | None
+) -> Generator[Row]:
+    """The rows that match, in the order of keys; no more than one command may change."""
     session.flush()
     most = session.settings.max_match_documents
-    found: list[Document] = []
     if limit == 0:
-        return found
+        return
     plan = make_plan(collection, filters, session.rules)
     chunk = min(limit or most, most, CHUNK_DOCUMENTS)
     with session.searching():
         check = partial(session.check_deadline, now=True)
-        for row in search(session.connection, plan, chunk=chunk, check=check):
-            if len(found) == most:
+        rows = search(session.connection, plan, chunk=chunk, check=check)
+        for count, row in enumerate(rows, 1):
+            if count > most:
                 raise ResultTooLarge(f"more than {most} documents match; set a limit")
-            refuse_more(session.rules, len(found) + 1)
-            found.append(session.note(collection, row))
-            if len(found) == limit:
+            refuse_more(session.rules, count)
+            yield row
+            if count == limit:
                 break
-    return found
 
 
 def _change(

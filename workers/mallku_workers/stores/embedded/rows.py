@@ -36,6 +36,11 @@ class Row:
     size: int
     document: Document | None
 
+    @property
+    def without_document(self) -> Row:
+        """It as one that has to be fetched alone."""
+        return Row(self.key, self.size, None)
+
     def read(self, connection: sqlite3.Connection, collection: Collection) -> Document:
         """The document, fetched now if it was too large to come with the others."""
         if self.document is not None:
@@ -72,8 +77,14 @@ def read_document(
     connection: sqlite3.Connection, collection: Collection, key: str
 ) -> Document | None:
     """One document, None where there is none."""
+    row = read_row(connection, collection, key)
+    return None if row is None else row.document
+
+
+def read_row(connection: sqlite3.Connection, collection: Collection, key: str) -> Row | None:
+    """One document with the characters of its text as its size, None where there is none."""
     row = connection.execute(collection.body_sql, (key,)).fetchone()
-    return None if row is None else parse(row[0])
+    return None if row is None else Row(key, len(row[0]), parse(row[0]))
 
 
 def parse(text: str) -> Any:

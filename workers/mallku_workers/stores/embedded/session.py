@@ -19,18 +19,28 @@ from mallku_contracts.errors import (
     InvalidDocument,
     UniqueViolation,
 )
+from mallku_contracts.limits import MIB
 from mallku_contracts.policy import DocumentRules
 from mallku_workers.stores.base import Effect, Work
 from mallku_workers.stores.documents import is_key, refuse_deep, refuse_large, to_text
-from mallku_workers.stores.embedded.catalog import Catalog, Collection, load_catalog
+from mallku_workers.stores.embedded.catalog import (
+    ALONE_BYTES,
+    Catalog,
+    Collection,
+    load_catalog,
+)
 from mallku_workers.stores.embedded.pending import Pending, PendingRows, Place
 from mallku_workers.stores.embedded.revisions import revision
-from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_document
+from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_row
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from mallku_workers.stores.rules import new_version, refuse_change, refuse_more, sees
+from mallku_workers.stores.weighing import Shown
 
 CHECK_EVERY: Final = 64
 """Steps of a work between two looks at the clock, count."""
+
+MAX_KEPT_BYTES: Final = 16 * MIB
+"""Documents that one transaction keeps as they were read, bytes; others it reads again."""
 
 STEPS_BETWEEN_LOOKS: Final = 1_000_000
 """Instructions of SQLite between two looks at the clock, some tens of milliseconds."""
@@ -58,6 +68,7 @@ class Session:
         self.effects: list[Effect] = []
         self.bytes = 0
         self._effect_bytes = 0
+        self.shown = Shown(settings.max_result_bytes)
         self.deadline_ms = 0
         self.rules: DocumentRules | None = None
         self._clock = clock
@@ -67,6 +78,7 @@ class Session:
         self._undo: list[tuple[Place, Row | None, Pending | None]] = []
         self._counts: Counter[int] = Counter()
         self._numeric: set[int] = set()
+        self._kept_bytes = 0
         self._calls = 0
         self._written = False
 
@@ -105,6 +117,7 @@ class Session:
         """Start a work; with `savepoint` it may also write rows and tables at once."""
         self.effects = []
         self._effect_bytes = 0
+        self.shown = Shown(self.settings.max_result_bytes)
         self.deadline_ms = work.deadline_ms
         self.rules = work.rules
         self._undo.clear()
@@ -168,7 +181,7 @@ class Session:
             some = wanted[start : start + CHUNK_DOCUMENTS]
             rows = gather_keys(self.connection, collection, some)
             for key in some:
-                self._seen[table, key] = rows.get(key)
+                self._keep((table, key), rows.get(key))
 
     def get(self, collection: Collection, key: str) -> Document | None:
         """The document as this transaction sees it."""
@@ -176,9 +189,18 @@ class Session:
         if place in self._seen:
             row = self._seen[place]
             return None if row is None else row.read(self.connection, collection)
-        document = read_document(self.connection, collection, key) if is_key(key) else None
-        self._seen[place] = None if document is None else Row(key, 0, document)
-        return document
+        row = read_row(self.connection, collection, key) if is_key(key) else None
+        self._keep(place, row)
+        return None if row is None else row.document
+
+    def _keep(self, place: Place, row: Row | None) -> None:
+        """Remember what was read: a document as well, while there is room for it."""
+        if row is not None and row.document is not None:
+            if row.size < ALONE_BYTES and self._kept_bytes + row.size <= MAX_KEPT_BYTES:
+                self._kept_bytes += row.size
+            else:
+                row = row.without_document
+        self._seen[place] = row
 
     def sees(self, document: Document) -> bool:
         """Whether the document is there for whoever asked for this work."""
@@ -187,23 +209,31 @@ class Session:
     def note(self, collection: Collection, row: Row) -> Document:
         """The document of a row that a search found, remembered for the works that follow."""
         document = row.read(self.connection, collection)
-        self._seen[collection.id, row.key] = Row(row.key, row.size, document)
+        self._keep((collection.id, row.key), Row(row.key, row.size, document))
         return document
 
-    def put(self, collection: Collection, old: Document | None, new: Document) -> Document:
+    def put(
+        self, collection: Collection, old: Document | None, new: Document, *, shows: bool = False
+    ) -> Document:
         """Store `new`, in the place of `old` where there is one, as the work's rules want it.
+
+        Args:
+            shows: The work's result will show what is stored.
 
         Returns:
             What was stored.
 
         Raises:
             UniqueViolation, InvalidDocument, PermissionDenied: nothing was stored.
-            ResultTooLarge: the work's record would not hold all that it changes.
+            ResultTooLarge: the work's record would not hold all that it changes, or its result
+                all that it shows.
         """
         if self.rules is not None:
             new = new_version(self.rules, old, new)
             refuse_more(self.rules, len(self.effects) + 1)
         columns = self._columns(collection, new)
+        if shows:
+            self.shown.add_bytes(columns[1])
         key: str = columns[0]
         place = (collection.id, key)
         before = self._pending.get(place)

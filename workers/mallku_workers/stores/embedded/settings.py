@@ -61,6 +61,11 @@ class EmbeddedSettings(BaseModel):
     max_match_documents: int = Field(
         default=10_000, ge=1, description="Documents that one command may change by filters."
     )
+    max_match_bytes: int = Field(
+        default=16 * MIB,
+        ge=MAX_EFFECT_BYTES,
+        description="The same, that are changed or replaced, as JSON text before that, bytes.",
+    )
     max_sort_documents: int = Field(
         default=200_000, ge=1, description="Documents that one sort may look at."
     )

@@ -45,7 +45,8 @@ def insert_one(
         if not session.sees(old):
             raise _taken(old)
         return _insert_again(session, collection, old, body, options)
-    return _answer(_store_new(session, collection, key, body), None, options)
+    shows = options.return_new and not options.silent
+    return _answer(_store_new(session, collection, key, body, shows=shows), None, options)
 
 
 def insert_new(session: Session, collection: Collection, body: Document) -> Document:
@@ -58,13 +59,19 @@ def insert_new(session: Session, collection: Collection, body: Document) -> Docu
 
 
 def _store_new(
-    session: Session, collection: Collection, key: str | None, body: Document
+    session: Session,
+    collection: Collection,
+    key: str | None,
+    body: Document,
+    *,
+    shows: bool = False,
 ) -> Document:
     if key is None:
         key = session.new_key(collection)
     else:
         session.note_own_key(collection, key)
-    return session.put(collection, None, whole(collection, key, session.next_revision(), body))
+    new = whole(collection, key, session.next_revision(), body)
+    return session.put(collection, None, new, shows=shows)
 
 
 def _taken(old: Document) -> UniqueViolation:
@@ -86,7 +93,7 @@ def _insert_again(
     else:
         new = patched(collection, old, body, keep_none=options.keep_none, merge=options.merge)
         new["_rev"] = session.next_revision()
-    return _answer(session.put(collection, old, new), old, options)
+    return _put(session, collection, old, new, options)
 
 
 def update(session: Session, collection: Collection, arguments: a.Update) -> WriteResult:
@@ -100,10 +107,13 @@ def update_one(
     """Merge `patch` into the document that it names; an empty patch changes no revision."""
     old = _target(session, collection, patch, None, check_rev=options.check_rev)
     if len(patch) < _LEAST_PATCH:
+        _weigh_old(session, old, options)
+        if options.return_new and not options.silent:
+            session.shown.add(old)
         return _answer(old, old, options)
     new = patched(collection, old, patch, keep_none=options.keep_none, merge=options.merge)
     new["_rev"] = session.next_revision()
-    return _answer(session.put(collection, old, new), old, options)
+    return _put(session, collection, old, new, options)
 
 
 def replace(session: Session, collection: Collection, arguments: a.Replace) -> WriteResult:
@@ -117,7 +127,7 @@ def replace_one(
     """Replace the document that `body` names."""
     old = _target(session, collection, body, None, check_rev=options.check_rev)
     new = whole(collection, old["_key"], session.next_revision(), body)
-    return _answer(session.put(collection, old, new), old, options)
+    return _put(session, collection, old, new, options)
 
 
 def delete(session: Session, collection: Collection, arguments: a.Delete) -> WriteResult:
@@ -139,6 +149,7 @@ def delete_one(
 ) -> WriteResult:
     """Remove the document that `reference` names."""
     old = _target(session, collection, reference, rev, check_rev=options.check_rev)
+    _weigh_old(session, old, options)
     session.remove(collection, old)
     if options.silent:
         return True
@@ -163,6 +174,28 @@ def _target(
     if check_rev:
         check_revision(old, rev or own_rev)
     return old
+
+
+def _put(
+    session: Session,
+    collection: Collection,
+    old: Document,
+    new: Document,
+    options: InsertOptions | ReplaceOptions | UpdateOptions,
+) -> WriteResult:
+    """Store `new` where `old` was, unless the answer would be too large with both."""
+    _weigh_old(session, old, options)
+    shows = options.return_new and not options.silent
+    return _answer(session.put(collection, old, new, shows=shows), old, options)
+
+
+def _weigh_old(
+    session: Session,
+    old: Document,
+    options: InsertOptions | ReplaceOptions | UpdateOptions | DeleteOptions,
+) -> None:
+    if options.return_old and not options.silent:
+        session.shown.add(old)
 
 
 def _meta(document: Document) -> DocumentMeta:
