@@ -24,13 +24,13 @@ from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import Identity
 from mallku_contracts.trail.digests import Digests
 from mallku_workers.audit.detail import is_hidden
-from mallku_workers.message import Carrier, Case
+from mallku_workers.message import Case
 from mallku_workers.queries.authorize import (
     QueryAsker,
     QueryAuthorizer,
     refuse_reserved_graphs,
 )
-from mallku_workers.request import Request
+from mallku_workers.request import Carrier, Request
 from mallku_workers.restrictions import restrict, restrict_together
 from mallku_workers.stores.base import Step
 
@@ -81,7 +81,15 @@ class Authorizer:
         _refuse_direct(policy, subject.collection, operation, values)
         arguments = restrict(values, operation, grant, rules)
         case.request = request = Request(
-            subject, operation, arguments, policy, identity, grant, now_ms, rules
+            subject,
+            operation,
+            arguments,
+            policy,
+            identity,
+            grant,
+            now_ms,
+            rules,
+            carrier=case.carrier,
         )
         if operation.scope is Scope.DATABASE:
             case.request = request = await self._within(request, asking)

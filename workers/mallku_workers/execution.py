@@ -177,8 +177,7 @@ class Executor:
 
     async def _carry_out(self, request: Request, claim: LedgerClaim | None, ends_ms: int) -> Done:
         subject, arguments = request.subject, request.arguments
-        roles, version = request.identity.roles, request.policy.version
-        owner = Owner(subject.principal, subject.database, roles, version)
+        owner = _owner(request)
         if isinstance(arguments, Outcome):
             if self._outcomes is not None:
                 return Done(await self._outcomes(request))
@@ -230,6 +229,16 @@ class Executor:
                 f"the caller's time was over {-left_s:.3f} s ago; nothing was done"
             )
         return left_s
+
+
+def _owner(request: Request) -> Owner:
+    """Whose a cursor is that the request opens, or asks for."""
+    subject, version = request.subject, request.policy.version
+    owner = Owner(subject.principal, subject.database, request.identity.roles, version)
+    if request.carrier is None:
+        return owner
+    door = request.carrier.identity
+    return owner._replace(door=door.principal, door_roles=door.roles)
 
 
 def _access(request: Request) -> Access:

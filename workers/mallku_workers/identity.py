@@ -28,7 +28,8 @@ from mallku_contracts.limits import MAX_CLOCK_SKEW_MS
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import COMMAND_AUDIENCE, Identity, verify_token
 from mallku_contracts.trust import Trust
-from mallku_workers.message import Carrier, Case
+from mallku_workers.message import Case
+from mallku_workers.request import Carrier
 
 SEEN_STEP_MS: Final = 5_000
 """Transmissions seen are forgotten together when their ends lie this close, milliseconds."""

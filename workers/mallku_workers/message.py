@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from mallku_contracts.dpop import Proof
 from mallku_contracts.envelope import CommandHeader, Envelope
 from mallku_contracts.limits import MAX_COMMAND_LIFE_MS
 from mallku_contracts.operations import Operation
@@ -15,7 +14,7 @@ from mallku_contracts.policy import Grant
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import Identity
 from mallku_workers.jobs.delivery import Delivery
-from mallku_workers.request import Request
+from mallku_workers.request import Carrier, Request
 
 STEPS: Final = (
     "admit",
@@ -106,15 +105,6 @@ class Deadline:
     def left_s(self, now_ms: int, now_s: float) -> float:
         """Seconds that are left, negative when it has passed."""
         return min((self.ends_ms - now_ms) / _MS_PER_S, self.budget_ends_s - now_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Carrier:
-    """A door that signed a command, and the proof that its caller asked for it."""
-
-    identity: Identity
-    proof: Proof
-    text: bytes = field(repr=False)
 
 
 @dataclass(slots=True)

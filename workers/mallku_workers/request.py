@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mallku_contracts.arguments import Arguments
+from mallku_contracts.dpop import Proof
 from mallku_contracts.operations import Operation
 from mallku_contracts.policy import CompiledPolicy, DocumentRules, Grant
 from mallku_contracts.subjects import CommandSubject
 from mallku_contracts.tokens import Identity
 from mallku_contracts.trail.digests import Digests
 from mallku_workers.stores.base import RunnableQuery, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A door that signed a command, and the proof that its caller asked for it."""
+
+    identity: Identity
+    proof: Proof
+    text: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,8 @@ class Request:
         query: Of `aql`, with all of its bind values.
         digests: Makes the hashes that records of it hold in the place of values; None lets records
             hold all of it.
+        carrier: The door that brought it, beyond which nothing is shown; None where its caller
+            signed.
     """
 
     subject: CommandSubject
@@ -38,6 +50,7 @@ class Request:
     steps: Sequence[Step] = ()
     query: RunnableQuery | None = None
     digests: Digests | None = field(default=None, repr=False)
+    carrier: Carrier | None = None
 
     @property
     def mutates(self) -> bool:

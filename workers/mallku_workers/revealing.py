@@ -28,32 +28,40 @@ _GET: Final = OPERATIONS["get"]
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """Who made the request, and what they may know beside its own result."""
+    """Who made the request, through which door, and what they may know beside its own result."""
 
     request: Request
 
     def may_know(self, collection: str) -> bool:
         """Whether the asker may hear that there is such a collection."""
         request, subject = self.request, self.request.subject
-        return request.policy.mentions(
-            subject.principal, subject.database, collection, roles=request.identity.roles
+        hearers = [(subject.principal, request.identity.roles)]
+        if request.carrier is not None:
+            door = request.carrier.identity
+            hearers.append((door.principal, door.roles))
+        return all(
+            request.policy.mentions(name, subject.database, collection, roles=roles)
+            for name, roles in hearers
         )
 
     def reading(self, collection: str) -> DocumentRules | None:
         """The rules under which the asker may `get` a document of the collection.
 
         Raises:
-            AuthorizationError: the asker may not.
+            AuthorizationError: the asker may not, or the door may not carry it.
         """
         request, identity = self.request, self.request.identity
         principal = request.subject.principal
         place = CommandSubject(principal, request.subject.database, collection, _GET.name)
+        if request.carrier is not None:
+            door = request.carrier.identity
+            request.policy.refuse_beyond_door(door.principal, door.roles, place, _GET)
         grant = request.policy.decide(place, _GET, roles=identity.roles, issuer=identity.issuer)
         return grant.bind(principal, request.now_ms)
 
 
 def reveal(done: Done, request: Request) -> Done:
-    """The outcome as the asker may see it.
+    """The outcome as the asker may see it, and the door may carry it.
 
     Names of collections that the asker may do nothing with are left out. `outcome` shows the
     documents in an old answer as `get` would show them now, and leaves out those that it would not,

@@ -33,6 +33,7 @@ from mallku_contracts.subjects import inbox_prefix
 from tests.integration.world import World, running_world
 
 DOOR = "http_door"
+NARROW_DOOR = "narrow_door"
 ORIGIN = "http://127.0.0.1:8080"
 POLICY = f"""
 version: 1
@@ -57,6 +58,10 @@ roles:
       - id: most
         collections: ["*"]
         operations: [read, write, create-collection, drop-collection, create-index, drop-index]
+  notes_alone:
+    rules:
+      - {{id: notes, collections: [notes], operations: [read, write]}}
+      - {{id: told, collections: ["@"], operations: [outcome, list-collections]}}
 principals:
   mallku: {{roles: [service]}}
   operator: {{roles: [operator]}}
@@ -66,6 +71,11 @@ principals:
     kind: door
     roles: [carrying]
     acts_for: [mallku, alice, operator]
+    origins: {{"{ORIGIN}": mallku}}
+  {NARROW_DOOR}:
+    kind: door
+    roles: [notes_alone]
+    acts_for: [mallku]
     origins: {{"{ORIGIN}": mallku}}
   other_door:
     kind: door

@@ -28,6 +28,8 @@ from mallku_workers.stores.base import Store
 
 _STREAM: Final = f"KV_{RESULTS}"
 _KEPT: Final = 3
+_THROUGH: Final = "~"
+"""Before a door in `seen_by`: no role is called that."""
 _NOTED: Final = 2
 
 
@@ -36,7 +38,7 @@ class Kept:
     """What a job came to.
 
     Attributes:
-        seen_by: Version of the policy, issuer and roles under which it was read or written.
+        seen_by: Version of the policy, issuer, roles and door under which it was read or written.
         mutated: It was no read: what it answers of documents is hidden again when it is shown.
         reply: The worker's signed reply.
     """
@@ -135,8 +137,8 @@ class Outcomes:
         """What became of one of the asker's own commands or jobs.
 
         Raises:
-            PermissionDenied: the job read something under another policy, in other roles, or by
-                another issuer's word.
+            PermissionDenied: the job read something under another policy, in other roles, by
+                another issuer's word, or not through this door.
         """
         subject, arguments = request.subject, request.arguments
         assert isinstance(arguments, Outcome)  # noqa: S101 - the table of operations says so
@@ -146,23 +148,45 @@ class Outcomes:
         kept = await self._results.find(subject, key)
         if kept is None or (done.result["state"] == "done" and _told(kept)["state"] != "done"):
             return done.result  # what was committed is done, whoever could not say so
-        if kept.seen_by == seen_by(request):
+        if _as_seen_by(kept, request):
             return _told(kept) | {"reply": kept.reply}
         if done.result["state"] == "done":
             return done.result
         told = _told(kept)
         if not kept.mutated and told["state"] == "done":
             raise PermissionDenied(
-                "the job read this under another policy, or with another issuer or other roles;"
-                " submit it again"
+                "the job read this under another policy, with another issuer or other roles, or not"
+                " through this door; submit it again"
             )
         return told
 
 
 def seen_by(request: Request) -> tuple[Any, ...]:
-    """Under what a request sees what it sees: rules go by version, issuer and roles."""
+    """Under what a request sees what it sees: rules go by version, issuer, roles and door."""
+    return *_seen_by_caller(request), *_seen_by_door(request)
+
+
+def _seen_by_caller(request: Request) -> tuple[Any, ...]:
     identity = request.identity
     return (request.policy.version, identity.issuer, *sorted(identity.roles))
+
+
+def _seen_by_door(request: Request) -> tuple[str, ...]:
+    if request.carrier is None:
+        return ()
+    door = request.carrier.identity
+    return (_THROUGH, door.principal, *sorted(door.roles))
+
+
+def _as_seen_by(kept: Kept, request: Request) -> bool:
+    """Whether the request may see the reply whole: a caller alone is under no door's ceiling."""
+    own = _seen_by_caller(request)
+    seen, through = kept.seen_by[: len(own)], kept.seen_by[len(own) :]
+    if seen != own:
+        return False
+    if request.carrier is None:
+        return not through or through[0] == _THROUGH
+    return through == _seen_by_door(request)
 
 
 def _told(kept: Kept) -> dict[str, Any]:

@@ -39,12 +39,19 @@ _log = structlog.get_logger("mallku.cursors")
 
 
 class Owner(NamedTuple):
-    """Whose a cursor is: all of it has to be the same for each page."""
+    """Whose a cursor is: all of it has to be the same for each page.
+
+    Attributes:
+        door: Through which it is read, a ceiling that only its own queries kept; empty without one.
+        door_roles: What that door might carry.
+    """
 
     principal: str
     database: str
     roles: frozenset[str]
     policy_version: int
+    door: str = ""
+    door_roles: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
