@@ -36,6 +36,12 @@ SCRATCH: Final = "scratch"
 SECRET: Final = "the-secret-of-the-vault"
 """Stands in the victim's documents; it may never reach an attacker."""
 
+LOOKED_UP: Final = "RETURN DOCUMENT(CONCAT(@c, '/', @k))"
+"""A text that the attackers' roles may run as it stands."""
+
+APPROVED: Final = (
+    f'looked-up: {{text: "{LOOKED_UP}", roles: [small, everything], parameters: [c, k]}}'
+)
 DATABASE: Final = "mallku"
 _NEWLINE: Final = "\n"
 POLICY_TEXT: Final = f"""
@@ -62,6 +68,8 @@ roles:
   greedy:
     rules: [{{id: scratch, collections: [{SCRATCH}], operations: [read]}}]
     limits: {{rate_per_s: 1000000, burst: 1000000, in_flight: 100000}}
+queries:
+  {APPROVED}
 principals:
   {GREEDY}: {{roles: [greedy]}}
   {VICTIM}: {{roles: [service]}}

@@ -11,7 +11,7 @@ from mallku_contracts.governed import GATEWAY
 from mallku_contracts.policy import read_policy
 from tests.attacks.arena import Arena, code_of
 from tests.attacks.arena import refused_by_each_worker as refused
-from tests.attacks.cast import SCRATCH, SECRET, VAULT
+from tests.attacks.cast import LOOKED_UP, SCRATCH, SECRET, VAULT
 from tests.integration.world import ask, exchange
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -130,6 +130,52 @@ async def test_a_query_reaches_for_the_gateways_own(
             "replayed",
         }
         await arena.told(attacker.principal, codes)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"c": "mallku_ledger", "k": "k"},
+        {"c": "_users", "k": "root"},
+        {"c": "mallku_ledger/k", "k": ""},
+        {"c": ["mallku_ledger"], "k": {"k": "_users/root"}},
+    ],
+)
+@pytest.mark.parametrize("wide", [True, False], ids=["everything", "small"])
+async def test_an_approved_query_is_handed_the_gateways_own(
+    arena: Arena, values: dict[str, Any], wide: bool
+) -> None:
+    """In one part or in two that the approved text puts together; elsewhere the text may look."""
+    async with arena.attacker(wide=wide) as attacker:
+        sent = attacker.caller.seal("aql", {"query": LOOKED_UP, "bind_vars": values}, None)
+        codes = await refused(attacker.connection, sent)
+        assert set(codes) <= {"reserved_name", "replayed"}
+        await arena.told(attacker.principal, codes)
+        harmless = {"query": LOOKED_UP, "bind_vars": {"c": SCRATCH, "k": "none"}}
+        sent = attacker.caller.seal("aql", harmless, None)
+        assert (await exchange(attacker.connection, sent)).result["result"] == [None]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "RETURN DOCUMENT(@c, @k)",
+        "LET c = CONCAT('mallku_', @c) RETURN DOCUMENT(c, @k)",
+        "RETURN [@c, @k, DOCUMENT('mallku_ledger', 'k')]",
+        "RETURN CALL(@c, @k)",
+        "RETURN APPLY('Document', [@c, @k])",
+    ],
+)
+async def test_a_text_is_approved_that_reads_whatever_it_is_told(arena: Arena, query: str) -> None:
+    """Such a policy does not validate: an approved query names its collections itself."""
+    text = f"""
+version: 1
+roles: {{r: {{rules: [{{id: a, collections: ["*"], operations: [read]}}]}}}}
+principals: {{p: {{roles: [r]}}}}
+queries: {{q: {{text: "{query}", roles: [r], parameters: [c, k]}}}}
+"""
+    with pytest.raises((ConfigurationError, ValueError), match=r"queries\.q\.text"):
+        read_policy(text)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,18 @@ def test_a_good_policy_has_no_warnings() -> None:
          "queries.recent.text: 'mallku_ledger': names that begin with _ or mallku_"),
         ("text: RETURN @n", "text: 'FOR d IN @@c FILTER d.n == @n RETURN d'",
          "queries.recent.text: @@c: an approved query names its collections itself"),
+        ("text: RETURN @n", "text: 'RETURN DOCUMENT(@n, 1)'",
+         "queries.recent.text: DOCUMENT at 1:8: an approved query names its collections itself"),
+        ("text: RETURN @n", "text: 'LET c = @n RETURN NEAR(c, 1, 1)'",
+         "queries.recent.text: NEAR at 1:19: an approved query names its collections itself"),
+        ("text: RETURN @n", "text: 'RETURN [@n, COLLECTION_COUNT(\"mallku_ledger\")]'",
+         "queries.recent.text: COLLECTION_COUNT at 1:13: names that begin with _ or mallku_"),
+        ("text: RETURN @n", "text: 'RETURN [@n, DOCUMENT(\"_users/root\")]'",
+         "queries.recent.text: DOCUMENT at 1:13: names that begin with _ or mallku_"),
+        ("text: RETURN @n", "text: 'RETURN CALL(\"document\", @n)'",
+         "queries.recent.text: CALL() at 1:8: an approved query calls what looks up by its name"),
+        ("text: RETURN @n", "text: 'RETURN APPLY(@n, [])'",
+         "queries.recent.text: APPLY() at 1:8: an approved query calls what looks up by its name"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_where_it_stands(old: str, new: str, message: str) -> None:

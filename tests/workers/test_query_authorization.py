@@ -28,6 +28,9 @@ from mallku_workers.stores.base import QueryCollections, RunnableQuery
 
 MINE = "FOR n IN notes FILTER n.owner == @me LIMIT @n RETURN n.text"
 CLEAN = "FOR n IN notes FILTER n.old REMOVE n IN notes"
+TOGETHER = "RETURN DOCUMENT(CONCAT(@c, '/', @k))"
+STARTED = "FOR v IN 0..1 OUTBOUND CONCAT(@c, '/', @k) knows RETURN v"
+GIVEN = "FOR n IN notes FILTER n._rev == @c RETURN DOCUMENT(@k)"
 POLICY = f"""
 version: 7
 roles:
@@ -58,6 +61,9 @@ principals:
 queries:
   mine: {{text: "{MINE}", roles: [approved], parameters: [n], set: {{me: $principal}}}}
   clean: {{text: "{CLEAN}", roles: [approved]}}
+  together: {{text: "{TOGETHER}", roles: [approved], parameters: [c, k]}}
+  started: {{text: "{STARTED}", roles: [approved], parameters: [c, k]}}
+  given: {{text: "{GIVEN}", roles: [approved], parameters: [c, k]}}
 """
 COMPILED = CompiledPolicy(read_policy(POLICY))
 
@@ -259,8 +265,25 @@ async def test_an_approved_query_takes_its_parameters_alone(
 def test_an_approved_query_is_given_no_id_of_the_gateways_own(value: Any) -> None:
     """It may look documents up by what it is given; the ledger is not among them."""
     with pytest.raises(ReservedName):
-        refuse_reserved_handles({"other": 1, "n": value})
-    refuse_reserved_handles({"n": ["_a path/with blanks", "notes/_x", "mallku_ledger"]})
+        refuse_reserved_handles({"other": 1, "n": value}, puts_together=False)
+    harmless = {"n": ["_a path/with blanks", "notes/_x", "mallku_ledger"]}
+    refuse_reserved_handles(harmless, puts_together=False)
+
+
+@pytest.mark.parametrize("text", [TOGETHER, STARTED])
+@pytest.mark.parametrize("name", ["mallku_ledger", "_users", "_"])
+async def test_an_approved_query_puts_no_id_of_the_gateways_own_together(
+    text: str, name: str
+) -> None:
+    """Where ids come about in the text, no part that is given names a collection of that kind."""
+    with pytest.raises(ReservedName):
+        await ask(text, "guest", binds={"c": name, "k": "x"})
+    await ask(text, "guest", binds={"c": "notes", "k": "x"})
+
+
+async def test_a_revision_is_no_name_of_a_collection() -> None:
+    """It begins with _ too, and is taken where every id is given whole."""
+    await ask(GIVEN, "guest", binds={"c": "_kRevision--_", "k": "notes/x"})
 
 
 @pytest.mark.parametrize("text", ["RETURN 1", MINE + " ", MINE.replace("text", "text /* */")])

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from mallku_contracts.aql.allow import undetermined
 from mallku_contracts.aql.analysis import analyse
+from mallku_contracts.aql.lookups import beyond_names
 from mallku_contracts.aql.parsing import parse
 from mallku_contracts.arguments import MAX_QUERY_CHARS
 from mallku_contracts.errors import InvalidArguments, MallkuError
@@ -76,6 +77,8 @@ class NamedQuery(Closed):
         values = {name for name in analysis.binds if not name.startswith("@")}
         for name in sorted(analysis.binds - values):
             yield f"@{name}: an approved query names its collections itself", ("text",)
+        for problem in beyond_names(tree):
+            yield problem, ("text",)
         for name in sorted(values - {*self.parameters, *self.set}):
             yield f"the text asks for @{name}, which is no parameter and not set", ("text",)
         for name in sorted({*self.parameters, *self.set} - values):

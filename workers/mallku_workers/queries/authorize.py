@@ -8,13 +8,13 @@ enforced in it, so where one applies it is refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mallku_contracts.aql.allow import Allowance, refusals
 from mallku_contracts.aql.binding import check_run
+from mallku_contracts.aql.lookups import RESERVED_HANDLE, RESERVED_NAME, lookups
 from mallku_contracts.arguments import Aql
 from mallku_contracts.errors import (
     AuthorizationError,
@@ -29,8 +29,6 @@ from mallku_contracts.subjects import CommandSubject
 from mallku_workers.queries.book import KnownQuery, QueryBook
 from mallku_workers.queries.uses import Collections, QueryUses
 from mallku_workers.stores.base import QueryCollections, RunnableQuery
-
-_RESERVED_HANDLE: Final = re.compile(r"(?:_|mallku_)[A-Za-z0-9_-]*/\S+")
 
 MAX_NAMED: Final = 8
 """Things of one query that a refusal names."""
@@ -137,7 +135,8 @@ class QueryAuthorizer:
         check_run(known.tree, binds)
         refuse_reserved_graphs(known.analysis.graph_names(binds))
         asker.refuse_reserved(_named(known, binds))
-        refuse_reserved_handles(binds)
+        puts_together = any(lookup.puts_together for lookup in lookups(known.tree))
+        refuse_reserved_handles(binds, puts_together=puts_together)
         return self._runnable(known, arguments, binds, grant, may_read=None)
 
     def _runnable(
@@ -212,10 +211,11 @@ def refuse_reserved_graphs(names: Iterable[str]) -> None:
             )
 
 
-def refuse_reserved_handles(binds: dict[str, Any]) -> None:
+def refuse_reserved_handles(binds: dict[str, Any], *, puts_together: bool) -> None:
     """Refuse bind values that name a document of the gateway's own, wherever they stand in them.
 
-    An approved query may look documents up by ids that it is given.
+    An approved query may look documents up by ids that it is given, or by ids that it puts together
+    of parts: then no value may be the name of a collection of the gateway's own either.
 
     Raises:
         ReservedName
@@ -227,7 +227,9 @@ def refuse_reserved_handles(binds: dict[str, Any]) -> None:
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
-        elif isinstance(value, str) and _RESERVED_HANDLE.fullmatch(value):
+        elif isinstance(value, str) and (
+            RESERVED_HANDLE.fullmatch(value) or (puts_together and RESERVED_NAME.fullmatch(value))
+        ):
             raise ReservedName(
                 "bind_vars: names that begin with _ or mallku_ belong to the gateway",
                 details={"field": "bind_vars"},
