@@ -20,6 +20,7 @@ from mallku_contracts.limits import MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS
 from mallku_contracts.tracing import HEADER, read_traceparent
 
 _WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d{1,4})\"?", re.IGNORECASE)
+_CONDITIONS: Final = ("If-Match", "If-None-Match")
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_CHARS}}}")
 
 IdempotencyKey = Annotated[
@@ -103,6 +104,7 @@ async def read_asking(
     who = door.keeper.who(request)
     request.scope["mallku.principal"] = who.principal
     _refuse_unknown(request)
+    _refuse_other_conditions(request)
     wait_s = _wait_s(prefer, door.settings.wait_s)
     commands = door.commands(who, wait_s, read_trace(request))
     return Asking(
@@ -135,6 +137,17 @@ def _refuse_unknown(request: Request) -> None:
     for name in request.query_params:
         if name not in known:
             raise InvalidArguments(f"{name[:MAX_NAME_CHARS]!r} is no parameter of this path")
+
+
+def _refuse_other_conditions(request: Request) -> None:
+    """Refuse a condition that a path does not keep, or that stands twice: it was meant to hold."""
+    kept = {each.alias for each in request.scope["route"].dependant.header_params}
+    for name in _CONDITIONS:
+        said = request.headers.getlist(name)
+        if said and name not in kept:
+            raise InvalidArguments(f"{name}: {request.method} of this path keeps no such condition")
+        if len(said) > 1:
+            raise InvalidArguments(f"{name}: it stands {len(said)} times")
 
 
 def _wait_s(prefer: str | None, default_s: float) -> float:

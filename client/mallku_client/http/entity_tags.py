@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from mallku_contracts.errors import InvalidArguments
+from mallku_contracts.errors import InvalidArguments, RevisionMismatch
 
 ANY: Final = "*"
 _TAG: Final = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*')
@@ -29,6 +29,18 @@ def expected_revision(if_match: str | None) -> str | None:
     if found is None or found.group(1) or not found.group(2):  # an empty one would expect nothing
         raise InvalidArguments('If-Match: expected one strong entity tag, "REVISION", or *')
     return found.group(2)
+
+
+def refuse_other(if_match: str | None, document: dict[str, Any]) -> None:
+    """Refuse to show a document in another revision than `If-Match` expects.
+
+    Raises:
+        RevisionMismatch
+        InvalidArguments: as `expected_revision`.
+    """
+    expected = expected_revision(if_match)
+    if expected is not None and expected != document.get("_rev"):
+        raise RevisionMismatch("If-Match: the document is there in another revision")
 
 
 def is_known(if_none_match: str | None, document: dict[str, Any]) -> bool:

@@ -79,7 +79,27 @@ async def test_conditions_that_cannot_be_kept_are_refused(http: httpx.AsyncClien
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_arguments")
     empty = await http.delete(place, headers={"If-Match": '""'})
     assert empty.status_code in {400, 412}
-    assert (await http.get(place)).json()["n"] == 1
+    other, none, new = {"If-Match": '"other"'}, {"If-None-Match": "*"}, {"n": 2}
+    for attempt in (
+        http.delete(place, headers=none),
+        http.patch(place, json=new, headers={"If-None-Match": '"current"'}),
+        http.put(place, json=new, headers=other | none),
+        http.put(f"{DOCUMENTS}/not-there", json=new, headers=other | none),
+        http.head(place, headers=other),
+        http.post(DOCUMENTS, json=new, headers=other),
+        http.post(DOCUMENTS, json=new, headers=none),
+        http.get(DOCUMENTS, headers=none),
+        http.post(f"{API}/queries", json={"query": "RETURN 1"}, headers=other),
+        http.delete(f"{API}/collections/memory_anchors", headers=other),
+        http.delete(place, headers=[("If-Match", '"a"'), ("If-Match", '"b"')]),
+    ):
+        assert (await attempt).status_code == 400
+    there = await http.get(place)
+    assert there.json()["n"] == 1
+    assert (await http.get(place, headers={"If-Match": there.headers["etag"]})).status_code == 200
+    assert (await http.get(place, headers={"If-Match": "*"})).status_code == 200
+    refused = await http.get(place, headers=other)
+    assert (refused.status_code, refused.json()["code"]) == (412, "revision_mismatch")
 
 
 async def test_content_names_no_other_document_than_the_path(http: httpx.AsyncClient) -> None:

@@ -96,6 +96,7 @@ async def test_query_comes_in_pages_or_lines(http: httpx.AsyncClient) -> None:
         f"{API}/queries", json=query, headers={"Accept": "application/x-ndjson"}
     )
     assert [json.loads(line) for line in lines.text.splitlines()] == rows
+    assert "mallku-id" in lines.headers
     held = (await http.post(f"{API}/queries", json=query)).json()["next"]
     closed = await http.delete(held.partition("/pages/")[0])
     assert closed.status_code == 204
@@ -103,6 +104,19 @@ async def test_query_comes_in_pages_or_lines(http: httpx.AsyncClient) -> None:
     assert (lost.status_code, lost.json()["code"]) == (410, "cursor_lost")
     wrong = await http.post(f"{API}/queries", json={"query": "FOR a IN"})
     assert (wrong.status_code, wrong.json()["details"]["line"]) == (400, 1)
+
+
+async def test_lines_of_a_query_that_changes_say_where_the_trail_holds_it(
+    http: httpx.AsyncClient,
+) -> None:
+    """Once, with its id and receipt, as a page has them; from memory when it is sent again."""
+    query = {"query": "INSERT {lined: 1} INTO memory_anchors RETURN NEW.lined"}
+    headers = {"Accept": "application/x-ndjson", "Idempotency-Key": "lined"}
+    for replayed in (None, "true"):
+        lines = await http.post(f"{API}/queries", json=query, headers=headers)
+        assert lines.text == "1\n"
+        assert lines.headers["mallku-receipt"].startswith("MALLKU_AUDIT")
+        assert lines.headers.get("mallku-replayed") == replayed
 
 
 async def test_transaction_is_all_or_none(http: httpx.AsyncClient) -> None:

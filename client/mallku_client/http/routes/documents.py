@@ -13,7 +13,13 @@ from mallku_client.arguments import given
 from mallku_client.cursor import PageRequest
 from mallku_client.http import shapes as s
 from mallku_client.http.asking import Asked, Asking
-from mallku_client.http.entity_tags import ANY, entity_tag, expected_revision, is_known
+from mallku_client.http.entity_tags import (
+    ANY,
+    entity_tag,
+    expected_revision,
+    is_known,
+    refuse_other,
+)
 from mallku_client.http.later import answered_later
 from mallku_client.http.pages import lines, link, page, wants_lines
 from mallku_client.http.reading_queries import read_filters, read_sort
@@ -84,12 +90,17 @@ async def find(  # noqa: PLR0917 - parameters of the query
     responses={304: {"description": "The caller has this revision already"}},
 )
 async def get(
-    name: s.Name, key: s.Key, asked: Asked, if_none_match: s.IfNoneMatch = None
+    name: s.Name,
+    key: s.Key,
+    asked: Asked,
+    if_match: s.IfMatch = None,
+    if_none_match: s.IfNoneMatch = None,
 ) -> Response:
     """One document, with its revision as `ETag`."""
     document = await asked.collection(name).get(key, **asked.reading)
     if document is None:
         raise _missing(name, key)
+    refuse_other(if_match, document)
     tag = entity_tag(document)
     if is_known(if_none_match, document):
         return Response(status_code=304, headers=tag)
@@ -121,6 +132,10 @@ async def replace(  # noqa: PLR0917 - path, content and headers
     if if_none_match is not None:
         if if_none_match.strip() != ANY:
             raise InvalidArguments("If-None-Match: a document is put under `*` or under none")
+        if if_match is not None:
+            raise InvalidArguments(
+                "If-Match: nothing has a revision where If-None-Match lets it be"
+            )
         return await _put_new(asked, name, named)
     meant = named | given(_rev=expected_revision(if_match))
     if asked.is_async:

@@ -49,9 +49,12 @@ async def query(request: Request, wanted: s.QueryText, asked: Asked) -> Response
     place = None if held is None else _place(held["worker"], held["id"], FIRST_PAGE + 1)
     if wants_lines(request):
         if held is None or not asked.many:
-            return lines(rows, _rest(asked, None), following=place)
-        return lines(rows, _rest(asked, held), given_up=partial(_give_back, asked, held))
-    response = page(rows, place, **first)
+            response = lines(rows, _rest(asked, None), following=place)
+        else:
+            given_up = partial(_give_back, asked, held)
+            response = lines(rows, _rest(asked, held), given_up=given_up)
+    else:
+        response = page(rows, place, **first)
     response.headers.update(asked.headers())
     return response
 
