@@ -16,7 +16,12 @@ from mallku_client.mallku.environment import goes_as_job, read_environment
 from mallku_client.mallku.skipping import NoCommands
 from mallku_client.session import Session
 from mallku_client.settings import ClientSettings
-from mallku_contracts.errors import CollectionExists, CollectionNotFound, GatewayUnreachable
+from mallku_contracts.errors import (
+    CollectionExists,
+    CollectionNotFound,
+    GatewayUnreachable,
+    PermissionDenied,
+)
 
 PAUSE_S: Final = 1.0
 """After a gateway could not be reached: how long calls fail at once before one tries, seconds."""
@@ -104,15 +109,38 @@ class Gateway:
         return self._connect is not connect_to_nothing and goes_as_job(name)
 
     async def ensure(self, name: str, edge: bool) -> None:
-        """Make a collection unless it is there; looked at once in a process."""
+        """As `make`; looked at once in a process."""
         if name not in self._ensured:
-            with suppress(CollectionExists):
-                await (await self.database()).create_collection(name, edge=edge)
+            await self.make(name, edge)
             self._ensured.add(name)
+
+    async def make(self, name: str, edge: bool) -> None:
+        """Make a collection unless it is there.
+
+        Raises:
+            PermissionDenied: the policy does not let this caller make it, and it is not there, or
+                the caller may not ask.
+        """
+        database = await self.database()
+        try:
+            await database.create_collection(name, edge=edge)
+        except CollectionExists:
+            return
+        except PermissionDenied as refusal:
+            if not await _may_see(database, name):
+                raise refusal from None
 
     async def close(self) -> None:
         """Close the connection of this process."""
         await self._session.close()
+
+
+async def _may_see(database: Database, name: str) -> bool:
+    """Whether a collection is there, as far as the caller may know."""
+    try:
+        return await database.has_collection(name)
+    except PermissionDenied:
+        return False
 
 
 async def connect_to_environment() -> Database:

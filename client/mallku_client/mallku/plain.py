@@ -8,7 +8,6 @@ unless the object was made so.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from mallku_client.mallku.absent import OF_DATABASES, OF_QUERIES, absent
@@ -18,7 +17,7 @@ from mallku_client.mallku.pages import QueryPages, Reading
 from mallku_client.mallku.plain_collection import PlainCollection
 from mallku_client.mallku.rows import DEFAULT_PAGE_ROWS, Rows
 from mallku_client.mallku.values import plain
-from mallku_contracts.errors import CollectionExists, InvalidKey
+from mallku_contracts.errors import InvalidKey
 
 
 class CollectionName(str):  # noqa: SLOT000 - it has its type beside the text
@@ -143,8 +142,7 @@ class PlainDatabase:
         """Make a collection unless it is there; what `then` gives."""
 
         async def work() -> Any:
-            with suppress(CollectionExists):
-                await (await self.gateway.database()).create_collection(name, edge=edge)
+            await self.gateway.make(name, edge)
             return then()
 
         return start(self._face, work())

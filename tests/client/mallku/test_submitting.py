@@ -6,8 +6,13 @@ import asyncio
 
 import pytest
 
-from mallku_client.mallku import SecuredDatabaseInterface, close_database, get_database
-from mallku_contracts.errors import InvalidKey
+from mallku_client.mallku import (
+    CollectionSecurityPolicy,
+    SecuredDatabaseInterface,
+    close_database,
+    get_database,
+)
+from mallku_contracts.errors import InvalidKey, PermissionDenied
 from tests.client.mallku.mallku_like import fresh
 from tests.integration.world import World
 
@@ -42,6 +47,28 @@ async def test_inserts_of_named_collections_go_as_jobs(
     assert any(
         record.subject == f"mallku.v1.job.mallku.mallku.{name}.insert" for record in trail.records
     )
+
+
+async def test_who_may_not_make_collections_uses_those_that_are_there(
+    db: SecuredDatabaseInterface, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Durable inserts, `create_collection` and its like need the right only where one is not."""
+    name = fresh("jobs")
+    async with world.client("mallku") as maker:
+        await maker.create_collection(name)
+    for variable, value in world.house.environment("narrow", world.gateway.url).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("MALLKU_SUBMIT_COLLECTIONS", "scratch_*")
+    assert db.collection(name).insert({"_key": "a", "n": 1})["_rev"] == ""
+    assert (await until_there(db, name, "a"))["n"] == 1
+    assert db.create_collection(name).name == name
+    made = await db.create_secured_collection(name, CollectionSecurityPolicy(name, []))
+    assert made.name == name
+    missing = fresh("jobs")
+    with pytest.raises(PermissionDenied, match="create-collection"):
+        db.collection(missing).insert({"n": 1})
+    with pytest.raises(PermissionDenied, match="create-collection"):
+        db.create_collection(missing)
 
 
 async def test_what_cannot_be_stored_is_no_job(
