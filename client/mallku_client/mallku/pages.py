@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -31,16 +32,24 @@ Reading = Callable[[list[Any]], Awaitable[list[Any]]]
 
 
 class QueryPages:
-    """The pages of a query, each as `reading` makes it."""
+    """The pages of a query, each as `reading` makes it; one that could not be read comes again."""
 
     def __init__(self, cursor: awaited.QueryCursor, reading: Reading | None) -> None:
         self._cursor = cursor
         self._reading = reading
+        self._unread: list[Any] = []
+        self._turn = asyncio.Lock()
 
     async def page(self) -> list[Any]:
         """The next rows; none at the end."""
-        rows = await self._cursor.take()
-        return rows if self._reading is None else await self._reading(rows)
+        if self._reading is None:
+            return await self._cursor.take()
+        async with self._turn:
+            if not self._unread:
+                self._unread = await self._cursor.take()
+            rows = await self._reading(self._unread)
+            self._unread = []
+            return rows
 
     def statistics(self) -> dict[str, Any]:
         """What the query did until its first page was there, also by python-arango's names."""
@@ -53,4 +62,5 @@ class QueryPages:
 
     async def close(self) -> None:
         """Give the rest back to the worker."""
+        self._unread = []
         await self._cursor.close()
