@@ -309,8 +309,7 @@ class SecuredDatabaseInterface:
         """Fetched rows with semantic names, for queries; runs on the portal's loop."""
         registry, store = self._security_registry, self._store()
         if store is not None:
-            for row in rows:
-                await store.know(registry, row)
+            await store.know(registry, rows)
         return [semantic_row(registry, row) for row in rows]
 
     # --- how

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -25,6 +27,9 @@ MAX_NAME_CHARS: Final = 512
 
 MAX_NAMELESS: Final = 10_000
 """UUIDs without a name that are remembered, so that nobody asks for each of them again."""
+
+_LOOKS_AGAIN_S: Final = 60.0
+"""How often names are asked for at most once as many are remembered to have none, seconds."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -123,10 +128,13 @@ class SecurityRegistry:
         return value
 
     def unknown_in(self, value: Any) -> set[str]:
-        """The fields of a stored document whose names are not known here yet."""
+        """The fields in a stored value, at every depth, whose names are not known here yet."""
+        if isinstance(value, list):
+            return set().union(*map(self.unknown_in, value))
         if not isinstance(value, dict):
             return set()
-        return {key for key in value if key not in self._names and is_field_uuid(key)}
+        here = {key for key in value if key not in self._names and is_field_uuid(key)}
+        return here.union(*map(self.unknown_in, value.values()))
 
     def learn(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Take in what other processes have told; the first who told of a name is right."""
@@ -156,6 +164,7 @@ class RegistryStore:
         self._gateway = gateway
         self._loaded = False
         self._nameless: set[str] = set()
+        self._looks_again_at = 0.0
 
     async def load(self, registry: SecurityRegistry, *, again: bool = False) -> None:
         """Learn what is known, once, or `again`."""
@@ -167,11 +176,24 @@ class RegistryStore:
         self._loaded = True
 
     async def know(self, registry: SecurityRegistry, value: Any) -> None:
-        """Learn the names in a stored value, where others have told of them."""
+        """Learn the names in a stored value, such as a page of rows, where others have told them.
+
+        What is known is read once for all of them; once more are nameless than are remembered, at
+        most once a minute.
+        """
         unknown = registry.unknown_in(value) - self._nameless
-        await self.load(registry, again=bool(unknown))
-        if len(self._nameless) < MAX_NAMELESS:  # their names were told before, or never
-            self._nameless |= registry.unknown_in(value)
+        await self.load(registry, again=bool(unknown) and self._may_look_again())
+        nameless = registry.unknown_in(value) - self._nameless  # told before, or never
+        self._nameless.update(islice(nameless, MAX_NAMELESS - len(self._nameless)))
+
+    def _may_look_again(self) -> bool:
+        if len(self._nameless) < MAX_NAMELESS:
+            return True
+        now = monotonic()
+        if now < self._looks_again_at:
+            return False
+        self._looks_again_at = now + _LOOKS_AGAIN_S
+        return True
 
     async def tell(self, registry: SecurityRegistry) -> None:
         """Learn what is known, then tell what is new."""
