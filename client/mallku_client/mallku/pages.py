@@ -53,11 +53,12 @@ class QueryPages:
 
     def statistics(self) -> dict[str, Any]:
         """What the query did until its first page was there, also by python-arango's names."""
-        found = self._cursor.statistics()
+        found, full_count = self._cursor.statistics(), self._cursor.full_count()
         return {
             **found,
             "modified": found["writes_executed"],
             "ignored": found["writes_ignored"],
+            **({} if full_count is None else {"fullCount": full_count}),
         }
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ unless the object was made so.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from mallku_client.mallku.absent import OF_DATABASES, OF_QUERIES, absent
 from mallku_client.mallku.calls import Face, at_once, failed, start
@@ -18,6 +18,33 @@ from mallku_client.mallku.plain_collection import PlainCollection
 from mallku_client.mallku.rows import DEFAULT_PAGE_ROWS, Rows
 from mallku_client.mallku.values import plain
 from mallku_contracts.errors import InvalidKey
+
+_FLAGS: Final = frozenset({"count", "fail_on_warning", "full_count", "profile"})
+_CALL: Final = frozenset({"idempotency_key", "on_answer"})
+
+HINTS: Final = frozenset(
+    {
+        "allow_dirty_read",
+        "allow_retry",
+        "cache",
+        "fill_block_cache",
+        "force_one_shard_attribute_value",
+        "intermediate_commit_count",
+        "intermediate_commit_size",
+        "max_plans",
+        "max_runtime",
+        "max_transaction_size",
+        "max_warning_count",
+        "memory_limit",
+        "optimizer_rules",
+        "satellite_sync_wait",
+        "skip_inaccessible_cols",
+        "stream",
+        "ttl",
+        "use_plan_cache",
+    }
+)
+"""Options of python-arango's queries that are the worker's, or the policy's, to decide."""
 
 
 class CollectionName(str):  # noqa: SLOT000 - it has its type beside the text
@@ -68,7 +95,7 @@ class PlainAQL:
         timeout: float | None = None,
         read_only: bool = True,
         reading: Reading | None = None,
-        **_hints: Any,
+        **options: Any,
     ) -> Rows:
         """Have a query run; its rows come in pages.
 
@@ -78,25 +105,41 @@ class PlainAQL:
             read_only: Have the worker refuse whatever would change documents. Mallku's queries
                 only read, and words of its users come into some of their texts.
             reading: What is done with each page before anybody has it.
+            options: `count`, `full_count`, `fail_on_warning`, `profile`, `idempotency_key` and
+                `on_answer`, as `mallku_client.AQL.execute`. What python-arango tells the server of
+                how to go about it (`HINTS`) is taken, and comes to nothing.
 
         Raises:
+            TypeError: there is no such option.
             MallkuError: on the blocking face, whatever is wrong with the query.
         """
         values = plain(dict(bind_vars or {}), "bind_vars")
+        sent: Any = _sent(options)
+        if timeout is not None:
+            sent["timeout"] = timeout
 
         async def begin() -> QueryPages:
             database = await self._gateway.database()
-            options: Any = {} if timeout is None else {"timeout": timeout}
             cursor = await database.aql.execute(
                 query,
                 bind_vars=values,
                 batch_size=batch_size or DEFAULT_PAGE_ROWS,
                 read_only=read_only,
-                **options,
+                **sent,
             )
             return QueryPages(cursor, reading)
 
         return Rows(self._face, begin())
+
+
+def _sent(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes to the gateway of a query's options; None is as good as not given."""
+    for name in options:
+        if name not in _FLAGS and name not in _CALL and name not in HINTS:
+            raise TypeError(f"execute() got an unexpected keyword argument {name!r}")
+    given = {name: value for name, value in options.items() if value is not None}
+    flags = {name: bool(value) for name, value in given.items() if name in _FLAGS}
+    return flags | {name: value for name, value in given.items() if name in _CALL}
 
 
 class PlainDatabase:

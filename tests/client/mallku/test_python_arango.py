@@ -22,6 +22,7 @@ from mallku_contracts.errors import (
     InvalidKey,
     NotSupported,
     PermissionDenied,
+    QueryFailed,
 )
 from tests.client.mallku.mallku_like import fresh
 
@@ -147,6 +148,29 @@ async def test_a_query_says_what_it_did(
     rows = await adb.aql.execute(f"FOR d IN {notes.name} RETURN d")
     assert (rows.statistics()["modified"], len(rows)) == (0, 1)
     assert notes.all().statistics() == {}
+
+
+async def test_options_of_a_query_hold_or_are_refused(
+    db: SecuredDatabaseInterface, adb: SecuredDatabaseInterface
+) -> None:
+    """What means something is sent, what is the worker's to decide is taken, the rest is none."""
+    notes = db.collection(fresh("options"))
+    text = f"INSERT {{n: 1}} INTO {notes.name} RETURN NEW._key"
+    notes.insert({"_key": "first"})
+    key, answers = f"mine-{notes.name}", list[Any]()
+    asked = {"read_only": False, "idempotency_key": key, "on_answer": answers.append}
+    assert list(db.aql.execute(text, **asked)) == list(db.aql.execute(text, **asked))
+    assert [answer.replayed for answer in answers] == [False, True]
+    assert notes.count() == 2
+    with pytest.raises(QueryFailed):
+        db.aql.execute("RETURN 1 / 0", fail_on_warning=True)
+    everything = f"FOR d IN {notes.name} LIMIT 1 RETURN d"
+    rows = db.aql.execute(everything, full_count=True, ttl=60, stream=True, cache=None, max_plans=1)
+    assert (len(rows), rows.statistics()["fullCount"]) == (1, 2)
+    for face in (db, adb, db._database):
+        for misspelt in ({"bindvars": {"n": 1}}, {"idempotencykey": "x"}):
+            with pytest.raises(TypeError, match="unexpected keyword argument"):
+                face.aql.execute("RETURN 1", **misspelt)
 
 
 async def test_keys_of_a_secured_collection_are_direct_operations() -> None:
