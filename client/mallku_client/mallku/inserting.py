@@ -36,7 +36,9 @@ def prepare(document: Any) -> Document:
 async def insert_once(
     collection: awaited.Collection, document: Document, options: dict[str, Any]
 ) -> Any:
-    """Insert; where the same document is there already under its own key, its meta.
+    """Insert; where all of the document is there already under its own key, the stored one's meta.
+
+    Nobody here knows which further attributes the policy put in (`set`): they do not count.
 
     Raises:
         UniqueViolation: another document is in the way.

@@ -61,8 +61,9 @@ class PlainCollection:
     def insert(self, document: Document, **options: Any) -> Any:
         """Put in a new document: `{"_id", "_key", "_rev"}`.
 
-        Where the very same document is there already, under a key that the caller made, it counts
-        as put in: an insert that is repeated is no conflict.
+        Where a document with all of these attributes is there already, under a key that the caller
+        made, it counts as put in: an insert that is repeated is no conflict. Further attributes do
+        not count: the policy may have put them in (`set`).
 
         Raises:
             UniqueViolation: another document has the key, or a unique value.
@@ -80,7 +81,10 @@ class PlainCollection:
     def get(self, document: Any, **options: Any) -> Any:
         """The document with this key, None when there is none.
 
-        Gets of the same moment become one command.
+        Gets of the same moment become one command, but for those that name a revision.
+
+        Raises:
+            RevisionMismatch: the document is there in another revision than the `_rev` given.
         """
         if options.keys() - {"model"}:
             return self._named("get", None, document, options)
@@ -88,6 +92,9 @@ class PlainCollection:
             reference = _reference(self._name, document)
         except MallkuError as error:
             return failed(self._face, error)
+        if isinstance(reference, dict) and reference.get("_rev") is not None:
+            named = {name: reference[name] for name in ("_key", "_rev")}
+            return self._named("get", None, named, options)
         key = reference["_key"] if isinstance(reference, dict) else reference
         future = self._gateway.reads.ask(self._name, key, options.get("model"), self._creates)
         return give(self._face, future, self._gateway.reads.flush)

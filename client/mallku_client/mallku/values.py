@@ -92,7 +92,9 @@ def _plain(value: Any, levels: int) -> Any:
         if isinstance(value, types):
             return make(value, levels)
     if callable(dump := getattr(value, "model_dump", None)) and not isinstance(value, type):
-        return _plain(dump(), levels)
+        _refuse_depth(levels)
+        dumped = dump()
+        return _plain(dumped, levels if isinstance(dumped, dict | list) else levels - 1)
     raise _UnfitError(f"{kind.__name__} has no plain form")
 
 

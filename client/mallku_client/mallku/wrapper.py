@@ -103,7 +103,7 @@ class SecuredCollectionWrapper:
         document = await self._document_of("insert_secured", model)
         return await self._act("insert", document, **self._naming(type(model)), **options)
 
-    async def insert_many_secured(self, models: Sequence[Any], **options: Any) -> list[Any]:
+    async def insert_many_secured(self, models: Iterable[Any], **options: Any) -> list[Any]:
         """Put in several secured models; a result or an error for each, in their order."""
         return await self._batch("insert_many", models, options)
 
@@ -128,7 +128,7 @@ class SecuredCollectionWrapper:
         """Put a model in the place of the document under this key."""
         return await self._put("replace", key, model, options)
 
-    async def update_many_secured(self, models: Sequence[Any], **options: Any) -> list[Any]:
+    async def update_many_secured(self, models: Iterable[Any], **options: Any) -> list[Any]:
         """Change the documents that the models' own keys name."""
         return await self._batch("update_many", models, options)
 
@@ -163,10 +163,13 @@ class SecuredCollectionWrapper:
         self, fields: Sequence[str], unique: bool = False, **options: Any
     ) -> Any:
         """Make an index; on a secured collection, over the UUIDs of these fields."""
-        names = list(fields)
-        if self._policy.requires_security:
-            names = [self._field(name) for name in names]
+        names = self._fields(fields)
         return self._collection.add_persistent_index(fields=names, unique=unique, **options)
+
+    def add_index(self, data: Document, **options: Any) -> Any:
+        """Make the index that `data` describes, over the same fields as `add_persistent_index`."""
+        named = {"fields": self._fields(data["fields"])} if "fields" in data else {}
+        return self._collection.add_index({**data, **named}, **options)
 
     # --- direct operations
 
@@ -299,6 +302,9 @@ class SecuredCollectionWrapper:
         if self._parent_interface is not None:
             self._parent_interface.count_operation(operations)
 
+    def _fields(self, names: Iterable[str]) -> list[str]:
+        return [self._field(name) if self._policy.requires_security else name for name in names]
+
     def _field(self, name: str) -> str:
         first, dot, rest = name.partition(".")
         if first.startswith("_"):
@@ -344,9 +350,10 @@ class SecuredCollectionWrapper:
         return await self._act(method, {"_key": str(key)}, document, **options)
 
     async def _batch(
-        self, method: str, models: Sequence[Any], options: dict[str, Any]
+        self, method: str, models: Iterable[Any], options: dict[str, Any]
     ) -> list[Any]:
         """One command for each kind of model; the results are in the models' order."""
+        models = list(models)
         documents = [await self._document_of(f"{method}_secured", model) for model in models]
         results: list[Any] = [None] * len(documents)
         for kind in dict.fromkeys(type(model) for model in models):

@@ -134,13 +134,13 @@ async def test_every_secured_operation(db: SecuredDatabaseInterface) -> None:
     collection = await db.create_secured_collection(BALANCES, db._collection_policies[BALANCES])
     await collection.truncate_secured()
     assert await collection.insert_many_secured([]) == []
-    metas = await collection.insert_many_secured([Balance(id=n, amount=1) for n in "abcd"])
+    metas = await collection.insert_many_secured(Balance(id=n, amount=1) for n in "abcd")
     assert [meta["_key"] for meta in metas] == list("abcd")
     assert collection.count() == 4
     await collection.update_secured("a", Balance(id="a", amount=5))
     assert await collection.get_secured("a", Balance) == Balance(id="a", amount=5)
     await collection.replace_secured("b", Balance(id="b", amount=6))
-    await collection.update_many_secured([Balance(id=n, amount=9) for n in "cd"])
+    await collection.update_many_secured(iter([Balance(id=n, amount=9) for n in "cd"]))
     found = [await collection.get_secured(key, Balance) for key in "bcd"]
     assert [each and each.amount for each in found] == [6, 9, 9]
     await collection.delete_secured("a")
@@ -150,6 +150,11 @@ async def test_every_secured_operation(db: SecuredDatabaseInterface) -> None:
     collection.add_persistent_index(fields=["amount"])
     indexes = db._database.collection(BALANCES).indexes()
     assert [is_field_uuid(field) for each in indexes[1:] for field in each["fields"]] == [True]
+    collection.add_index({"type": "persistent", "fields": ["amount"]})  # the same one
+    collection.add_index({"type": "persistent", "fields": ["_key", "amount"]})
+    (amount,) = indexes[1]["fields"]
+    made = db._database.collection(BALANCES).indexes()
+    assert [each["fields"] for each in made[1:]] == [[amount], ["_key", amount]]
     assert collection.exists()
 
 

@@ -23,6 +23,7 @@ from mallku_contracts.errors import (
     InvalidArguments,
     InvalidKey,
     PermissionDenied,
+    RevisionMismatch,
     UniqueViolation,
 )
 from tests.client.mallku.mallku_like import fresh
@@ -167,8 +168,31 @@ async def test_a_repeated_insert_is_no_conflict(db: SecuredDatabaseInterface) ->
     assert notes.insert(document) == first
     with pytest.raises(UniqueViolation):
         notes.insert({**document, "n": 2})
+    notes.update({"_key": "a", "owner": "put in by a policy"})
+    assert notes.insert(document)["_key"] == "a"
+    with pytest.raises(UniqueViolation):
+        notes.insert({**document, "owner": "somebody else"})
     notes.delete("a")
     assert notes.insert(document)["_rev"] != first["_rev"]  # put in again, not remembered
+
+
+async def test_a_document_is_got_in_the_revision_that_was_named(
+    db: SecuredDatabaseInterface, adb: SecuredDatabaseInterface
+) -> None:
+    """Another one is a mismatch, as in python-arango; without a revision any is given."""
+    name = fresh("revisions")
+    notes = db.collection(name)
+    first = notes.insert({"_key": "a", "n": 1})
+    assert notes.get(first)["n"] == 1
+    second = notes.update({"_key": "a", "n": 2})
+    for named in (first, {"_id": f"{name}/a", "_rev": first["_rev"]}, {**second, **first}):
+        with pytest.raises(RevisionMismatch):
+            notes.get(named)
+    with pytest.raises(RevisionMismatch):
+        await adb.collection(name).get(first)
+    for named in (second, "a", {"_key": "a"}, {"_key": "a", "_rev": None}):
+        assert notes.get(named)["n"] == 2
+    assert notes.get({"_key": "b", "_rev": "x"}) is None
 
 
 @pytest.mark.parametrize("key", ["a b", "a/b/c", "", "x" * 255, "ä"])

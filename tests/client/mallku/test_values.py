@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unittest.mock import MagicMock
 from uuid import UUID
 
 import pytest
@@ -103,6 +104,23 @@ def test_cycles_end() -> None:
     one["again"] = [one]
     with pytest.raises(InvalidArguments, match="a cycle, or nested deeper"):
         plain(one)
+
+
+def test_dumps_of_dumps_end() -> None:
+    """What gives itself, or another that does, has no plain form; a model in a model has one."""
+
+    class Endless:
+        def model_dump(self) -> Any:
+            return Endless()
+
+    class Twice:
+        def model_dump(self) -> Any:
+            return Activity(interaction_id="a", kind="gift")
+
+    for whole in (Endless(), {"a": [Endless()]}, MagicMock()):
+        with pytest.raises(InvalidArguments, match="a cycle, or nested deeper"):
+            plain(whole, "document")
+    assert plain(Twice())["kind"] == "gift"
 
 
 def test_the_result_is_the_callers_no_more() -> None:
