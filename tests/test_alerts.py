@@ -75,6 +75,18 @@ ALSO = {
 """What fires with it."""
 
 
+HONEST = {
+    "command_from_future",
+    "malformed_body",
+    "malformed_envelope",
+    "stale_command",
+    "token_expired",
+    "unsupported_version",
+    "unverified_reply",
+}
+"""Refusals of envelopes that a wrong clock, an old client or a slow network brings about."""
+
+
 def expressions(board: Path) -> list[str]:
     """Every expression in a dashboard."""
     return [
@@ -123,6 +135,21 @@ def test_codes_in_rules_are_codes() -> None:
     for rule in RULES:
         for found in re.findall(r'code=~?"([^"]+)"', rule["expr"]):
             assert set(found.split("|")) <= codes
+
+
+def test_every_code_of_a_forgery_counts_as_one() -> None:
+    """Each refusal of an envelope is what somebody forged, or known to happen to the honest."""
+    refusals = {
+        kind.code
+        for kind in vars(errors).values()
+        if isinstance(kind, type)
+        and issubclass(kind, errors.EnvelopeError)
+        and kind is not errors.EnvelopeError
+    }
+    rule = next(each for each in RULES if each["alert"] == "MallkuForgeries")
+    counted = set(re.findall(r'code=~"([^"]+)"', rule["expr"])[0].split("|"))
+    assert refusals - counted == HONEST
+    assert counted & HONEST == set()
 
 
 def test_each_alert_has_a_page_that_says_what_to_do() -> None:
