@@ -36,6 +36,13 @@ def test_the_tables_are_those_of_the_code() -> None:
     assert render(TEXT) == TEXT
 
 
+def test_what_a_record_holds_is_said_to_the_end() -> None:
+    """A sentence over several lines of the code is one row, with its last word."""
+    rows = re.findall(r"^\| `\w+` \| (.+) \|$", TABLES["wire-record"](), re.MULTILINE)
+    assert rows
+    assert [row for row in rows if not row.endswith(".")] == []
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_stands_there_once(name: str) -> None:
     """No table was left out of the document."""

@@ -9,6 +9,7 @@ rewrites them. A table stands between `<!-- generated: NAME -->` and `<!-- end -
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -115,10 +116,11 @@ def _kind(field: dict[str, Any], defs: dict[str, Any]) -> str:
 
 def record_table() -> str:
     """Every field of an audit record."""
-    text = (Record.__doc__ or "").partition("Attributes:\n")[2]
-    rows = re.findall(r"^ +(\w+): (.+)$", text, re.MULTILINE)
+    text = inspect.cleandoc(Record.__doc__ or "").partition("Attributes:\n")[2]
+    rows = re.findall(r"^ {4}(\w+): (.+(?:\n {8,}.+)*)", text, re.MULTILINE)
     assert [name for name, _ in rows] == list(Record.__slots__)
-    return "\n".join(["| field | meaning |", "|---|---|", *(f"| `{n}` | {t} |" for n, t in rows)])
+    lines = [f"| `{name}` | {' '.join(said.split())} |" for name, said in rows]
+    return "\n".join(["| field | meaning |", "|---|---|", *lines])
 
 
 def limits_table() -> str:
