@@ -70,6 +70,8 @@ def _rows(
     yield "mutations or reads of unknown outcome", calls["outcome_unknown"]
     yield "documents judged", sum(one.verdict.documents for one in rounds)
     yield "operations on them", sum(one.verdict.operations for one in rounds)
+    yield "documents looked for in the store", sum(one.verdict.looked for one in rounds)
+    yield "documents held against the store", sum(one.verdict.compared for one in rounds)
     yield "intents on the trail", sum(one.verdict.intents for one in rounds)
     yield "commits on the trail", sum(one.verdict.commits for one in rounds)
     yield "workers killed", kills["worker"]

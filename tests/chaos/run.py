@@ -65,7 +65,9 @@ async def _round(folder: Path, kind: Kind, seed: int, seconds: float, *, keep: b
     found = played.verdict.anomalies + len(played.surprises)
     print(
         f"  {played.told.total():,} calls, {played.kills.total()} kills, {found} anomalies,"
-        f" {played.verdict.undecided} undecided, in {time.monotonic() - begun:.0f} s",
+        f" {played.verdict.undecided} undecided,"
+        f" {played.verdict.compared:,} of {played.verdict.looked:,} documents compared,"
+        f" in {time.monotonic() - begun:.0f} s",
         flush=True,
     )
     if found:

@@ -27,6 +27,7 @@ async def test_no_anomaly(tmp_path: Path, kind: Kind) -> None:
     assert not found, f"{played.reproduction}\n" + "\n".join(map(str, [*played.faults, *found]))
     assert played.told["done"] > 50
     assert played.verdict.commits > 20
+    assert played.verdict.compared > 20
     assert played.kills["worker"] > 0
     assert played.struck
 

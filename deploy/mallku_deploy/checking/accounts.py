@@ -156,12 +156,14 @@ def judge_store(
     doubtful: set[Document],
     verdict: Verdict,
 ) -> None:
-    """What the store holds against the last commits; documents with open intents are left out."""
+    """What the store holds against the last commits; the `doubtful` are left out."""
+    verdict.looked = len(stored.documents)
     for document, holds in stored.documents.items():
         several = changes.get(document, [])
         late = several and several[-1][0].end * _US_PER_MS >= stored.begin
         if document in doubtful or late:
             continue
+        verdict.compared += 1
         rev = None if holds is None else holds.get("_rev")
         wanted = several[-1][1].new_rev if several else None
         if rev == wanted:

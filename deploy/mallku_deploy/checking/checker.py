@@ -68,25 +68,27 @@ def documents_of(histories: Histories, told: Told) -> set[Document]:
 
 
 def _doubtful(changes: _Changes, material: Material) -> set[Document]:
-    """Documents that something may have been done to which nobody can name."""
+    """Documents to which something may have been done that nobody knows the end of."""
     told = material.told
-    emptied = accounts.emptied_collections(told)
-    wide = {
-        (intent.subject.database, intent.subject.collection)
+    reaches = [
+        told.reach_of((intent.name[0], intent.id))
         for intent in told.open_intents(young=True)
         if intent.mutates
-    }
-    incomplete = {
+    ]
+    named = {document for reach in reaches for document in reach.documents}
+    fresh = {place for reach in reaches for place in reach.fresh}
+    anything = accounts.emptied_collections(told)
+    anything |= {place for reach in reaches for place in reach.anything}
+    anything |= {
         (commit.intent.subject.database, commit.intent.subject.collection)
         for commit in told.all_commits()
         if not commit.complete
     }
-    everything = {database for database, collection in wide if collection == "@"}
-    return {
+    return named | {
         document
-        for document in [*changes, *(material.stored.documents if material.stored else ())]
-        if (document.database, document.collection) in emptied | wide | incomplete
-        or document.database in everything
+        for document in {*changes, *(material.stored.documents if material.stored else ())}
+        if not anything.isdisjoint({document[:2], (document.database, "@")})
+        or (document not in changes and document[:2] in fresh)
     }
 
 

@@ -78,6 +78,9 @@ class Verdict:
         calls: Calls in the histories, by outcome.
         documents: Documents whose histories were judged.
         operations: What was done to them, altogether.
+        looked: Documents that were looked for in the store.
+        compared: Those of them that were held against the trail; the end of an intent that may have
+            changed one of the others is not known.
         commits: Commits that the trail names.
         findings: The first `MAX_KEPT` of them.
         counts: How many of each kind.
@@ -86,6 +89,8 @@ class Verdict:
     calls: Counter[str] = field(default_factory=Counter[str])
     documents: int = 0
     operations: int = 0
+    looked: int = 0
+    compared: int = 0
     commits: int = 0
     intents: int = 0
     findings: list[Finding] = field(default_factory=list[Finding])
@@ -113,6 +118,8 @@ class Verdict:
             "calls": dict(self.calls),
             "documents": self.documents,
             "operations": self.operations,
+            "looked": self.looked,
+            "compared": self.compared,
             "commits": self.commits,
             "intents": self.intents,
             "anomalies": self.anomalies,

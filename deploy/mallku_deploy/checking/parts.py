@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +14,9 @@ from mallku_deploy.checking.register import Part, canonical
 
 Way = tuple[Part, ...]
 """Parts that happen at once."""
+
+Place = tuple[str, str]
+"""Database and collection."""
 
 WIDE: Final = frozenset(
     {
@@ -36,6 +40,17 @@ _MANY: Final = {
     "replace-many": ("replace", "document", "documents"),
     "delete-many": ("delete", "document", "documents"),
 }
+_SINGLE: Final = frozenset(single for single, _, _ in _MANY.values())
+_NO_DOCUMENTS: Final = frozenset(
+    {
+        "create-collection",
+        "create-index",
+        "drop-index",
+        "create-graph",
+        "report-violation",
+        "redrive",
+    }
+)
 _MAX_WAYS: Final = 64
 
 
@@ -59,6 +74,52 @@ class Told(NamedTuple):
     outcome: str
     result: Any = None
     code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a command can have changed.
+
+    Attributes:
+        documents: Those that it names.
+        fresh: Collections in which it can have made documents that it does not name.
+        anything: Collections in which it can have changed any; `@` stands for all of them.
+    """
+
+    documents: frozenset[Document] = frozenset()
+    fresh: frozenset[Place] = frozenset()
+    anything: frozenset[Place] = frozenset()
+
+
+def reach_of(database: str, collection: str, operation: str, arguments: Any) -> Reach:
+    """What a mutating command can have changed; anything where `arguments` cannot be read."""
+    documents, fresh, anything = set[Document](), set[Place](), set[Place]()
+    try:
+        for place, single, reference in _singles(operation, collection, arguments):
+            key, _ = _reference(reference)
+            if key is not None:
+                documents.add(Document(database, place, key))
+            else:
+                (fresh if single == "insert" else anything).add((database, place))
+    except (AttributeError, KeyError, TypeError):
+        anything.add((database, collection))
+    return Reach(frozenset(documents), frozenset(fresh), frozenset(anything))
+
+
+def _singles(
+    operation: str, collection: str, arguments: dict[str, Any]
+) -> Iterator[tuple[str, str, Any]]:
+    """Collection, operation and reference of each write that a command consists of."""
+    if operation == "transaction":
+        for step in arguments["steps"]:
+            yield from _singles(step["operation"], step["collection"], step["arguments"])
+    elif operation in _MANY:
+        single, _, many = _MANY[operation]
+        yield from ((collection, single, entry) for entry in arguments[many])
+    elif operation in _SINGLE:
+        yield collection, operation, arguments["document"]
+    elif operation not in _NO_DOCUMENTS:
+        yield collection, operation, None
 
 
 def parts_of(call: Call) -> dict[Document, Operation]:

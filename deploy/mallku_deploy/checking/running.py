@@ -102,6 +102,7 @@ def show(verdict: Verdict) -> None:
     out.print(f"calls      {sum(verdict.calls.values()):,} ({calls})")
     out.print(f"trail      {verdict.intents:,} intents, {verdict.commits:,} commits")
     out.print(f"documents  {verdict.documents:,} with {verdict.operations:,} operations")
+    out.print(f"store      {verdict.compared:,} of {verdict.looked:,} documents compared")
     for finding in verdict.findings:
         colour = "red" if finding.accuses else "yellow"
         about = f" {finding.about}" if finding.about else ""

@@ -6,13 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mallku_contracts import codec
 from mallku_contracts.audit import Record, RecordError, Resolution, may_end_intent
 from mallku_contracts.envelope import CommandHeader
 from mallku_contracts.errors import EnvelopeError, InvalidSubject
 from mallku_contracts.governed import GATEWAY
 from mallku_contracts.operations import OPERATIONS
 from mallku_contracts.subjects import CommandSubject
-from mallku_deploy.checking.parts import Document
+from mallku_deploy.checking.parts import Document, Reach, reach_of
 from mallku_workers.rebuilding.steps import CATALOG, Change, changes_of
 
 Name = tuple[str, str]
@@ -62,6 +63,7 @@ class Told:
         commits: By principal and idempotency key, each transmission once.
         records: SHA-256 of records by sequence, of those that receipts name.
         ruled: Collections whose rules show or write something else than was asked.
+        bodies: What mutating commands asked for, packed, while nobody knows their end.
         unreadable: Messages that are no records.
         last: The last sequence that was read.
         settled: Intents behind this sequence may still be under way; 0 where none may.
@@ -76,6 +78,7 @@ class Told:
     replays: list[Record] = field(default_factory=list[Record])
     records: dict[int, str] = field(default_factory=dict[int, str])
     ruled: set[str] = field(default_factory=set[str])
+    bodies: dict[Name, bytes] = field(default_factory=dict[Name, bytes])
     unreadable: int = 0
     last: int = 0
     settled: int = 0
@@ -96,6 +99,8 @@ class Told:
                 self._done(sequence, record, name)
         elif self._is_its_own(name, record):
             self.ended.setdefault(name, record.kind)
+        if self.ended.get(name, Resolution.PENDING) != Resolution.PENDING:
+            self.bodies.pop(name, None)
 
     def _is_its_own(self, name: Name, record: Record) -> bool:
         """Whether a refusal ends the intent, and not a copy of its bytes that somebody sent."""
@@ -136,7 +141,18 @@ class Told:
             operation is None or operation.may_mutate,
             record.worker,
         )
+        if self.intents[name].mutates:
+            self.bodies[name] = record.command[1]
         self._rule(subject, record.bound)
+
+    def reach_of(self, name: Name) -> Reach:
+        """What an intent whose end nobody knows can have changed."""
+        subject = self.intents[name].subject
+        try:
+            arguments = codec.unpack(self.bodies.get(name, b""))
+        except codec.CodecError:  # the trail holds a digest of it alone
+            arguments = None
+        return reach_of(subject.database, subject.collection, subject.operation, arguments)
 
     def _rule(self, subject: CommandSubject, bound: dict[str, Any]) -> None:
         """Remember collections of which callers see, or write, something else than is there."""

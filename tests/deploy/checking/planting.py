@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mallku_contracts import codec
 from mallku_contracts.audit import Record, Resolution
 from mallku_contracts.envelope import (
     CommandHeader,
@@ -68,6 +69,7 @@ class Plot:
         arguments: dict[str, Any],
         key: str,
         body: dict[str, Any] | None,
+        collection: str = COLLECTION,
     ) -> Call:
         """A mutation that does as it is told, and says so everywhere."""
         before = self.documents.get(key)
@@ -79,7 +81,7 @@ class Plot:
             "_rev": rev or (before or {}).get("_rev"),
         }
         result = meta if before is None or body is None else meta | {"_old_rev": before["_rev"]}
-        call = self._call(operation, arguments, result)
+        call = self._call(operation, arguments, result, collection)
         self._intend(call)
         effect = {
             "collection": COLLECTION,
@@ -151,7 +153,13 @@ class Plot:
         """The kinds of what it finds."""
         return {finding.kind for finding in self.check(**changes).findings}
 
-    def _call(self, operation: str, arguments: dict[str, Any], result: Any) -> Call:
+    def _call(
+        self,
+        operation: str,
+        arguments: dict[str, Any],
+        result: Any,
+        collection: str = COLLECTION,
+    ) -> Call:
         self.clock += 2
         number = len(self.calls) + 1
         transmission = uuid7(self.clock * 1_000)
@@ -160,7 +168,7 @@ class Plot:
             number=number,
             principal=PRINCIPAL,
             database=DATABASE,
-            collection=COLLECTION,
+            collection=collection,
             operation=operation,
             mutates=operation not in ("get", "exists"),
             idempotency_key=f"key-{number}",
@@ -192,7 +200,8 @@ class Plot:
             reply="_INBOX_mallku.mallku",
             ath=bytes(32),
         )
-        self._record(call, kind="intent", command=(header.pack(), b"", b"", bytes(32)))
+        body = codec.pack(call.arguments)
+        self._record(call, kind="intent", command=(header.pack(), body, b"", bytes(32)))
 
     def _outcome(self, call: Call, **fields: Any) -> None:
         self._record(call, **fields)

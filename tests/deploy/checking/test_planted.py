@@ -32,6 +32,7 @@ def test_what_is_right_is_found_right() -> None:
     verdict = _plot().check()
     assert verdict.findings == []
     assert (verdict.documents, verdict.commits, verdict.calls["done"]) == (2, 5, 8)
+    assert (verdict.looked, verdict.compared) == (2, 2)
 
 
 def test_an_acknowledged_mutation_that_is_on_no_trail() -> None:
