@@ -61,8 +61,8 @@ def _judge_done(call: Call, told: Told, verdict: Verdict) -> None:
     if answered and (call.principal, answered) not in told.intents:
         verdict.add(Kind.WITHOUT_INTENT, call.idempotency_key, f"{call}: answered without intent")
         return
-    if not call.mutates or call.operation == "aql":
-        return
+    if not call.mutates or (call.operation == "aql" and call.receipt is None):
+        return  # a query without a receipt only read
     if not told.commits.get(call.name):
         text = f"{call}: acknowledged, and no outcome on the trail says so"
         verdict.add(Kind.LOST, call.idempotency_key, text)

@@ -209,6 +209,26 @@ def test_a_receipt_for_another_record() -> None:
         assert plot.kinds() == {Kind.RECEIPT}
 
 
+def test_a_query_that_wrote_is_held_to_its_receipt() -> None:
+    """A receipt says that it wrote: then an outcome has to be there, and the record it names."""
+    plot = _plot()
+    call = plot.write("aql", {"query": "..."}, "c", {"n": 1}, collection="@")
+    assert plot.kinds() == set()
+    plot.change(call, receipt={"stream": "MALLKU_AUDIT", "sequence": 999, "hash": "00"})
+    assert plot.kinds() == {Kind.RECEIPT}
+    plot.forget(call, "done")
+    assert {Kind.LOST, Kind.RECEIPT} <= plot.kinds()
+
+
+def test_a_query_that_only_read_needs_no_commit() -> None:
+    """It has no receipt, and its outcome stands on the trail as any read's."""
+    plot = _plot()
+    call = plot._call("aql", {"query": "RETURN 1"}, [1], "@")
+    plot._intend(call)
+    plot._record(call, kind="done")
+    assert plot.kinds() == set()
+
+
 def test_a_ledger_that_forgot() -> None:
     """A retry would do it again."""
     plot = _plot()
