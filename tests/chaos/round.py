@@ -134,7 +134,7 @@ async def judge(arena: Arena, histories: Path, copied: set[str]) -> Verdict:
     A refusal of a command that was copied (`copied`: by its idempotency key) is about one of the
     copies: what became of the command is as unknown as without any answer.
     """
-    wish = Wish((histories,), settle_s=SETTLE_S)
+    wish = Wish((histories,), settle_s=SETTLE_S, lists=True)
     async with await _reader(arena) as reader, arena.world.client() as db:
         material = await _gather(reader, ThroughGateway(db), wish)
         calls = [

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.round import play
+from mallku_workers.stores.copying import Credentials, open_target, read_spec
+from tests.chaos.arenas import COLLECTION, arena_in
+from tests.chaos.round import judge, play
 from tests.chaos.schedule import GAPS_S, KINDS, STEPS, Kind, plan
 
 SEED = 20_240_229
@@ -30,6 +32,21 @@ async def test_no_anomaly(tmp_path: Path, kind: Kind) -> None:
     assert played.verdict.compared > 20
     assert played.kills["worker"] > 0
     assert played.struck
+
+
+async def test_a_document_that_no_command_made_is_found(tmp_path: Path) -> None:
+    """Nobody knows the key of what an insert left that was done twice; all keys are looked at."""
+    histories = tmp_path / "histories"
+    histories.mkdir()
+    async with arena_in(tmp_path / "round", "single") as arena:
+        async with arena.world.client(history_file=histories / "client.jsonl") as db:
+            await db.collection(COLLECTION).insert({"n": 1})
+        store = read_spec(f"embedded:{arena.world.house.store}")
+        async with open_target(store, Credentials()) as side:
+            doubled = await side.ask("insert", COLLECTION, document={"n": 1})
+        verdict = await judge(arena, histories, set())
+    [finding] = verdict.findings
+    assert (finding.kind, finding.about) == ("store-differs", doubled["_id"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,7 @@ import pytest
 
 from mallku_contracts.errors import MallkuError
 from mallku_deploy.environment import write_env_file
+from mallku_workers.stores.copying import Credentials, open_target, read_spec
 from tests.integration.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -64,6 +65,19 @@ async def test_an_honest_gateway_is_accused_of_nothing(own_world: World, tmp_pat
     assert verdict["documents"] == verdict["looked"] == verdict["compared"] == 7
     code, verdict = await _check(own_world, history, "--store", f"embedded:{own_world.house.store}")
     assert (code, verdict["findings"]) == (0, [])
+
+
+async def test_a_document_that_no_command_made_is_found_in_the_store(
+    own_world: World, tmp_path: Path
+) -> None:
+    """An insert without a key was done twice, and nobody was told of the first one's key."""
+    history, store = tmp_path / "calls.jsonl", f"embedded:{own_world.house.store}"
+    async with _recorded(own_world, history), open_target(read_spec(store), Credentials()) as side:
+        doubled = await side.ask("insert", "memory_anchors", document={"n": 1})
+    code, verdict = await _check(own_world, history, "--store", store)
+    assert code == 1
+    [finding] = verdict["findings"]
+    assert (finding["kind"], finding["about"]) == ("store-differs", doubled["_id"])
 
 
 async def test_a_stale_read_is_found(own_world: World, tmp_path: Path) -> None:

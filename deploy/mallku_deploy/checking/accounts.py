@@ -24,6 +24,7 @@ class Stored:
 
     Attributes:
         documents: What stands there, None for those that are not.
+        cut: Collections with so many documents that not all were listed.
     """
 
     begin: int
@@ -31,6 +32,7 @@ class Stored:
     documents: Mapping[Document, dict[str, Any] | None] = field(
         default_factory=dict[Document, dict[str, Any] | None]
     )
+    cut: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,9 @@ def judge_store(
     verdict: Verdict,
 ) -> None:
     """What the store holds against the last commits; the `doubtful` are left out."""
+    for collection in sorted(stored.cut):
+        text = "it has too many documents to look at all of them"
+        verdict.add(Kind.UNDECIDED, collection, text)
     verdict.looked = len(stored.documents)
     for document, holds in stored.documents.items():
         several = changes.get(document, [])

@@ -17,6 +17,7 @@ from mallku_client.trail import Selection, TrailSource
 from mallku_contracts.arguments import Document as Body
 from mallku_contracts.audit import Record, RecordError, record_hash
 from mallku_contracts.errors import CollectionNotFound, ConfigurationError
+from mallku_contracts.results import Page
 from mallku_deploy.checking.accounts import Remembered, Stored
 from mallku_deploy.checking.checker import Material, documents_of
 from mallku_deploy.checking.history import Call, Histories, read_histories
@@ -29,6 +30,9 @@ BATCH: Final = 500
 
 MAX_LEDGER_QUESTIONS: Final = 2_000
 """Commands that the ledger is asked about: those of unknown outcome first, then the newest."""
+
+MAX_LISTED: Final = 1_000_000
+"""Documents of one collection that are listed; the check says where there are more, documents."""
 
 LOOK_S: Final = 0.5
 """Between two looks whether intents have their outcomes by now, seconds."""
@@ -46,6 +50,10 @@ class Holder(Protocol):
         """The documents with these keys; missing ones are left out."""
         ...
 
+    async def find(self, collection: str, after: str | None) -> Page:
+        """Some of the documents behind this key, in the order of their keys."""
+        ...
+
     async def committed_by(self, name: Name) -> Remembered | None:
         """What the ledger says of a command; None where it cannot be asked."""
         ...
@@ -58,11 +66,14 @@ class Wish:
     Attributes:
         histories: Files; a folder stands for every `*.jsonl` in it.
         settle_s: How long intents are given to get their outcomes.
+        lists: Whether all documents are looked at of the collections that histories or trail name,
+            and not only those that they name.
     """
 
     histories: tuple[Path, ...]
     settle_s: float = 0.0
     skew_s: float = 0.0
+    lists: bool = False
 
 
 async def gather(trail: TrailSource, holder: Holder | None, wish: Wish) -> Material:
@@ -78,7 +89,7 @@ async def gather(trail: TrailSource, holder: Holder | None, wish: Wish) -> Mater
     remembered: Mapping[Name, Remembered] = {}
     if holder is not None:
         told.settled = told.last  # our own questions come behind it
-        stored = await _read_store(holder, documents_of(histories, told))
+        stored = await _read_store(holder, documents_of(histories, told), lists=wish.lists)
         remembered = await _read_ledger(holder, histories)
         await _read(trail, told, _receipts(histories))
     return Material(
@@ -144,9 +155,15 @@ async def _read(trail: TrailSource, told: Told, wanted: set[int]) -> None:
             await asyncio.sleep(0)  # let the connection live
 
 
-async def _read_store(holder: Holder, documents: Iterable[Document]) -> Stored:
+async def _read_store(holder: Holder, documents: set[Document], *, lists: bool) -> Stored:
     begin = _now_us()
     found: dict[Document, dict[str, Any] | None] = {}
+    cut = set[str]()
+    if lists:
+        for database, collection in {document[:2] for document in documents}:
+            keys = await _list_keys(holder, collection)
+            documents |= {Document(database, collection, key) for key in keys[:MAX_LISTED]}
+            cut |= {collection} if len(keys) > MAX_LISTED else set()
     for (database, collection), batch in _batches(documents):
         try:
             held = await holder.get_many(collection, [document.key for document in batch])
@@ -155,7 +172,23 @@ async def _read_store(holder: Holder, documents: Iterable[Document]) -> Stored:
         by_key = {document["_key"]: document for document in held}
         for document in batch:
             found[Document(database, collection, document.key)] = by_key.get(document.key)
-    return Stored(begin, _now_us(), found)
+    return Stored(begin, _now_us(), found, frozenset(cut))
+
+
+async def _list_keys(holder: Holder, collection: str) -> list[str]:
+    """The keys of a collection, of one with more than `MAX_LISTED` some more than those."""
+    keys: list[str] = []
+    after: str | None = None
+    try:
+        while len(keys) <= MAX_LISTED:
+            page = await holder.find(collection, after)
+            keys += [document["_key"] for document in page["documents"]]
+            after = page["after"]
+            if after is None:
+                break
+    except CollectionNotFound:
+        return []
+    return keys
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[tuple[tuple[str, str], list[Document]]]:
@@ -208,6 +241,13 @@ class ThroughGateway:
         documents: list[Body] = answer.result
         return documents
 
+    async def find(self, collection: str, after: str | None) -> Page:
+        """As `Holder.find`."""
+        page: Page = (
+            await self._db.command("find", collection, _behind(after), timeout=ASK_TIMEOUT_S)
+        ).result
+        return page
+
     async def committed_by(self, name: Name) -> Remembered | None:
         """As `Holder.committed_by`."""
         principal, key = name
@@ -228,10 +268,19 @@ class InStore:
         documents: list[Body] = await self._ask("get-many", collection, documents=keys)
         return documents
 
+    async def find(self, collection: str, after: str | None) -> Page:
+        """As `Holder.find`."""
+        page: Page = await self._ask("find", collection, **_behind(after))
+        return page
+
     async def committed_by(self, name: Name) -> Remembered | None:
         """As `Holder.committed_by`: never."""
         del name
         return None
+
+
+def _behind(after: str | None) -> dict[str, Any]:
+    return {"batch_size": BATCH} | ({} if after is None else {"after": after})
 
 
 @asynccontextmanager

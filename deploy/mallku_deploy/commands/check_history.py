@@ -71,7 +71,7 @@ def check_history(
     from mallku_deploy.checking.running import Asked, run
 
     asked = Asked(
-        wish=Wish(tuple(histories), settle, skew),
+        wish=Wish(tuple(histories), settle, skew, lists=store is not None),
         store=store,
         look=look,
         verify=verify,

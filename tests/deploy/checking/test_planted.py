@@ -8,10 +8,10 @@ from typing import Any
 from mallku_contracts.audit import Resolution
 from mallku_contracts.errors import DocumentNotFound, IdempotencyConflict, RateLimited, Replayed
 from mallku_contracts.identifiers import uuid7
-from mallku_deploy.checking.accounts import Remembered
+from mallku_deploy.checking.accounts import Remembered, Stored
 from mallku_deploy.checking.findings import Kind
 from mallku_deploy.checking.history import Histories
-from tests.deploy.checking.planting import SECOND, Plot
+from tests.deploy.checking.planting import COLLECTION, SECOND, Plot
 
 
 def _plot() -> Plot:
@@ -133,6 +133,12 @@ def test_a_store_that_was_changed_past_the_gateway() -> None:
     plot = _plot()
     plot.documents["z"] = {"_key": "z", "_rev": "secret"}
     assert Kind.STORE in plot.kinds()
+
+
+def test_a_collection_that_was_not_listed_to_its_end_is_undecided() -> None:
+    """What was not listed was not looked at, and that is said."""
+    stored = Stored(0, 1, cut=frozenset({COLLECTION}))
+    assert _plot().kinds(stored=stored) == {Kind.UNDECIDED}
 
 
 def test_a_change_past_the_gateway_that_was_written_over() -> None:
