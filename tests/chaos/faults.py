@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import signal
@@ -15,13 +16,16 @@ from dataclasses import dataclass, field
 from mallku_broker.streams import AUDIT
 from tests.chaos import clock
 from tests.chaos.arenas import Arena
-from tests.chaos.schedule import Fault
+from tests.chaos.schedule import OUTSIDE, Fault
 from tests.support.clusters import SERVERS, Cluster
 from tests.support.simulated_arango import Answer, Asked, Dropped, SimulatedArango, failure
 from tests.support.simulated_arango_engine import Fault as StoreFault
 
 DROPPED_SHARE = 0.3
 """Of the answers of a database that loses answers."""
+
+FELT_S = 10.0
+"""How long after a fault of broker or store a worker may end because of it, seconds."""
 
 HANG_LIMIT_S = 10.0
 """The longest that a request of a database hangs, seconds."""
@@ -44,6 +48,8 @@ class Tormentor:
     armed: set[str] = field(default_factory=set[str])
     struck: set[str] = field(default_factory=set[str])
     kills: Counter[str] = field(default_factory=Counter[str])
+    _away: int = 0
+    _back_at: float = -math.inf
 
     async def run(self, faults: list[Fault]) -> None:
         """Do each at its time; returns when all are over and healed."""
@@ -82,7 +88,20 @@ class Tormentor:
             "store-hangs": self._hang_store,
             "store-drops": self._drop,
         }
-        await acts[fault.name](fault)
+        if fault.name not in OUTSIDE:
+            await acts[fault.name](fault)
+            return
+        self._away += 1
+        try:
+            await acts[fault.name](fault)
+        finally:
+            self._away -= 1
+            self._back_at = time.monotonic()
+
+    @property
+    def outside(self) -> bool:
+        """Whether a fault of broker or store is under way, or may still be felt."""
+        return self._away > 0 or time.monotonic() - self._back_at < FELT_S
 
     async def _strike(self, fault: Fault) -> None:
         """The next worker that comes there; one that hangs is killed by its supervisor."""

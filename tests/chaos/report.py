@@ -75,6 +75,8 @@ def _rows(
     yield "intents on the trail", sum(one.verdict.intents for one in rounds)
     yield "commits on the trail", sum(one.verdict.commits for one in rounds)
     yield "workers killed", kills["worker"]
+    ended = sum(one.ended.total() for one in rounds)
+    yield "workers that ended while broker or store were away", ended
     yield "nats-servers killed", kills["nats-server"]
 
 

@@ -18,10 +18,11 @@ from mallku_deploy.checking.findings import Verdict
 from mallku_deploy.checking.gathering import ThroughGateway, Wish, gather
 from mallku_deploy.checking.history import Histories
 from mallku_deploy.checking.running import verify_into
-from mallku_deploy.events import ServerLost, WorkerLost
+from mallku_deploy.events import ServerLost
 from tests.chaos.arenas import COLLECTION, Arena, arena_in
 from tests.chaos.faults import Tormentor
 from tests.chaos.load import Load
+from tests.chaos.losses import Losses
 from tests.chaos.schedule import Fault, Kind, plan
 
 RECOVER_S: Final = 60.0
@@ -50,6 +51,7 @@ class Round:
     told: Counter[str] = field(default_factory=Counter[str])
     operations: Counter[str] = field(default_factory=Counter[str])
     wire: Counter[str] = field(default_factory=Counter[str])
+    ended: Counter[str] = field(default_factory=Counter[str])
     surprises: list[str] = field(default_factory=list[str])
     recovery_s: float = 0.0
     verdict: Verdict = field(default_factory=Verdict)
@@ -79,6 +81,7 @@ class Round:
             "told": dict(self.told),
             "operations": dict(self.operations),
             "wire": dict(self.wire),
+            "ended": dict(self.ended),
             "surprises": self.surprises,
             "recovery_s": round(self.recovery_s, 2),
             "verdict": self.verdict.plain(),
@@ -91,15 +94,16 @@ async def play(folder: Path, kind: Kind, seed: int, seconds: float) -> Round:
     histories = _make(folder)
     async with arena_in(folder, kind) as arena:
         tormentor = Tormentor(arena, random.Random(f"faults {seed}"))
-        load = Load(seed)
-        async with load.running(arena, histories):
-            await tormentor.run(played.faults)
-            begun = time.monotonic()
-            played.surprises += await _recovered(arena)
-            played.recovery_s = time.monotonic() - begun
-        played.struck = tormentor.struck
-        played.verdict = await judge(arena, histories, load.copied)
-        _count(played, arena, tormentor, load)
+        load, losses = Load(seed), Losses()
+        async with losses.watching(tormentor):
+            async with load.running(arena, histories):
+                await tormentor.run(played.faults)
+                begun = time.monotonic()
+                played.surprises += await _recovered(arena)
+                played.recovery_s = time.monotonic() - begun
+            played.struck = tormentor.struck
+            played.verdict = await judge(arena, histories, load.copied)
+        _count(played, tormentor, load, losses)
     return played
 
 
@@ -163,10 +167,10 @@ async def _reader(arena: Arena) -> AuditReader:
     return await AuditReader.connect(settings=arena.world.client_settings("auditor"))
 
 
-def _count(played: Round, arena: Arena, tormentor: Tormentor, load: Load) -> None:
-    losses = Counter(type(event).__name__ for event in arena.world.events)
+def _count(played: Round, tormentor: Tormentor, load: Load, losses: Losses) -> None:
+    servers = sum(isinstance(event, ServerLost) for event in tormentor.arena.world.events)
     played.done, played.kills = tormentor.done, tormentor.kills
-    played.kills["worker"] = losses[WorkerLost.__name__]
-    played.kills["nats-server"] = max(played.kills["nats-server"], losses[ServerLost.__name__])
+    played.kills["worker"], played.ended = losses.killed, losses.excused
+    played.kills["nats-server"] = max(played.kills["nats-server"], servers)
     played.told, played.operations, played.wire = load.told, load.operations, load.wire
-    played.surprises += load.surprises
+    played.surprises += load.surprises + losses.surprises

@@ -76,6 +76,8 @@ async def _round(folder: Path, kind: Kind, seed: int, seconds: float, *, keep: b
             print(f"    {fault}")
         for finding in played.verdict.findings:
             print(f"    {finding.kind} {finding.about}: {finding.text}")
+        for surprise in played.surprises:
+            print(f"    {surprise}")
     elif not keep:
         shutil.rmtree(place)
     return played

@@ -38,6 +38,9 @@ _OWN: Final[dict[Kind, tuple[str, ...]]] = {
     "cluster": ("kill-leader", "cut-off", "hang-server"),
     "arango": ("store-refuses", "store-hangs", "store-drops"),
 }
+OUTSIDE: Final = frozenset(name for names in _OWN.values() for name in names)
+"""Faults of broker or store."""
+
 _COMMON: Final = ("kill", "pause", "clock")
 _OWN_SHARE: Final[dict[Kind, float]] = {"single": 0.1, "cluster": 0.35, "arango": 0.3}
 _STRIKE_SHARE: Final = 0.75

@@ -7,12 +7,17 @@ names the command that has the same round again.
 from __future__ import annotations
 
 import itertools
+import random
+import signal
 from pathlib import Path
 
 import pytest
 
+from mallku_deploy.events import WorkerLost
 from mallku_workers.stores.copying import Credentials, open_target, read_spec
 from tests.chaos.arenas import COLLECTION, arena_in
+from tests.chaos.faults import Tormentor
+from tests.chaos.losses import Losses
 from tests.chaos.round import judge, play
 from tests.chaos.schedule import GAPS_S, KINDS, STEPS, Kind, plan
 
@@ -47,6 +52,29 @@ async def test_a_document_that_no_command_made_is_found(tmp_path: Path) -> None:
         verdict = await judge(arena, histories, set())
     [finding] = verdict.findings
     assert (finding.kind, finding.about) == ("store-differs", doubled["_id"])
+
+
+async def test_a_worker_that_ends_by_itself_is_no_planned_kill(tmp_path: Path) -> None:
+    """A segmentation fault is a surprise in a round, and so is an end with an exit code."""
+    async with arena_in(tmp_path, "single") as arena:
+        tormentor, losses = Tormentor(arena, random.Random(SEED)), Losses()
+        async with losses.watching(tormentor):
+            for number in (signal.SIGKILL, signal.SIGSEGV):
+                await arena.world.replaced(await arena.world.kill("worker-1", number))
+    [surprise] = losses.surprises
+    assert "SIGSEGV" in surprise
+    assert losses.killed == 1
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_what_ends_while_broker_or_store_are_away_is_excused(outside: bool) -> None:
+    """Then a worker may not be able to go on; its words are kept."""
+    losses = Losses()
+    for reason in ("ended with 1", "was killed by SIGABRT", "was silent for 5 s"):
+        losses.add(WorkerLost("worker-1", 7, reason, 0.1), outside=outside)
+    assert losses.killed == 1
+    assert losses.excused.total() == (2 if outside else 0)
+    assert len(losses.surprises) == (0 if outside else 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
