@@ -22,8 +22,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from mallku_broker.files import make_private_folder, write_private_text
 from mallku_deploy.bench import Load
+from mallku_deploy.bench.policy import lift_limits
 from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
@@ -32,7 +32,6 @@ from tests.benchmarks.contest import Results, compete
 from tests.benchmarks.contestants import Contestant, Goal
 from tests.benchmarks.report import blocks, disturbance, machine, show
 from tests.benchmarks.stage import LOOPS, HouseOnStage, environment
-from tests.benchmarks.trail import POLICY
 
 DELAY_MS: Final = 2.0
 SIZE: Final = 512
@@ -48,9 +47,7 @@ GATEWAY: Final = "gateway"
 @asynccontextmanager
 async def gateway(root: Path, url: str) -> AsyncGenerator[HouseOnStage]:
     """A gateway whose one worker stores at `url`; no rate holds its callers back."""
-    house = House(root)
-    make_private_folder(root)
-    write_private_text(house.policy, POLICY)
+    house = lift_limits(House(root))
     running = LocalGateway(furnish(house, 1), port=0, announce=_say, store="arango")
     with environment(MALLKU_WORKER_ARANGO_URL=url):
         await running.__aenter__()

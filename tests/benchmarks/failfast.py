@@ -20,7 +20,8 @@ from typing import Final
 
 from mallku_client import SecuredDatabaseInterface
 from mallku_contracts.errors import MallkuError, Unavailable
-from tests.integration.world import POLICY, World, running_world
+from mallku_deploy.bench.policy import POLICY
+from tests.integration.world import World, running_world
 from tests.support.simulated_arango import Answer, Asked, SimulatedArango, failure
 from tests.support.simulated_arango_engine import Fault
 

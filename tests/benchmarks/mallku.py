@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mallku_client.mallku import close_database, get_database
+from mallku_deploy.bench.policy import POLICY
 from tests.integration.world import running_world
 
 MAX_MORE_US: Final = 150.0
@@ -127,7 +128,7 @@ async def measure(rounds: int) -> bool:
 async def main(rounds: int) -> int:
     """Run it against a gateway of its own."""
     with tempfile.TemporaryDirectory(prefix="mallku-") as folder:
-        async with running_world(Path(folder) / "house") as world:
+        async with running_world(Path(folder) / "house", policy=POLICY) as world:
             os.environ.update(world.house.environment("mallku", world.gateway.url))
             try:
                 return 0 if await measure(rounds) else 1

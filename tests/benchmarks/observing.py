@@ -28,10 +28,10 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
 
-from mallku_broker.files import make_private_folder, write_private_text
 from mallku_client.settings import ClientSettings
 from mallku_deploy.bench.calls import Calls, open_calls
 from mallku_deploy.bench.measure import CpuMeter, Load, Run, drive
+from mallku_deploy.bench.policy import lift_limits
 from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
@@ -50,18 +50,6 @@ IN_FLIGHT: Final = 64
 SIZE: Final = 512
 SCRAPES: Final = 50
 _US: Final = 1e6
-
-POLICY: Final = """
-version: 1
-roles:
-  service:
-    limits: {rate_per_s: 100000, burst: 100000}
-    rules: [{id: all, collections: ["*"], operations: [read, write, create-collection]}]
-principals:
-  mallku: {roles: [service]}
-  inspector: {kind: inspector}
-  administrator: {kind: administrator}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +75,7 @@ class Side:
 @asynccontextmanager
 async def side(folder: Path, **settings: str) -> AsyncGenerator[Side]:
     """A gateway whose worker has these settings, by their variables."""
-    make_private_folder(folder)
-    write_private_text(folder / "policy.yaml", POLICY)
-    house = House(folder)
+    house = lift_limits(House(folder))
     gateway = LocalGateway(furnish(house, 1), port=0, announce=lambda _event: None)
     with environment(**settings):
         await gateway.__aenter__()

@@ -32,6 +32,7 @@ from typing import Any, Final
 
 from mallku_deploy.bench import CpuMeter, Run, Spread, summarize
 from mallku_deploy.bench.calls import document
+from mallku_deploy.bench.policy import POLICY
 from tests.benchmarks.children import Child, load_generator
 from tests.benchmarks.contest import OTHERS, QUIET_SHARE, machine_cpu_s, others_share
 from tests.benchmarks.openloop_clients import COLLECTION, DOCUMENTS, SIZE, Order
@@ -134,7 +135,7 @@ def _together(told: Sequence[dict[str, Any]], what: str) -> list[float]:
 
 
 async def _run(asked: argparse.Namespace, folder: Path) -> int:
-    async with running_world(folder / "house", asked.workers) as world:
+    async with running_world(folder / "house", asked.workers, policy=POLICY) as world:
         async with world.client() as client:
             there = await client.create_collection(COLLECTION)
             some = [{"_key": f"d{n}", **document(n, SIZE)} for n in range(DOCUMENTS)]

@@ -27,6 +27,7 @@ from mallku_broker.connection import GatewayConnection
 from mallku_contracts import codec
 from mallku_contracts.envelope import Envelope
 from mallku_contracts.subjects import inbox_prefix
+from mallku_deploy.bench.policy import POLICY
 from tests.integration.world import World, running_world
 from tests.support.simulated_caller import Sent, now_ms
 
@@ -39,22 +40,6 @@ OVERLOAD_S: Final = 5.0
 BUDGET_MS: Final = 2_000
 TICK_S: Final = 0.005
 FACTOR: Final = 2.0
-
-POLICY: Final = """
-version: 1
-roles:
-  service:
-    rules:
-      - {id: all, collections: ["*"], operations: [read, write, create-collection]}
-    limits: {rate_per_s: 1000000, burst: 1000000, bytes_per_s: 1000000000, in_flight: 4096}
-  operator:
-    rules: [{id: everything, collections: ["*"], operations: [read, write, admin]}]
-principals:
-  mallku: {roles: [service]}
-  operator: {roles: [operator]}
-  auditor: {kind: auditor}
-  administrator: {kind: administrator}
-"""
 
 
 @dataclass

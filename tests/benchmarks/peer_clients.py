@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 
 from mallku_deploy.bench import Load, Run, drive, summarize
+from mallku_deploy.bench.policy import lift_limits
 from mallku_deploy.furnish import furnish
 from mallku_deploy.house import House
 from tests.benchmarks.children import run_on
@@ -32,7 +33,7 @@ def main() -> None:
 
 
 async def _against_peer(folder: Path) -> None:
-    house = House(folder / "house")
+    house = lift_limits(House(folder / "house"))
     furnish(house, workers=1)
     async with open_peer(house, folder, remember=True) as on_stage:
         for _ in range(ROUNDS):

@@ -22,6 +22,7 @@ import pytest
 from mallku_deploy.bench import Load, drive
 from mallku_deploy.bench.calls import open_calls
 from mallku_deploy.bench.measure import Spread
+from mallku_deploy.bench.policy import POLICY
 from tests.integration.world import running_world
 
 WAIT_MS: Final = 20
@@ -45,7 +46,7 @@ def _command() -> list[str]:
 
 async def throughput(folder: Path, workers: int, seconds: float) -> float:
     """Commands a second of so many workers."""
-    async with running_world(folder, workers) as world:
+    async with running_world(folder, workers, policy=POLICY) as world:
         settings = world.client_settings("mallku")
         opening = open_calls(settings, collection=_COLLECTION, size=SIZE, documents=DOCUMENTS)
         async with opening as calls:

@@ -28,6 +28,7 @@ from mallku_contracts import codec
 from mallku_contracts.keys import SEED_BYTES, SigningKey
 from mallku_contracts.subjects import CommandSubject
 from mallku_deploy.bench.calls import document
+from mallku_deploy.bench.policy import lift_limits
 from mallku_deploy.events import Event
 from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
@@ -128,7 +129,7 @@ def sealed_insert(house: House, size: int) -> bytes:
 
 @asynccontextmanager
 async def _house(root: Path, *, sign_reads: bool) -> AsyncGenerator[HouseOnStage]:
-    house = House(root)
+    house = lift_limits(House(root))
     gateway = LocalGateway(furnish(house, workers=1), port=0, announce=_say)
     with environment(MALLKU_WORKER_SIGN_READ_REPLIES=str(sign_reads).lower()):
         await gateway.__aenter__()

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from mallku_broker.acknowledgements import AcknowledgementMultiplexer
-from mallku_broker.files import make_private_folder, write_private_text
 from mallku_broker.group_commit import GroupCommit
 from mallku_broker.streams import AUDIT, StreamSettings, bring_about, definitions
 from mallku_contracts.tokens import COMMAND_AUDIENCE, Identity
 from mallku_deploy import life
 from mallku_deploy.bench import Call, Load, Run, Spread, drive
+from mallku_deploy.bench.policy import lift_limits
 from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
@@ -58,19 +58,6 @@ WRITER_GOALS: Final = {"flush": 20_000.0, "fsync": 8_000.0}
 RATIO_GOALS: Final = {"flush": 0.75, "fsync": 0.4}
 IDLE_GOAL_MS: Final = {"flush": 1.5, "fsync": None}
 """What both records may add to a command that is alone, milliseconds."""
-
-
-POLICY: Final = """
-version: 1
-roles:
-  service:
-    limits: {rate_per_s: 100000, burst: 100000}
-    rules: [{id: all, collections: ["*"], operations: [read, write, create-collection]}]
-principals:
-  mallku: {roles: [service]}
-  administrator: {kind: administrator}
-"""
-"""No rate holds either side back; the default one would hold back a worker without a trail."""
 
 
 class Result(NamedTuple):
@@ -168,9 +155,7 @@ async def gateway(
     root: Path, level: DurabilityKind, *, audited: bool
 ) -> AsyncGenerator[HouseOnStage]:
     """A gateway with one worker, with a trail or without."""
-    house = House(root)
-    make_private_folder(root)
-    write_private_text(house.policy, POLICY)
+    house = lift_limits(House(root))
     running = LocalGateway(furnish(house, 1), port=0, announce=_say, durability=level)
     with _workers(audited=audited):
         await running.__aenter__()

@@ -17,6 +17,7 @@ from rich.table import Table
 from mallku_client.settings import ClientSettings
 from mallku_deploy.bench.calls import Calls, open_calls
 from mallku_deploy.bench.measure import CpuMeter, Figures, Load, Run, drive
+from mallku_deploy.bench.policy import lift_limits
 from mallku_deploy.furnish import furnish
 from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
@@ -64,7 +65,7 @@ async def given(settings: ClientSettings) -> AsyncGenerator[Target]:
 async def embedded(workers: int) -> AsyncGenerator[Target]:
     """A gateway of our own in a temporary folder, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="mallku-bench-") as folder:
-        house = House(Path(folder))
+        house = lift_limits(House(Path(folder) / "house"))
         gateway = LocalGateway(furnish(house, workers), port=0, announce=announce)
         async with gateway:
             settings = ClientSettings.from_environment(house.environment(CALLER, gateway.url))
