@@ -3,8 +3,8 @@
     python -m tests.benchmarks.embedded [--documents 1000000]
 
 One process, no broker, no signatures. Reads and inserts are asked for by 256 callers at a time, as
-a busy worker does; queries by one. Each figure is the median of five rounds, with the least and
-the greatest.
+a busy worker does, every write with its entry in the ledger; queries by one. Each figure is the
+median of five rounds, with the least and the greatest.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from typing import Any, Final
 from mallku_contracts.aql.parsing import parse
 from mallku_contracts.arguments import Aql, read_arguments
 from mallku_contracts.operations import OPERATIONS
+from mallku_workers.stores.asking import Executes
 from mallku_workers.stores.base import RunnableQuery, Work
 from mallku_workers.stores.embedded import EmbeddedStore
+from tests.benchmarks.loads.claims import Claims
 
 ROUNDS: Final = 5
 AT_ONCE: Final = 256
@@ -43,16 +45,16 @@ GROUPED: Final = (
 class Loaded:
     """A store, and how it is asked."""
 
-    def __init__(self, store: EmbeddedStore) -> None:
+    def __init__(self, store: Executes) -> None:
         self._store = store
+        self._claims = Claims()
 
     async def __call__(self, operation: str, collection: str = "docs", **arguments: Any) -> Any:
         """Carry out one operation."""
-        known = OPERATIONS[operation]
-        deadline_ms = time.time_ns() // 1_000_000 + LIFE_MS
-        work = Work(
-            known, "mallku", collection, read_arguments(known.arguments, arguments), deadline_ms
-        )
+        known, now_ms = OPERATIONS[operation], time.time_ns() // 1_000_000
+        read = read_arguments(known.arguments, arguments)
+        claim = self._claims.next(now_ms) if known.mutates else None
+        work = Work(known, "mallku", collection, read, now_ms + LIFE_MS, claim)
         return (await self._store.execute(work)).result
 
     async def query(self, text: str, **binds: Any) -> list[Any]:
@@ -128,8 +130,8 @@ async def measure(ask: Loaded, documents: int) -> None:
     ranged = [await seconds(lambda: ask.query(RANGED, at=documents // 2)) for _ in range(ROUNDS)]
     show("FILTER and SORT by index, LIMIT 20", [1_000 * s for s in ranged], "ms", "under 5")
     before = peak_mib()
-    grouped = await seconds(lambda: ask.query(GROUPED))
-    show("scan with COLLECT", [grouped], "s", "under 15")
+    grouped = [await seconds(lambda: ask.query(GROUPED)) for _ in range(ROUNDS)]
+    show("scan with COLLECT", grouped, "s", "under 15")
     show("memory at its most", [peak_mib()], "MiB", f"under 300; {before:,.0f} before the scan")
 
 

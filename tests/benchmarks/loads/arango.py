@@ -5,13 +5,10 @@ Both insert the same documents as the gateway's load.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from itertools import count
 from typing import Any, Final
 
 from arango.client import ArangoClient
@@ -22,11 +19,11 @@ from mallku_deploy.bench import Call, Load, Run, summarize
 from mallku_deploy.bench.calls import document
 from mallku_deploy.house import DATABASE
 from mallku_workers.stores.arango import ArangoSettings, ArangoStore
-from mallku_workers.stores.base import LedgerClaim, Work
+from mallku_workers.stores.base import Work
+from tests.benchmarks.loads.claims import Claims
 from tests.benchmarks.loads.gateway import COLLECTION
 
 _LIFE_MS: Final = 30_000
-_REMEMBERED_MS: Final = 900_000
 
 
 @contextmanager
@@ -72,17 +69,16 @@ async def store(setting: dict[str, Any]) -> AsyncGenerator[Call]:
     """Inserts through the store at `setting["url"]`, each with its ledger claim."""
     running = ArangoStore(ArangoSettings(url=setting["url"]), databases=(DATABASE,))
     await running.start()
-    run, claims = secrets.token_hex(8), count()
+    claims = Claims()
     made = document(0, setting["size"])
     try:
-        yield lambda _: running.execute(_work(f"{run}-{next(claims)}", made))
+        yield lambda _: running.execute(_work(claims, made))
     finally:
         await running.stop()
 
 
-def _work(name: str, made: dict[str, Any]) -> Work:
+def _work(claims: Claims, made: dict[str, Any]) -> Work:
     now_ms = time.time_ns() // 1_000_000
-    digest = hashlib.sha256(name.encode())
-    claim = LedgerClaim(digest.hexdigest(), digest.digest(), name, now_ms + _REMEMBERED_MS)
     arguments: Any = Insert(document=made)
-    return Work(OPERATIONS["insert"], DATABASE, COLLECTION, arguments, now_ms + _LIFE_MS, claim)
+    deadline_ms, claim = now_ms + _LIFE_MS, claims.next(now_ms)
+    return Work(OPERATIONS["insert"], DATABASE, COLLECTION, arguments, deadline_ms, claim)
