@@ -33,7 +33,7 @@ from mallku_deploy.gateway import LocalGateway
 from mallku_deploy.house import House
 from mallku_deploy.options import DurabilityKind
 from mallku_workers.audit import Acknowledgements, AuditLimits, AuditWriter, Numbers
-from mallku_workers.main import _spare_the_collector
+from mallku_workers.collecting import spare_the_collector
 from mallku_workers.message import Case, Message, unix_ms
 from tests.benchmarks.children import run_on
 from tests.benchmarks.contest import Results, compete
@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--skip-writer", action="store_true")
     parser.add_argument("--skip-commands", action="store_true")
-    _spare_the_collector()
+    spare_the_collector()
     run_on(LOOPS[-1], run(parser.parse_args()))
 
 

@@ -30,7 +30,7 @@ from mallku_contracts.limits import (
     MAX_PROVEN_CONTAINERS,
     MAX_PROVEN_FLOATS,
 )
-from mallku_workers.main import _spare_the_collector
+from mallku_workers.collecting import spare_the_collector
 from tests.fuzz.gateway import CALLERS, Gateway, Handled, seal, seal_carried
 from tests.fuzz.measure import MAX_CPU_MS, cpu_ms
 from tests.support.simulated_caller import Sent
@@ -289,7 +289,7 @@ def catalogue() -> Iterator[tuple[str, list[Sent], bool]]:
 def main() -> int:
     """Print the table; 1 when something costs more than it may."""
     gateway = Gateway()
-    _spare_the_collector()
+    spare_the_collector()
     worst = 0.0
     print(f"{'one message':<58}{'bytes':>10}{'CPU, ms':>10}")
     for name, sent, forge in catalogue():

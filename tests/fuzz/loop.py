@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from mallku_workers.main import _spare_the_collector
+from mallku_workers.collecting import spare_the_collector
 from tests.fuzz.catalogue import load
 from tests.fuzz.measure import Worst
 from tests.fuzz.targets import Target
@@ -112,7 +112,7 @@ def keep(folder: Path, target: str, data: bytes, text: str = "") -> Path:
 
 def work_through(order: Order, reports: Any) -> None:
     """Try seeds, then mutations, and report to the queue `reports`."""
-    _spare_the_collector()
+    spare_the_collector()
     rng = Random(order.seed)
     trials = [Trial(target, order.finds) for target in map(load, order.targets)]
     for trial in trials:

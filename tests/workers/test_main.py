@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from mallku_workers import main
+from mallku_workers import collecting
 from mallku_workers.assembly import in_background
 
 PATIENCE_S = 5.0
@@ -46,12 +46,12 @@ async def test_cycles_are_collected_by_the_clock(monkeypatch: pytest.MonkeyPatch
         def __init__(self) -> None:
             self.itself = self
 
-    monkeypatch.setattr(main, "COLLECT_EVERY_S", 0.001)
+    monkeypatch.setattr(collecting, "COLLECT_EVERY_S", 0.001)
     gc.disable()
     try:
         gone = weakref.ref(Node())
         assert gone() is not None
-        task = asyncio.ensure_future(main.collect_by_the_clock())
+        task = asyncio.ensure_future(collecting.collect_by_the_clock())
         async with asyncio.timeout(PATIENCE_S):
             while gone() is not None:  # noqa: ASYNC110 - the collector has no event
                 await asyncio.sleep(0.001)

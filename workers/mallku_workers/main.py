@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import secrets
 import signal
 from contextlib import AsyncExitStack
@@ -14,15 +13,10 @@ import uvloop
 
 from mallku_workers import logs
 from mallku_workers.assembly import Frame, assemble, in_background
+from mallku_workers.collecting import collect_by_the_clock, spare_the_collector
 from mallku_workers.heartbeat import Heartbeat
 from mallku_workers.observing.composition import Observing
 from mallku_workers.settings import WorkerSettings
-
-COLLECT_AFTER: Final = (50_000, 20, 50)
-"""New containers before a search for cycles, then searches before older ones are searched too."""
-
-COLLECT_EVERY_S: Final = 30.0
-"""Between two searches for cycles in a worker that makes few new containers, seconds."""
 
 _INSTANCE_BYTES: Final = 8
 
@@ -31,28 +25,9 @@ _log = structlog.get_logger("mallku.worker")
 
 def main(settings: WorkerSettings) -> None:
     """Run one worker in this process until SIGTERM, SIGINT or the end of its parent."""
-    _spare_the_collector()
+    spare_the_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_worker(settings))
-
-
-def _spare_the_collector() -> None:
-    """Look for cycles seldom, and never among what was there from the start.
-
-    Commands leave no cycles behind; at the default thresholds the search for them took a fifth of
-    a busy worker's time. What is freed is taken off the count of new containers, so that a worker
-    without cycles never reaches it: what little libraries leave behind is collected by the clock.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-
-
-async def collect_by_the_clock() -> None:
-    """Search for cycles every `COLLECT_EVERY_S`, until cancelled."""
-    while True:
-        await asyncio.sleep(COLLECT_EVERY_S)
-        gc.collect()
 
 
 async def run_worker(settings: WorkerSettings) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 import uvicorn
 
 from mallku_contracts.policy import CompiledPolicy, read_policy
+from mallku_workers.collecting import spare_the_collector
 from tests.benchmarks.peer.app import Gateway, create_app
 from tests.benchmarks.peer.identity import Tokens
 from tests.benchmarks.peer.store import Store
@@ -31,6 +32,7 @@ def main(policy: str, database: str, public_key: str, remember: str) -> None:
     config = uvicorn.Config(
         create_app(gateway), access_log=False, log_level="warning", timeout_keep_alive=KEEP_ALIVE_S
     )
+    spare_the_collector()
     print(f"ready {listener.getsockname()[1]}", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
 
