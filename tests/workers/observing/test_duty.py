@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +11,7 @@ from mallku_contracts.durability import Durability
 from mallku_contracts.policy import CompiledPolicy
 from mallku_workers.governance import Governor
 from mallku_workers.observing.duty import look_once
-from mallku_workers.observing.loop_lag import WINDOW_S, LoopLag
+from mallku_workers.observing.loop_lag import MIN_LOOKS, WINDOW_S, LoopLag
 from mallku_workers.observing.parts import Clocks, Parts
 from tests.workers.world import COMPILED
 
@@ -81,6 +82,25 @@ def test_one_stall_is_not_usual() -> None:
     for tick in range(3):
         lag.add(2.2 + WINDOW_S + tick, 0.002)
     assert (lag.recent_worst_s, lag.worst_s) == (0.002, 3.0)
+
+
+def test_a_look_that_comes_while_somebody_reads_fails_nobody() -> None:
+    """Metrics are put together in a thread of their own, while the loop goes on looking."""
+
+    class Look(tuple[float, float]):
+        """Whoever reads it is interrupted by the loop's next look."""
+
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[float]:
+            lag.add(1.0, 0.5)
+            return super().__iter__()
+
+    lag = LoopLag()
+    for _ in range(MIN_LOOKS):
+        lag._recent.append(Look((1.0, 0.25)))
+    assert lag.usual_s == 0.25
+    assert lag.recent_worst_s == 0.5
 
 
 def state(apart_ms: float | None) -> StreamState:

@@ -18,7 +18,7 @@ MIN_LOOKS: Final = 3
 
 
 class LoopLag:
-    """Wakes up again and again, and remembers how late.
+    """Wakes up again and again, and remembers how late; other threads may ask meanwhile.
 
     Attributes:
         worst_s: The longest delay since the start, seconds.
@@ -31,14 +31,16 @@ class LoopLag:
     @property
     def usual_s(self) -> float:
         """The median of the last five seconds, seconds: one stall does not show in it."""
-        if len(self._recent) < MIN_LOOKS:
+        recent = tuple(self._recent)
+        if len(recent) < MIN_LOOKS:
             return 0.0
-        return median(late_s for _, late_s in self._recent)
+        return median(late_s for _, late_s in recent)
 
     @property
     def recent_worst_s(self) -> float:
         """The longest delay of the last five seconds, seconds."""
-        return max((late_s for _, late_s in self._recent), default=0.0)
+        recent = tuple(self._recent)
+        return max((late_s for _, late_s in recent), default=0.0)
 
     def add(self, now_s: float, late_s: float) -> None:
         """Take in one look; `now_s` is the loop's time."""
