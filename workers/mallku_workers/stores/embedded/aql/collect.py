@@ -42,16 +42,16 @@ class AggregateCall:
 def compile_collect(
     expressions: Expressions, run: Run, node: t.Collect, scope: Scope, *, is_sorted: bool
 ) -> Stage:
-    """A stage that groups. Behind it only the variables that it makes are there."""
+    """A stage that groups. Of the variables so far only those from before the first loop stay."""
     values = [expressions.compile(group.value, scope) for group in node.groups]
     aggregates = compile_aggregates(expressions, node.aggregates, scope)
     member = _member(expressions, node, scope)
-    scope.clear()
     collecting = _Collecting(
         run,
         values,
         aggregates,
         member,
+        lasting_slots=scope.end_loops(),
         group_slots=[scope.declare(group.variable) for group in node.groups],
         aggregate_slots=[scope.declare(one.variable) for one in node.aggregates],
         into_slot=None if node.into is None else scope.declare(node.into),
@@ -92,6 +92,7 @@ class _Collecting:
     values: Sequence[Evaluate]
     aggregates: Sequence[AggregateCall]
     member: Evaluate | None
+    lasting_slots: Sequence[int]
     group_slots: Sequence[int]
     aggregate_slots: Sequence[int]
     into_slot: int | None
@@ -101,6 +102,7 @@ class _Collecting:
     def stage(self, rows: Iterator[Row], base: Row) -> Iterator[Row]:
         """One row for each group, in the order of the groups' values."""
         groups: dict[bytes, _Group] = {}
+        outer = base.copy()
         for row in rows:
             values = [value(row) for value in self.values]
             key = o.sort_key(values)
@@ -112,11 +114,13 @@ class _Collecting:
                 self.run.memory.take(len(key))
                 self.run.memory.take(POINTER_BYTES * len(self.aggregates))
                 group = groups[key] = self._new(values)
+                for slot in self.lasting_slots:
+                    outer[slot] = row[slot]
             self._add(group, row)
         if not self.values and not groups:
             groups[b""] = self._new([])
         for group in self._ordered(groups):
-            yield self._row(group, base)
+            yield self._row(group, outer)
 
     def _new(self, values: list[Any]) -> _Group:
         return _Group(values, [one.make(self.run) for one in self.aggregates])
@@ -135,8 +139,8 @@ class _Collecting:
             return list(groups.values())
         return [groups[key] for key in sorted(groups)]
 
-    def _row(self, group: _Group, base: Row) -> Row:
-        row = base.copy()
+    def _row(self, group: _Group, outer: Row) -> Row:
+        row = outer.copy()
         for slot, value in zip(self.group_slots, group.values, strict=True):
             row[slot] = value
         for slot, aggregator in zip(self.aggregate_slots, group.aggregators, strict=True):

@@ -139,10 +139,10 @@ class Expressions:
         return self.code(name, scope)
 
     def _variable(self, node: t.Variable, scope: Scope) -> Code:
-        slot = scope.find(node.name)
-        if slot is None:
+        code = scope.code(node.name)
+        if code is None:
             raise wrong(node, f"unknown variable {node.name!r}", 1512)
-        return Code(lambda row: row[slot])
+        return code
 
     def _collection(self, node: t.CollectionName, _scope: Scope) -> Code:
         run, collection = self._run, self.collection(node)

@@ -32,15 +32,26 @@ class Scope:
         self._run = run
         self._outer = outer
         self._slots: dict[str, int] = {}
+        self._lasting: dict[str, int] | None = None
+        self._constants: dict[int, Code] = {}
 
     def inner(self) -> Scope:
         """A scope inside this one."""
         return Scope(self._run, self)
 
-    def declare(self, name: str) -> int:
-        """A slot for a new variable."""
+    def declare(self, name: str, value: Code | None = None) -> int:
+        """A slot for a new variable; a constant `value` is taken instead of what stands there."""
         slot = self._slots[name] = self._run.slot()
+        if value is not None and value.constant:
+            self._constants[slot] = value
         return slot
+
+    def code(self, name: str) -> Code | None:
+        """The variable's value, None where there is no such variable."""
+        slot = self._slots.get(name)
+        if slot is None:
+            return None if self._outer is None else self._outer.code(name)
+        return self._constants.get(slot) or Code(lambda row: row[slot])
 
     def find(self, name: str) -> int | None:
         """The variable's slot, None where there is no such variable."""
@@ -49,9 +60,16 @@ class Scope:
             return self._outer.find(name)
         return slot
 
-    def clear(self) -> None:
-        """Forget this scope's own variables, as COLLECT does."""
-        self._slots = {}
+    def begin_loop(self) -> None:
+        """What was declared so far, before the first loop, outlasts every COLLECT."""
+        if self._lasting is None:
+            self._lasting = dict(self._slots)
+
+    def end_loops(self) -> list[int]:
+        """Forget what the loops declared, as COLLECT does; the slots of what is left."""
+        if self._lasting is not None:
+            self._slots = dict(self._lasting)
+        return list(self._slots.values())
 
     def names(self) -> set[str]:
         """Every variable that can be seen."""

@@ -46,6 +46,8 @@ _COMPILERS: Final[dict[type[t.Node], Callable[..., Stage]]] = {
     t.Paths: compile_paths,
 }
 
+_LOOPS: Final = (t.For, t.Traversal, t.ShortestPath, t.Paths)
+
 _NO_LIMIT: Final = t.Limit(None, t.Literal(0))
 
 
@@ -125,6 +127,8 @@ class Statements:
         ]
 
     def _stage(self, node: t.Statement, following: Sequence[t.Statement], scope: Scope) -> Stage:
+        if isinstance(node, _LOOPS):
+            scope.begin_loop()
         own = self._own.get(type(node))
         if own is not None:
             stage = own(node, following, scope)
@@ -261,8 +265,8 @@ class Statements:
         return keep
 
     def _let(self, node: t.Let, _following: Sequence[t.Statement], scope: Scope) -> Stage:
-        value = self.expressions.compile(node.value, scope)
-        slot = scope.declare(node.variable)
+        code = self.expressions.code(node.value, scope)
+        value, slot = code.evaluate, scope.declare(node.variable, code)
 
         def let(rows: Iterator[Row], _base: Row) -> Iterator[Row]:
             for row in rows:
