@@ -64,3 +64,32 @@ def test_what_stands_before_the_first_loop_outlasts_collect(
 def test_a_constant_let_is_its_value(world: World, query: str, rows: list[Any]) -> None:
     """What uses a variable that is constant is constant itself."""
     _same(world, query, rows, [])
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        (
+            "RETURN UNIQUE([[], [null], {}, {a: null}, [1], [1, null], 1, 1.0])",
+            [[[], [None], {}, {"a": None}, [1], [1, None], 1]],
+        ),
+        (
+            "RETURN [MINUS([[], [null]], [[]]), INTERSECTION([[], [null]], [[]])]",
+            [[[[None]], [[]]]],
+        ),
+        ("RETURN OUTERSECTION([{}], [{a: null}])", [[{}, {"a": None}]]),
+        ("FOR x IN [[], [null], []] RETURN DISTINCT x", [[], [None]]),
+        (
+            "FOR x IN [[null], [], []] COLLECT v = x WITH COUNT INTO n SORT n RETURN [v, n]",
+            [[[None], 1], [[], 2]],
+        ),
+        ("FOR x IN [[], [null]] COLLECT v = x OPTIONS {method: 'sorted'} RETURN v", [[]]),
+        ("FOR x IN [[], [null]] COLLECT v = x INTO g RETURN [v, LENGTH(g)]", [[[], 2]]),
+        ("RETURN [REMOVE_VALUES([[], [null], 1], [[]]), POSITION([[null]], [])]", [[[1], True]]),
+    ],
+)
+def test_sets_and_groups_count_nulls_that_comparing_does_not(
+    world: World, query: str, rows: list[Any]
+) -> None:
+    """`[] == [null]`, but they are two values of a set; where groups are sorted they are one."""
+    _same(world, query, rows, [])

@@ -42,9 +42,22 @@ def order_key(value: Any) -> bytes:
         ResourceLimit: The value is nested too deeply, or larger than any document: a query can
             make lists that hold the same list many times, many times over.
     """
+    return _key(value, exact=False)
+
+
+def exact_key(value: Any) -> bytes:
+    """The same with every null in it: `[]` and `[null]` are equal, and yet two values.
+
+    Raises:
+        ResourceLimit: as `order_key` does.
+    """
+    return _key(value, exact=True)
+
+
+def _key(value: Any, *, exact: bool) -> bytes:
     out = bytearray()
     try:
-        _append(value, out, {})
+        _append(value, out, {}, exact=exact)
     except RecursionError:
         raise ResourceLimit("a value is nested too deeply to be compared") from None
     return bytes(out)
@@ -67,7 +80,7 @@ _Known = dict[int, tuple[int, int]]
 """Of large lists and objects, by identity, where in the key theirs stands."""
 
 
-def _append(value: Any, out: bytearray, known: _Known) -> None:
+def _append(value: Any, out: bytearray, known: _Known, *, exact: bool = False) -> None:
     if value is None:
         out.append(_NULL)
     elif isinstance(value, str):
@@ -84,32 +97,32 @@ def _append(value: Any, out: bytearray, known: _Known) -> None:
     else:
         begin = len(out)
         if isinstance(value, dict):
-            _append_object(value, out, known)
+            _append_object(value, out, known, exact=exact)
         else:
-            _append_array(value, out, known)
+            _append_array(value, out, known, exact=exact)
         if len(out) - begin >= LARGE_BYTES:
             known[id(value)] = begin, len(out)
 
 
-def _append_array(items: Sequence[Any], out: bytearray, known: _Known) -> None:
+def _append_array(items: Sequence[Any], out: bytearray, known: _Known, *, exact: bool) -> None:
     end = len(items)
-    while end and items[end - 1] is None:
+    while end and items[end - 1] is None and not exact:
         end -= 1
     out.append(_ARRAY)
     for item in items[:end]:
-        _append(item, out, known)
+        _append(item, out, known, exact=exact)
         _fit(out)
     out.append(_END)
 
 
-def _append_object(members: dict[str, Any], out: bytearray, known: _Known) -> None:
+def _append_object(members: dict[str, Any], out: bytearray, known: _Known, *, exact: bool) -> None:
     # The object with the smaller name at the first difference is the greater one, for the other
     # has null there: so names are inverted.
     out.append(_OBJECT)
     for name in sorted(members, key=collation_key):
-        if members[name] is not None:
+        if exact or members[name] is not None:
             out += inverted(collation_key(name))
-            _append(members[name], out, known)
+            _append(members[name], out, known, exact=exact)
             _fit(out)
     out.append(_END)
 

@@ -146,7 +146,7 @@ class Different:
         """Take one more."""
         if is_container(value):
             self._run.source.check()
-        key = o.group_key(value)
+        key = o.sort_key(value) if self._ordered else o.group_key(value)
         if key not in self._values:
             self._run.memory.take(key_bytes(key))
             self._run.memory.keep(value)
@@ -156,8 +156,8 @@ class Different:
         """The number or the list."""
         if not self._listed:
             return len(self._values)
-        found = list(self._values.values())
-        return sorted(found, key=o.sort_key) if self._ordered else found
+        keys = sorted(self._values) if self._ordered else self._values
+        return [self._values[key] for key in keys]
 
 
 class Listed:

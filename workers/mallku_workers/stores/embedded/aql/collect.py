@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql import operators as o
 from mallku_workers.stores.embedded.aql.aggregates import AGGREGATORS, Aggregator
-from mallku_workers.stores.embedded.aql.run import LARGE, POINTER_BYTES, Evaluate, Row, Run, wrong
+from mallku_workers.stores.embedded.aql.run import (
+    LARGE,
+    POINTER_BYTES,
+    Evaluate,
+    Row,
+    Run,
+    key_bytes,
+    wrong,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +65,18 @@ def compile_collect(
         into_slot=None if node.into is None else scope.declare(node.into),
         count_slot=None if node.count is None else scope.declare(node.count),
         is_sorted=is_sorted,
+        key=_key_of_groups(expressions, node, scope),
     )
     return collecting.stage
+
+
+def _key_of_groups(
+    expressions: Expressions, node: t.Collect, scope: Scope
+) -> Callable[[Any], Hashable]:
+    """What tells groups apart: order alone where ArangoDB sorts, which it does for INTO."""
+    given = {} if node.options is None else expressions.constant(node.options, scope)
+    by_order = node.into is not None or given.get("method") == "sorted"
+    return o.sort_key if by_order else o.group_key
 
 
 def compile_aggregates(
@@ -98,20 +116,22 @@ class _Collecting:
     into_slot: int | None
     count_slot: int | None
     is_sorted: bool
+    key: Callable[[Any], Hashable]
 
     def stage(self, rows: Iterator[Row], base: Row) -> Iterator[Row]:
         """One row for each group, in the order of the groups' values."""
-        groups: dict[bytes, _Group] = {}
+        groups: dict[Hashable, _Group] = {}
         outer = base.copy()
         for row in rows:
             values = [value(row) for value in self.values]
-            key = o.sort_key(values)
+            key = self.key(values)
             group = groups.get(key)
-            if len(key) > LARGE:
+            weight = key_bytes(key)
+            if weight > LARGE:
                 self.run.source.check()
             if group is None:
                 self.run.memory.keep(values)
-                self.run.memory.take(len(key))
+                self.run.memory.take(weight)
                 self.run.memory.take(POINTER_BYTES * len(self.aggregates))
                 group = groups[key] = self._new(values)
                 for slot in self.lasting_slots:
@@ -134,10 +154,9 @@ class _Collecting:
             self.run.memory.keep(member)
             group.members.append(member)
 
-    def _ordered(self, groups: dict[bytes, _Group]) -> Sequence[_Group]:
-        if not self.is_sorted:
-            return list(groups.values())
-        return [groups[key] for key in sorted(groups)]
+    def _ordered(self, groups: dict[Hashable, _Group]) -> Sequence[_Group]:
+        found = list(groups.values())
+        return sorted(found, key=lambda one: o.sort_key(one.values)) if self.is_sorted else found
 
     def _row(self, group: _Group, outer: Row) -> Row:
         row = outer.copy()

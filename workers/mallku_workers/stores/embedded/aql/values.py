@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 from mallku_contracts.errors import ResourceLimit
 from mallku_contracts.limits import MIB
 from mallku_workers.stores.embedded.collation import compare_text
-from mallku_workers.stores.embedded.values import order_key
+from mallku_workers.stores.embedded.values import exact_key, order_key
 
 Number: TypeAlias = int | float
 
@@ -85,11 +85,15 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def group_key(value: Any) -> Hashable:
-    """A hashable key, the same for values that are equal and for no others."""
+    """A hashable key, the same for values that are one in DISTINCT, COLLECT and sets.
+
+    Those are equal and as long: `[1] == [1, null]`, yet they are two. ArangoDB tells them apart by
+    a hash over their lengths (velocypack, `Slice::normalizedHash`).
+    """
     kind = type(value)
     if kind is str or kind is int or kind is float or value is None:
         return value  # type: ignore[no-any-return]  # these hash and compare as AQL does
-    return order_key(value)
+    return exact_key(value)
 
 
 # As another type

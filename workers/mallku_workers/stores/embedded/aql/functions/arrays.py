@@ -184,8 +184,8 @@ def _remove_values(call: Call, values: Any, unwanted: Any) -> Any:
     if type(unwanted) is not list or not (values is None or type(values) is list):
         return call.wrong_type("REMOVE_VALUES")
     keys = Keys(call)
-    known = set(map(keys.group, unwanted))
-    return [value for value in values or () if keys.group(value) not in known]
+    known = set(map(keys.sort, unwanted))
+    return [value for value in values or () if keys.sort(value) not in known]
 
 
 def _remove_nth(call: Call, values: Any, place: Any) -> Any:
@@ -218,7 +218,11 @@ def _sorted(call: Call, values: Any) -> Any:
 def _sorted_unique(call: Call, values: Any) -> Any:
     if type(values) is not list:
         return call.no_array("SORTED_UNIQUE")
-    return sorted(_by_key(call, values).values(), key=Keys(call).sort)
+    keys = Keys(call)
+    found: dict[bytes, Any] = {}
+    for value in values:
+        found.setdefault(keys.sort(value), value)
+    return [found[key] for key in sorted(found)]
 
 
 def _count_distinct(call: Call, name: str, values: Any) -> Any:

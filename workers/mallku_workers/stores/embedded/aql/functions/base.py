@@ -108,7 +108,7 @@ class Keys:
     looked: int = 0
 
     def group(self, value: Any) -> Hashable:
-        """The same for values that are equal."""
+        """The same for values that are one in a set."""
         key = group_key(value)
         return self._count(key) if type(key) is bytes else key
 
