@@ -161,21 +161,20 @@ class Expressions:
     # Parts of values
 
     def _attribute(self, node: t.Attribute, scope: Scope) -> Code:
-        subject = self.code(node.subject, scope)
-        name = node.name if isinstance(node.name, str) else self._bound_name(node.name)
-        evaluate = subject.evaluate
+        code = self.code(node.subject, scope)
+        for name in self._steps(node.name):
+            code = Code(_taken(code.evaluate, name), code.constant)
+        return code
 
-        def attribute(row: Row) -> Any:
-            value = evaluate(row)
-            return value.get(name) if type(value) is dict else None
-
-        return Code(attribute, subject.constant)
-
-    def _bound_name(self, node: t.BindParameter) -> str:
-        name = self._run.binds[node.name]
-        if not isinstance(name, str):
-            raise wrong(node, f"bind parameter {node.name!r} has to be a name", _BIND_TYPE)
-        return name
+    def _steps(self, name: str | t.BindParameter) -> list[str]:
+        """The names of attributes, one below the other; a bind parameter may be a list of them."""
+        if isinstance(name, str):
+            return [name]
+        value = self._run.binds[name.name]
+        steps = value if isinstance(value, list) else [value]
+        if not steps or not all(isinstance(step, str) for step in steps):
+            raise wrong(name, f"bind parameter {name.name!r} has to be a name", _BIND_TYPE)
+        return steps
 
     def _index(self, node: t.Index, scope: Scope) -> Code:
         subject, index = self.code(node.subject, scope), self.code(node.index, scope)
@@ -328,6 +327,16 @@ class Expressions:
             return enough(found, len(elements), None if count is None else count(row))
 
         return Code(matches)
+
+
+def _taken(evaluate: Evaluate, name: str) -> Evaluate:
+    """The attribute of an object; null where there is none, or no object."""
+
+    def attribute(row: Row) -> Any:
+        value = evaluate(row)
+        return value.get(name) if type(value) is dict else None
+
+    return attribute
 
 
 def _applied(run: Run, apply: Implementation, arguments: Sequence[Evaluate]) -> Evaluate:
