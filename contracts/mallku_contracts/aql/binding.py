@@ -70,9 +70,9 @@ def check_run(query: Query, values: BindValues) -> None:
             _check_limit(node, values)
         elif isinstance(node, For):
             _check_source(node, values)
-        elif isinstance(node, Traversal | Paths):
+        elif isinstance(node, Traversal | Paths | ShortestPath):
             _check_depth(node, values)
-            _check_start(node)
+            _check_ends(node, values)
     if len(named) > MAX_QUERY_COLLECTIONS:
         what = f"a query names at most {MAX_QUERY_COLLECTIONS} collections"
         refuse(what, START, number=TOO_MANY_COLLECTIONS)
@@ -155,19 +155,21 @@ def _is_array(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
-def _check_depth(node: Traversal | Paths, values: BindValues) -> None:
-    depths = [constant(each, values) for each in (node.minimum, node.maximum) if each is not None]
+def _check_depth(node: Traversal | Paths | ShortestPath, values: BindValues) -> None:
+    given = () if isinstance(node, ShortestPath) else (node.minimum, node.maximum)
+    depths = [constant(each, values) for each in given if each is not None]
     known = [depth for depth in depths if depth is not _UNKNOWN]
     whole = all(_is_number(each) and each >= 0 and int(each) == each for each in known)
     if not whole or (len(known) > 1 and known[0] > known[1]):
         refuse("a traversal's depth is a whole number, or a range of them", node.at)
 
 
-def _check_start(node: Traversal | Paths) -> None:
-    ends = [node.start, node.target] if isinstance(node, Paths) else [node.start]
+def _check_ends(node: Traversal | Paths | ShortestPath, values: BindValues) -> None:
+    ends = [node.start] if isinstance(node, Traversal) else [node.start, node.target]
     for end in ends:
-        if isinstance(end, Literal) and not isinstance(end.value, str):
-            refuse("a start is an _id, or an object that has one", end.at)
+        value = constant(end, values)
+        if value is None or isinstance(value, bool | int | float):
+            refuse("a start or target is an _id, or an object that has one", end.at)
 
 
 class _Accesses:

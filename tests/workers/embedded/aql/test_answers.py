@@ -93,3 +93,53 @@ def test_sets_and_groups_count_nulls_that_comparing_does_not(
 ) -> None:
     """`[] == [null]`, but they are two values of a set; where groups are sorted they are one."""
     _same(world, query, rows, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ('{uniqueVertices: "nonsense", uniqueEdges: "odd", more: 1}', "ckqww"),
+        ('{uniqueVertices: "GLOBAL", bfs: true}', "ckqw"),
+        ("{uniqueVertices: 5, uniqueEdges: null, bfs: 1}", "ckqww"),
+    ],
+)
+def test_options_of_traversals_that_are_not_known_have_no_effect(
+    world: World, options: str, keys: str
+) -> None:
+    """Values in capitals mean the same; what ArangoDB does not know it passes over."""
+    loop = f"FOR v IN 1..2 OUTBOUND 'people/inti' knows OPTIONS {options} SORT v._key"
+    _same(world, f"{loop} RETURN LEFT(v._key, 1)", list(keys), [])
+
+
+def test_edges_are_named_once(world: World) -> None:
+    """A collection that is named twice is one; with two directions it is error 1218."""
+    _same(world, "FOR v IN 1 OUTBOUND 'people/tika' knows, knows RETURN v._key", ["rumi"], [])
+    answer = world.run("FOR v IN 1 OUTBOUND 'people/tika' knows, ANY knows RETURN v", {}, {})
+    assert answer.error == 1218
+
+
+@pytest.mark.parametrize("start", ["5", "null", "@start", "true"])
+@pytest.mark.parametrize(
+    "walk", ["1 OUTBOUND {}", "ANY SHORTEST_PATH {} TO 'a/b'", "ANY SHORTEST_PATH 'a/b' TO {}"]
+)
+def test_a_constant_start_that_is_none_is_refused(world: World, walk: str, start: str) -> None:
+    """A number, a boolean or null as start or target is error 1501 before anything runs."""
+    binds = {"start": 7} if start == "@start" else {}
+    text = f"FOR v IN {walk.format(start)} knows RETURN v"
+    assert world.run(text, binds, {}).error == 1501
+
+
+@pytest.mark.parametrize(("value", "warnings"), [("5", [10]), ("'inti'", [10]), ("{a: 1}", [])])
+def test_a_start_that_turns_out_to_be_none_warns(
+    world: World, value: str, warnings: list[int]
+) -> None:
+    """Nothing is found from it; an object without an id does not even warn."""
+    start = f"FOR x IN [NOOPT({value})] FOR v IN"
+    _same(world, f"{start} 1 OUTBOUND x knows RETURN v", [], warnings)
+    _same(world, f"{start} ANY SHORTEST_PATH x TO 'people/inti' knows RETURN v", [], warnings)
+
+
+def test_a_list_of_names_is_a_path_of_attributes(world: World) -> None:
+    """`x.@path` goes down by every name of the list."""
+    answer = world.run("RETURN {a: {b: 5}}.@path", {"path": ["a", "b"]}, {})
+    assert answer.rows == [5]

@@ -99,17 +99,16 @@ def compile_graph(
 
     Raises:
         GraphNotFound, CollectionNotFound: there is none of that name.
-        InvalidQuery: a collection holds no edges (1218).
+        InvalidQuery: a collection holds no edges, or is named with two directions (1218).
     """
     if isinstance(node, t.NamedGraph):
         return Graph(run, _named(expressions, run, node, direction, scope))
-    return Graph(
-        run,
-        [
-            (_edges(expressions.collection(one.collection), one), one.direction or direction)
-            for one in node.collections
-        ],
-    )
+    found: dict[str, tuple[Collection, t.Direction]] = {}
+    for one in node.collections:
+        edges = _edges(expressions.collection(one.collection), one), one.direction or direction
+        if found.setdefault(edges[0].name, edges) != edges:
+            raise wrong(one, f"two directions for {edges[0].name!r}", NOT_EDGES)
+    return Graph(run, list(found.values()))
 
 
 def _named(
@@ -134,11 +133,14 @@ def _edges(collection: Collection, node: t.EdgeCollection) -> Collection:
 
 
 def vertex_id(run: Run, value: Any) -> str | None:
-    """The id of a start or target: an id, or a document with one. A text that is none warns."""
+    """The id of a start or target: an id, or a document with one.
+
+    What is neither warns; an object without an id is passed over in silence, as by ArangoDB 3.2.
+    """
     handle = value.get("_id") if isinstance(value, dict) else value
-    if not isinstance(handle, str):
+    if isinstance(value, dict) and not isinstance(handle, str):
         return None
-    if "/" in handle:
+    if isinstance(handle, str) and "/" in handle:
         return handle
     run.warn(BAD_PARAMETER, "a vertex is named by its _id, or by a document that has one")
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -47,6 +47,7 @@ PLACE_BYTES: Final = 8 * POINTER_BYTES
 """What a place takes without its edge, bytes."""
 
 _ORDERS: Final = ("dfs", "bfs", "weighted")
+_UNIQUE: Final = ("none", "path", "global")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +141,25 @@ def _rules(
     expressions: Expressions, node: t.Traversal, options: dict[str, Any], scope: Scope
 ) -> Rules:
     minimum, maximum = compile_depths(expressions, node.minimum, node.maximum, scope)
-    order: Any = options.get("order", "bfs" if options.get("bfs") is True else "dfs")
-    vertices: Any = options.get("uniqueVertices", "none")
-    edges: Any = options.get("uniqueEdges", "path")
-    if order not in _ORDERS or vertices not in ("none", "path", "global"):
-        raise wrong(node, "these OPTIONS of a traversal are not known", BAD_PARAMETER)
-    if edges not in ("none", "path"):
+    order = _option(options, "order", "bfs" if o.to_bool(options.get("bfs")) else "dfs")
+    vertices = _option(options, "uniqueVertices", "none", _UNIQUE)
+    edges = _option(options, "uniqueEdges", "path", _UNIQUE)
+    if order not in _ORDERS:
+        raise wrong(node, "order is one of dfs, bfs and weighted", BAD_PARAMETER)
+    if edges == "global":
         raise wrong(node, "uniqueEdges is either 'path' or 'none'", BAD_PARAMETER)
     if vertices == "global" and order == "dfs":
         raise wrong(node, "uniqueVertices: 'global' needs order: 'bfs'", BAD_PARAMETER)
     return Rules(minimum, maximum, order, vertices, edges, Weights.of(options))
+
+
+def _option(
+    options: dict[str, Any], name: str, default: str, known: Sequence[str] | None = None
+) -> Any:
+    """An option in lower case; the default where it is no string, or none of the known ones."""
+    value = options.get(name)
+    found = value.lower() if isinstance(value, str) else default
+    return found if known is None or found in known else default
 
 
 @dataclass(frozen=True, slots=True)
