@@ -85,7 +85,7 @@ EXAMPLES = {
     "CONTAINS_ARRAY([1, 2], 2)": True,
     'KEEP_RECURSIVE({a: {b: 1, c: 2}, b: {a: 3}}, "a", "b")': {"a": {"b": 1}, "b": {"a": 3}},
     'KEEP_RECURSIVE([{a: 1}], "a")': None,
-    'KEEP_RECURSIVE({a: [{a: 1, b: 2}]}, "a")': {"a": [{"a": 1}]},
+    'KEEP_RECURSIVE({a: [{a: 1, b: 2}]}, "a")': {"a": [{"a": 1, "b": 2}]},
     'UNSET_RECURSIVE({a: {b: 1, c: 2}, b: [{b: 1}]}, "b")': {"a": {"c": 2}},
     'VALUE({a: {b: [10, {c: 42}]}}, ["a", "b", 1, "c"])': 42,
     'VALUE({a: 1}, ["x", "y"])': None,

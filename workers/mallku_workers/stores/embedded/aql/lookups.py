@@ -34,10 +34,6 @@ def find_document(run: Run, handle: Any) -> dict[str, Any] | None:
     return run.source.get(collection, key) if slash and collection is not None else None
 
 
-def _handle(value: Any) -> Any:
-    return value.get("_id") if isinstance(value, dict) else value
-
-
 def _document(run: Run, node: t.Call, compile_argument: CompileArgument) -> Evaluate:
     arguments = [compile_argument(argument) for argument in _named(run, node)]
     if len(arguments) == 1:
@@ -63,11 +59,10 @@ def _same_collection(run: Run, node: t.Call, compile_argument: CompileArgument) 
 
 def _documents(run: Run, wanted: Any, collection: Any) -> Any:
     if not isinstance(collection, str):
-        return None
+        return run.call.wrong_type("DOCUMENT")
     prefix = f"{collection}/" if collection else ""
 
-    def one(value: Any) -> Any:
-        handle = _handle(value)
+    def one(handle: Any) -> Any:
         if prefix and isinstance(handle, str) and "/" not in handle:
             handle = prefix + handle
         if prefix and not (isinstance(handle, str) and handle.startswith(prefix)):

@@ -69,15 +69,14 @@ def _entries(call: Call, value: Any) -> Any:
 # Parts
 
 
-def _names(call: Call, function: str, given: Iterable[Any]) -> set[str] | None:
+def _names(call: Call, function: str, given: Iterable[Any]) -> set[str]:
     """The attribute names of KEEP and UNSET: names, and lists of names."""
     names: set[str] = set()
     for one in given:
         if type(one) is list:
             if not all(type(name) is str for name in one):
                 call.wrong_type(function)
-                return None
-            names.update(one)
+            names.update(name for name in one if type(name) is str)
         elif type(one) is str or is_number(one):
             names.add(to_string(one))
     return names
@@ -87,15 +86,14 @@ def _part(name: str, *, keep: bool, deep: bool = False) -> Function:
     def part(call: Call, value: Any, *given: Any) -> Any:
         if type(value) is not dict:
             return call.wrong_type(name)
-        names = _names(call, name, given)
-        return None if names is None else _Choice(names, keep, deep, Steps(call)).of(value)
+        return _Choice(_names(call, name, given), keep, deep, Steps(call)).of(value)
 
     return Function(name, 2, MANY, part)
 
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """Which attributes stay, also those of objects inside where it is a deep one."""
+    """Which attributes stay, also those of objects in objects where it is a deep one."""
 
     names: set[str]
     keep: bool
@@ -108,11 +106,9 @@ class _Choice:
         return {name: self.inside(item) for name, item in stay.items()} if self.deep else stay
 
     def inside(self, value: Any) -> Any:
-        """What becomes of an attribute's value."""
+        """What becomes of an attribute's value; a list stays as it is."""
         self.steps.take()
-        if type(value) is dict:
-            return self.of(value)
-        return [self.inside(item) for item in value] if type(value) is list else value
+        return self.of(value) if type(value) is dict else value
 
 
 # Together
@@ -126,6 +122,8 @@ def _objects(call: Call, name: str, values: Any) -> list[Object] | None:
 
 
 def _merge(call: Call, *values: Any) -> Any:
+    if len(values) == 1 and type(values[0]) is dict and not call.constant:
+        return values[0]
     found = _objects(call, "MERGE", values[0] if len(values) == 1 else values)
     merged: Object = {}
     for value in found or ():
