@@ -15,13 +15,15 @@ from mallku_workers.stores.embedded.aql.call import Call
 from mallku_workers.stores.embedded.aql.functions.base import MANY, Function
 from mallku_workers.stores.embedded.aql.operators import like
 from mallku_workers.stores.embedded.aql.patterns import Match, compile_any_of, from_bytes, to_bytes
-from mallku_workers.stores.embedded.aql.values import to_bool, to_integer
+from mallku_workers.stores.embedded.aql.values import is_number, to_bool, to_integer
 
 _SPACES: Final = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 _BASIC_PLANE: Final = "\uffff"
+_ALL: Final = object()
+_BOTH: Final = 0
 _LEFT: Final = 1
 _RIGHT: Final = 2
 
@@ -90,11 +92,11 @@ def _upper(call: Call, value: Any) -> str:
 # Cutting
 
 
-def _substring(call: Call, value: Any, offset: Any, length: Any = None) -> str:
+def _substring(call: Call, value: Any, offset: Any, length: Any = _ALL) -> str:
     text, start = units(call.text(value)), to_integer(offset)
     if start < 0:
         start = max(len(text) + start, 0)
-    count = len(text) if length is None else to_integer(length)
+    count = len(text) if length is _ALL else to_integer(length)
     return whole(text[start : start + count]) if count > 0 else ""
 
 
@@ -109,13 +111,14 @@ def _right(call: Call, value: Any, length: Any) -> str:
 
 def _trim(call: Call, value: Any, what: Any = None) -> str:
     text = call.text(value)
-    if type(what) is not str and what in (_LEFT, _RIGHT):
-        return text.lstrip(_SPACES) if what == _LEFT else text.rstrip(_SPACES)
+    if is_number(what) and what in (_BOTH, _LEFT, _RIGHT):
+        left = text if what == _RIGHT else text.lstrip(_SPACES)
+        return left if what == _LEFT else left.rstrip(_SPACES)
     return text.strip(_characters(call, what))
 
 
 def _characters(call: Call, what: Any) -> str:
-    return _SPACES if what is None or what == 0 else call.text(what)
+    return _SPACES if what is None else call.text(what)
 
 
 def _ltrim(call: Call, value: Any, what: Any = None) -> str:
