@@ -8,7 +8,7 @@ Source: ArangoDB manual, "Array functions in AQL"; recorded answers of a server.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -60,7 +60,8 @@ def _nth(call: Call, values: Any, place: Any) -> Any:
     if type(values) is not list:
         return call.no_array("NTH")
     where = to_number(place)
-    # 1.9 is no place: the server looks for an item of that very name.
+    # 1.9 is no constant place: the server looks for an item of that very name.
+    where = where if call.constant else int(where)
     return values[int(where)] if 0 <= where < len(values) and where == int(where) else None
 
 
@@ -116,7 +117,7 @@ def _can_add(call: Call, name: str, values: Any) -> bool:
 
 
 def _append(call: Call, values: Any, more: Any, unique: Any = None) -> Any:
-    if more is None:
+    if more is None or (more == [] and type(values) is not list):
         return values
     if values is not None and type(values) is not list:
         return call.wrong_type("APPEND")
@@ -217,7 +218,7 @@ def _sorted(call: Call, values: Any) -> Any:
 
 def _sorted_unique(call: Call, values: Any) -> Any:
     if type(values) is not list:
-        return call.no_array("SORTED_UNIQUE")
+        return call.no_array("SORTED_UNIQUE") if call.constant else None
     keys = Keys(call)
     found: dict[bytes, Any] = {}
     for value in values:
@@ -244,8 +245,13 @@ def _union_distinct(call: Call, *values: Any) -> Any:
     return list(_by_key(call, (value for one in found for value in one)).values())
 
 
+def _warn_of_sets(call: Call) -> Callable[[str], None]:
+    """The warning of what is no list, another one where constants are worked out."""
+    return call.wrong_type if call.constant else call.no_array
+
+
 def _intersection(call: Call, *values: Any) -> Any:
-    found = lists(call, "INTERSECTION", values)
+    found = lists(call, "INTERSECTION", values, _warn_of_sets(call))
     if found is None:
         return None
     common = _by_key(call, found[0])
@@ -265,7 +271,7 @@ def _minus(call: Call, *values: Any) -> Any:
 
 def _outersection(call: Call, *values: Any) -> Any:
     """What occurs once and nowhere else."""
-    found = lists(call, "OUTERSECTION", values)
+    found = lists(call, "OUTERSECTION", values, _warn_of_sets(call))
     if found is None:
         return None
     keys = Keys(call)

@@ -55,26 +55,32 @@ def named(name: str, implementation: Implementation) -> Implementation:
     return call
 
 
-def lists(call: Call, name: str, values: Iterable[Any]) -> list[list[Any]] | None:
-    """The values if each is a list; else None, with a warning."""
+def lists(
+    call: Call, name: str, values: Iterable[Any], warn: Callable[[str], None] | None = None
+) -> list[list[Any]] | None:
+    """The values if each is a list; else None, with a warning, 1542 if `warn` gives no other."""
     found: list[list[Any]] = []
     for value in values:
         if type(value) is not list:
-            call.wrong_type(name)
+            (warn or call.wrong_type)(name)
             return None
         found.append(value)
     return found
 
 
-def numbers(call: Call, name: str, values: Any, warning: int) -> list[Number] | None:
-    """The numbers of a list, nulls left out; None, with a warning, where it holds anything else."""
+def numbers(call: Call, name: str, values: Any, warning: int | None) -> list[Number] | None:
+    """The numbers of a list, nulls left out; None where it holds anything else, with a `warning`.
+
+    What is no list warns in any case.
+    """
     if type(values) is not list:
         call.no_array(name)
         return None
     found = [value for value in values if value is not None]
     if all(map(is_number, found)):
         return found
-    call.warn(warning, f"in function {name}(): a value is not a number")
+    if warning is not None:
+        call.warn(warning, f"in function {name}(): a value is not a number")
     return None
 
 

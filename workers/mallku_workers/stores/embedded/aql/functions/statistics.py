@@ -1,8 +1,11 @@
 """Lists of numbers: sums, means, spread, percentiles, distances between vectors.
 
-Nulls are left out. Anything else that is no number makes the result null, with a warning.
+Nulls are left out. Anything else that is no number makes the result null, with a warning. Some warn
+otherwise where their arguments are constants: the recorded server works those out by another
+implementation, in JavaScript.
 
-Source: ArangoDB manual, "Numeric functions in AQL"; recorded answers of a server.
+Source: ArangoDB manual, "Numeric functions in AQL"; recorded answers of a server; its
+`Functions.cpp` and `aql.js`.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from mallku_workers.stores.embedded.aql.values import (
     compare,
     finite,
     is_number,
+    to_integer,
     to_number,
 )
 
@@ -44,8 +48,9 @@ def _max(call: Call, values: Any) -> Any:
 
 
 def _sum(call: Call, values: Any) -> Any:
-    found = numbers(call, "SUM", values, w.ARGUMENT_TYPE)
-    return None if found is None else finite(sum(found))
+    """The sum; 0 where it is no finite number."""
+    found = numbers(call, "SUM", values, w.ARGUMENT_TYPE if call.constant else None)
+    return None if found is None else finite(sum(found)) or 0
 
 
 def _product(call: Call, values: Any) -> Any:
@@ -61,7 +66,8 @@ def _product(call: Call, values: Any) -> Any:
 
 
 def _average(call: Call, name: str, values: Any) -> Any:
-    found = numbers(call, name, values, w.INVALID_ARITHMETIC)
+    warning = w.INVALID_ARITHMETIC if call.constant else w.ARRAY_EXPECTED
+    found = numbers(call, name, values, warning)
     return finite(_mean(found)) if found else None
 
 
@@ -97,11 +103,14 @@ def _percentile(call: Call, values: Any, share: Any, method: Any = None) -> Any:
 
 
 def _interpolated(ordered: Sequence[Number], share: Number) -> Number | None:
+    """The value at a share of the way from the first to the last; null before the first."""
     place = share * (len(ordered) + 1) / _FULL
     below = math.floor(place)
     if below >= len(ordered) or len(ordered) == 1:
         return ordered[-1]
-    low = ordered[max(below - 1, 0)]
+    if below < 1:
+        return None
+    low = ordered[below - 1]
     return finite((place - below) * (ordered[below] - low) + low)
 
 
@@ -137,7 +146,9 @@ def _deviation_sample(call: Call, values: Any) -> Any:
 
 
 def _range(call: Call, start: Any, end: Any, step: Any = None) -> Any:
-    first, last = to_number(start), to_number(end)
+    """The numbers from one end to the other; whole ones unless there is a step, or constants."""
+    whole = step is None and not call.constant
+    first, last = (to_integer(one) if whole else to_number(one) for one in (start, end))
     by = (1 if first <= last else -1) if step is None else to_number(step)
     if by == 0 or (last - first) * by < 0:
         return call.wrong_type("RANGE")
