@@ -220,3 +220,33 @@ def test_places_that_are_no_whole_numbers(world: World) -> None:
 def test_strings_are_cut(world: World, expression: str, value: Any) -> None:
     """By `aql.js`: a length of null is none at all, and only TRIM knows numbers for the side."""
     _same(world, f"RETURN {expression}", [value], [])
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        ("[null, null]", [[0, None, None, None, 2]]),
+        ("[null, 2, 4]", [[6, 3, 1, 1, 3]]),
+        ("['a', 1]", [[None, None, None, None, 2]]),
+        ("[]", [[None, None, None, None, None]]),
+    ],
+)
+def test_aggregates_say_nothing_of_what_is_no_number(
+    world: World, values: str, rows: list[Any]
+) -> None:
+    """By `Aggregator.cpp`: nulls alone amount to 0, and what is no number makes null in silence."""
+    aggregates = "s = SUM(x), a = AVG(x), v = VARIANCE(x), d = STDDEV(x), n = COUNT(x)"
+    text = f"FOR x IN {values} COLLECT AGGREGATE {aggregates} RETURN [s, a, v, d, n]"
+    _same(world, text, rows, [])
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("[{'': 5}[null], {'true': 5}[true], {'1': 5}[1.5], {'1': 5}[1]]", [None, None, 5, 5]),
+        ("[[1, 2]['1'], [1, 2]['-1'], [1, 2][-1], [1, 2][NOOPT('-1')]]", [2, None, 2, 2]),
+    ],
+)
+def test_indexes(world: World, expression: str, value: Any) -> None:
+    """By `Expression.cpp` and `Ast::optimizeIndexedAccess`."""
+    _same(world, f"RETURN {expression}", [value], [])

@@ -43,15 +43,17 @@ class Count:
 
 
 class Sum:
-    """The sum of the numbers; null when there was none, or something else."""
+    """The sum of the numbers, 0 of nulls alone; null when there was nothing, or something else."""
 
     def __init__(self, _run: Run) -> None:
         self.sum: Any = 0
         self.count = 0
+        self.asked = False
         self.broken = False
 
     def add(self, value: Any) -> None:
         """Take one more."""
+        self.asked = True
         if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -62,7 +64,7 @@ class Sum:
 
     def result(self) -> Any:
         """The sum."""
-        return None if self.broken or not self.count else o.finite(self.sum)
+        return None if self.broken or not self.asked else o.finite(self.sum)
 
 
 class Average(Sum):
@@ -133,6 +135,15 @@ class Gathered:
         return FUNCTIONS[self._name].call(self._run.call, self._values)
 
 
+class Spread(Gathered):
+    """A variance or deviation of numbers; of anything else it is null, without a warning."""
+
+    def result(self) -> Any:
+        """What the function of the same name says."""
+        known = all(value is None or o.is_number(value) for value in self._values)
+        return super().result() if known else None
+
+
 class Different:
     """How many different values there are, or which, in order."""
 
@@ -177,8 +188,8 @@ class Listed:
         return self._values.copy()
 
 
-def _function(name: str) -> Callable[[Run], Aggregator]:
-    return lambda run: Gathered(run, name)
+def _function(name: str, gather: type[Gathered] = Gathered) -> Callable[[Run], Aggregator]:
+    return lambda run: gather(run, name)
 
 
 AGGREGATORS: Final[Mapping[str, Callable[[Run], Aggregator]]] = {
@@ -190,7 +201,7 @@ AGGREGATORS: Final[Mapping[str, Callable[[Run], Aggregator]]] = {
     "MIN": Least,
     "MAX": Greatest,
     **{
-        name: _function(function)
+        name: _function(function, Spread)
         for name, function in {
             "VARIANCE": "VARIANCE_POPULATION",
             "VARIANCE_POPULATION": "VARIANCE_POPULATION",
@@ -198,11 +209,9 @@ AGGREGATORS: Final[Mapping[str, Callable[[Run], Aggregator]]] = {
             "STDDEV": "STDDEV_POPULATION",
             "STDDEV_POPULATION": "STDDEV_POPULATION",
             "STDDEV_SAMPLE": "STDDEV_SAMPLE",
-            "BIT_AND": "BIT_AND",
-            "BIT_OR": "BIT_OR",
-            "BIT_XOR": "BIT_XOR",
         }.items()
     },
+    **{name: _function(name) for name in ("BIT_AND", "BIT_OR", "BIT_XOR")},
     "UNIQUE": lambda run: Different(run, listed=True),
     "SORTED_UNIQUE": lambda run: Different(run, listed=True, ordered=True),
     "COUNT_DISTINCT": lambda run: Different(run, listed=False),

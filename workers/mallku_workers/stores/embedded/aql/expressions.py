@@ -179,6 +179,9 @@ class Expressions:
     def _index(self, node: t.Index, scope: Scope) -> Code:
         subject, index = self.code(node.subject, scope), self.code(node.index, scope)
         whole, which = subject.evaluate, index.evaluate
+        name = which(self._run.new_row()) if index.constant else None
+        if isinstance(name, str) and not name[:1].isdigit():
+            return Code(_taken(whole, name), subject.constant)  # ["-1"] is no place
         return Code(
             lambda row: o.access(whole(row), which(row)), subject.constant and index.constant
         )

@@ -216,9 +216,13 @@ def attribute(value: Any, name: str) -> Any:
 
 
 def access(value: Any, index: Any) -> Any:
-    """`value[index]`: an item of a list, counted from the end if negative, or an attribute."""
+    """`value[index]`: an item of a list, counted from the end if negative, or an attribute.
+
+    A number names an attribute by its whole part; null and whatever else name none.
+    """
     if type(value) is dict:
-        return value.get(to_string(index))
+        name = str(to_integer(index)) if is_number(index) else index
+        return value.get(name) if type(name) is str else None
     if type(value) is not list or not (is_number(index) or type(index) is str):
         return None
     place = to_integer(index)
