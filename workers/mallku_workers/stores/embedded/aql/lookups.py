@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from mallku_contracts.aql import tree as t
 from mallku_contracts.aql.analysis import collection_name
+from mallku_workers.stores.embedded.aql import warnings as w
 from mallku_workers.stores.embedded.aql.functions import FUNCTIONS
-from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run
+from mallku_workers.stores.embedded.aql.run import Evaluate, Row, Run, failed
 
 CompileArgument = Callable[[t.Expression], Evaluate]
 
@@ -44,10 +45,15 @@ def _document(run: Run, node: t.Call, compile_argument: CompileArgument) -> Eval
 
 
 def _named(run: Run, node: t.Call) -> list[t.Expression]:
-    """The arguments; a collection in the first place of several is its name."""
+    """The arguments; a collection in the first place of several is its name.
+
+    Raises:
+        CollectionNotFound: There is none of that name; one that a string names may be missing.
+    """
     first, *rest = node.arguments
     if rest and isinstance(first, t.Collection | t.CollectionBind):
-        first = t.Literal(collection_name(first, run.binds))
+        collection = run.source.catalog.collection(collection_name(first, run.binds))
+        first = t.Literal(collection.name)
     return [first, *rest]
 
 
@@ -95,7 +101,10 @@ def _collection_count(run: Run, node: t.Call, compile_argument: CompileArgument)
     value = compile_argument(argument)
 
     def count(row: Row) -> int:
-        return run.source.count(run.source.catalog.collection(str(value(row))))
+        name = value(row)
+        if not isinstance(name, str):
+            raise failed(node, "COLLECTION_COUNT() takes a name", w.ARGUMENT_TYPE)
+        return run.source.count(run.source.catalog.collection(name))
 
     return count
 
