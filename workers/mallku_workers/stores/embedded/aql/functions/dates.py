@@ -63,11 +63,11 @@ def _made(call: Call, name: str, parts: tuple[Any, ...]) -> int | None:
         return _moment(call, name, parts[0])
     if len(parts) < 3:  # noqa: PLR2004 - year, month, day
         call.warn(w.ARGUMENT_COUNT, f"in function {name}(): invalid number of arguments")
-        return None
+        return _invalid(call, name) if name in _TWICE else None
     fields = [field for part in parts if (field := _field(part)) is not None]
     if len(fields) < len(parts):
         call.wrong_type(name)
-        return None
+        return _invalid(call, name) if name in _TWICE else None
     good = all(0 <= field <= _LARGEST for field in fields)
     return _checked(call, name, c.to_ms(*map(int, fields)) if good else None)
 
