@@ -250,3 +250,32 @@ def test_aggregates_say_nothing_of_what_is_no_number(
 def test_indexes(world: World, expression: str, value: Any) -> None:
     """By `Expression.cpp` and `Ast::optimizeIndexedAccess`."""
     _same(world, f"RETURN {expression}", [value], [])
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "warnings"),
+    [
+        ("DATE_TIMESTAMP(2025, 1)", None, [1541, 1572]),
+        ("DATE_TIMESTAMP(2025, 1, [])", None, [1542, 1572]),
+        ("DATE_ISO8601(2025, 1)", None, [1541]),
+        ("DATE_ISO8601(2025, 1, [])", None, [1542]),
+        (r"REGEX_TEST('a_b', 'a\\_b')", True, []),
+    ],
+)
+def test_dates_and_patterns(world: World, expression: str, value: Any, warnings: list[int]) -> None:
+    """By `aql.js`: what DATE_ISO8601 passes over warns twice; an underscore can be escaped."""
+    _same(world, f"RETURN {expression}", [value], warnings)
+
+
+@pytest.mark.parametrize(
+    ("expression", "number"),
+    [
+        ("DOCUMENT(missing, 'a')", 1203),
+        ("IS_SAME_COLLECTION(missing, 'a/b')", 1203),
+        ("COLLECTION_COUNT('missing')", 1203),
+        ("COLLECTION_COUNT(5)", 1542),
+    ],
+)
+def test_collections_that_functions_are_given(world: World, expression: str, number: int) -> None:
+    """A collection that is named as such has to be there; what is no name is refused."""
+    assert world.run(f"RETURN {expression}", {}, {}).error == number

@@ -30,7 +30,7 @@ MAX_WORK: Final = 200_000_000
 _MEMORY: Final = MIB
 _REMEMBERED: Final = 32
 
-_ESCAPES: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_ESCAPES: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(_)|.)", re.DOTALL)
 _REFERENCES: Final = re.compile(r"\\(.)|\$(\$|&|[0-9]{1,2})", re.DOTALL)
 
 
@@ -102,7 +102,7 @@ def compile_regex(pattern: str, *, ignore_case: bool = False) -> Pattern:
 
 
 def _translated(escape: re.Match[str]) -> str:
-    return f"\\x{{{escape[1]}}}" if escape[1] else escape[0]
+    return f"\\x{{{escape[1]}}}" if escape[1] else escape[2] or escape[0]
 
 
 def compile_like(pattern: str, *, ignore_case: bool = False) -> Pattern:
