@@ -279,3 +279,9 @@ def test_dates_and_patterns(world: World, expression: str, value: Any, warnings:
 def test_collections_that_functions_are_given(world: World, expression: str, number: int) -> None:
     """A collection that is named as such has to be there; what is no name is refused."""
     assert world.run(f"RETURN {expression}", {}, {}).error == number
+
+
+def test_with_names_collections_that_are_there(world: World) -> None:
+    """A collection that WITH names and nobody has is error 1203, used or not."""
+    _same(world, "WITH people, knows RETURN 1", [1], [])
+    assert world.run("WITH people, missing RETURN 1", {}, {}).error == 1203

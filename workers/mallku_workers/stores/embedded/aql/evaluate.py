@@ -82,5 +82,8 @@ def evaluate(
         circumstances.full_count,
         circumstances.may_read,
     )
-    values = Statements(run).query(query.statements, Scope(run))
+    statements = Statements(run)
+    for name in query.collections:
+        statements.expressions.collection(name)  # WITH names what has to be there
+    values = statements.query(query.statements, Scope(run))
     return Execution(values(run.new_row()), run)
