@@ -285,3 +285,9 @@ def test_with_names_collections_that_are_there(world: World) -> None:
     """A collection that WITH names and nobody has is error 1203, used or not."""
     _same(world, "WITH people, knows RETURN 1", [1], [])
     assert world.run("WITH people, missing RETURN 1", {}, {}).error == 1203
+
+
+def test_what_is_out_of_range_warns_among_constants_alone(world: World) -> None:
+    """By `Expression.cpp`: an infinite result becomes null; only folding constants warns of it."""
+    _same(world, "RETURN 1e308 * 10", [None], [1504])
+    _same(world, "FOR x IN [1e308] RETURN x * 10", [None], [])

@@ -63,7 +63,8 @@ def _result(value: Number, call: Call) -> Number | None:
         return value if -INT64 <= value < INT64 else float(value)
     if math.isfinite(value):
         return value
-    call.warn(w.NUMBER_OUT_OF_RANGE, "number out of range")
+    if call.constant:
+        call.warn(w.NUMBER_OUT_OF_RANGE, "number out of range")
     return None
 
 
