@@ -85,6 +85,11 @@ def test_a_constant_let_is_its_value(world: World, query: str, rows: list[Any]) 
         ),
         ("FOR x IN [[], [null]] COLLECT v = x OPTIONS {method: 'sorted'} RETURN v", [[]]),
         ("FOR x IN [[], [null]] COLLECT v = x INTO g RETURN [v, LENGTH(g)]", [[[], 2]]),
+        (
+            "FOR m IN mixed FILTER IS_OBJECT(m.v) COLLECT v = m.v WITH COUNT INTO n RETURN n",
+            [2, 1, 1, 1, 1],
+        ),
+        ("FOR m IN mixed FILTER IS_OBJECT(m.v) AND LENGTH(m.v) < 1 RETURN DISTINCT m.v", [{}]),
         ("RETURN [REMOVE_VALUES([[], [null], 1], [[]]), POSITION([[null]], [])]", [[[1], True]]),
     ],
 )

@@ -47,10 +47,20 @@ class AggregateCall:
     value: Evaluate
 
 
-def compile_collect(
-    expressions: Expressions, run: Run, node: t.Collect, scope: Scope, *, is_sorted: bool
+def compile_collect(  # noqa: PLR0913 - what a statement is compiled with
+    expressions: Expressions,
+    run: Run,
+    node: t.Collect,
+    scope: Scope,
+    *,
+    is_sorted: bool,
+    by_index: bool = False,
 ) -> Stage:
-    """A stage that groups. Of the variables so far only those from before the first loop stay."""
+    """A stage that groups. Of the variables so far only those from before the first loop stay.
+
+    Args:
+        by_index: An index gives the order of the groups.
+    """
     values = [expressions.compile(group.value, scope) for group in node.groups]
     aggregates = compile_aggregates(expressions, node.aggregates, scope)
     member = _member(expressions, node, scope)
@@ -65,18 +75,18 @@ def compile_collect(
         into_slot=None if node.into is None else scope.declare(node.into),
         count_slot=None if node.count is None else scope.declare(node.count),
         is_sorted=is_sorted,
-        key=_key_of_groups(expressions, node, scope),
+        key=_key_of_groups(expressions, node, scope, by_index=by_index),
     )
     return collecting.stage
 
 
 def _key_of_groups(
-    expressions: Expressions, node: t.Collect, scope: Scope
+    expressions: Expressions, node: t.Collect, scope: Scope, *, by_index: bool
 ) -> Callable[[Any], Hashable]:
-    """What tells groups apart: order alone where ArangoDB sorts, which it does for INTO."""
+    """What tells groups apart: order alone where ArangoDB sorts, as it does for INTO."""
     given = {} if node.options is None else expressions.constant(node.options, scope)
-    by_order = node.into is not None or given.get("method") == "sorted"
-    return o.sort_key if by_order else o.group_key
+    method = given.get("method", "sorted" if by_index else "hash")
+    return o.sort_key if node.into is not None or method == "sorted" else o.group_key
 
 
 def compile_aggregates(

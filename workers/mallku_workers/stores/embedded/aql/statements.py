@@ -17,6 +17,7 @@ from mallku_workers.stores.embedded.aql.bounds import (
     ReadyBound,
     conditions,
     order_of,
+    path_of,
     sort_wanted,
 )
 from mallku_workers.stores.embedded.aql.collect import compile_collect
@@ -65,7 +66,6 @@ class Statements:
             t.Let: self._let,
             t.Limit: self._limit,
             t.Sort: self._sort,
-            t.Collect: self._collect,
         }
         self.expressions = Expressions(run, self._subquery)
 
@@ -121,16 +121,16 @@ class Statements:
                 self.run.turn()
 
     def _stages(self, statements: Sequence[t.Statement], scope: Scope) -> list[Stage]:
-        return [
-            self._stage(statement, statements[place + 1 :], scope)
-            for place, statement in enumerate(statements)
-        ]
+        return [self._stage(statements, place, scope) for place in range(len(statements))]
 
-    def _stage(self, node: t.Statement, following: Sequence[t.Statement], scope: Scope) -> Stage:
+    def _stage(self, statements: Sequence[t.Statement], place: int, scope: Scope) -> Stage:
+        node, following = statements[place], statements[place + 1 :]
         if isinstance(node, _LOOPS):
             scope.begin_loop()
         own = self._own.get(type(node))
-        if own is not None:
+        if isinstance(node, t.Collect):
+            stage = self._collect(node, statements[:place], following, scope)
+        elif own is not None:
             stage = own(node, following, scope)
         else:
             compile_stage = _COMPILERS.get(type(node), compile_modification)
@@ -154,9 +154,30 @@ class Statements:
 
         return sort
 
-    def _collect(self, node: t.Collect, following: Sequence[t.Statement], scope: Scope) -> Stage:
+    def _collect(
+        self,
+        node: t.Collect,
+        before: Sequence[t.Statement],
+        following: Sequence[t.Statement],
+        scope: Scope,
+    ) -> Stage:
         ordered = not any(_is_no_order(one) for one in following[:1])
-        return compile_collect(self.expressions, self.run, node, scope, is_sorted=ordered)
+        by_index = self._comes_in_order(node, before)
+        return compile_collect(
+            self.expressions, self.run, node, scope, is_sorted=ordered, by_index=by_index
+        )
+
+    def _comes_in_order(self, node: t.Collect, before: Sequence[t.Statement]) -> bool:
+        """Whether an index has the documents of the loop before in the order of the groups."""
+        loops = [one for one in before if not isinstance(one, t.Filter | t.Let)]
+        loop = loops[-1] if loops else None
+        if not isinstance(loop, t.For) or len(node.groups) != 1:
+            return False
+        if not isinstance(loop.source, t.Collection | t.CollectionBind):
+            return False
+        path = path_of(node.groups[0].value, loop.variable)
+        collection = self.expressions.collection(loop.source)
+        return path is not None and choose(collection, (), Order(path)).ordered_by is not None
 
     # FOR
 
