@@ -296,3 +296,10 @@ def test_what_is_out_of_range_warns_among_constants_alone(world: World) -> None:
     """By `Expression.cpp`: an infinite result becomes null; only folding constants warns of it."""
     _same(world, "RETURN 1e308 * 10", [None], [1504])
     _same(world, "FOR x IN [1e308] RETURN x * 10", [None], [])
+
+
+def test_a_loop_is_met_from_either_end(world: World) -> None:
+    """ANY is OUTBOUND, then INBOUND (`GraphNode::addEdgeCollection`); no way goes twice over it."""
+    text = "FOR v, e, p IN 1..2 ANY 'people/yaku' follows RETURN p.edges[*]._key"
+    loop, other = ["f04"], ["f06"]
+    _same(world, text, [loop, loop + other, other, [*other, "f03"], loop, loop + other], [])

@@ -63,12 +63,12 @@ class Way:
         return tuple(edge.key for edge in self.edges)
 
     def on(self, graph: list[Edge], direction: str) -> Iterator[Way]:
-        """Everything that is one edge longer."""
+        """Everything that is one edge longer; with ANY a loop is there from either end."""
         here = self.vertices[-1]
         for edge in graph:
-            ends = {(edge.start, edge.end): 0} if direction != "INBOUND" else {}
+            ends = [(edge.start, edge.end)] if direction != "INBOUND" else []
             if direction != "OUTBOUND":
-                ends[edge.end, edge.start] = 0
+                ends.append((edge.end, edge.start))
             for one, other in ends:
                 if one == here:
                     yield Way((*self.vertices, other), (*self.edges, edge))

@@ -60,15 +60,13 @@ class Graph:
         return replace(self, edges=kept, vertices=vertices)
 
     def steps(self, vertex: str) -> Iterator[Step]:
-        """Every edge that leads on from `vertex`."""
+        """Every edge that leads on from `vertex`; with ANY a loop does so from either end."""
         for collection, direction in self.edges:
             for here, there in _ENDS[direction]:
                 way = choose(collection, [Bound((here,), "==", vertex)])
                 for edge in self.run.source.documents(way):
                     self.run.turn()
                     self.run.statistics.scanned_index += 1
-                    if direction == "ANY" and here == "_to" and edge["_from"] == edge["_to"]:
-                        continue  # a loop is one edge, from either end
                     if self._leads_within(edge[there]):
                         yield Step(edge, edge[there])
 
