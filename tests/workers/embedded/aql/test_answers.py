@@ -303,3 +303,22 @@ def test_a_loop_is_met_from_either_end(world: World) -> None:
     text = "FOR v, e, p IN 1..2 ANY 'people/yaku' follows RETURN p.edges[*]._key"
     loop, other = ["f04"], ["f06"]
     _same(world, text, [loop, loop + other, other, [*other, "f03"], loop, loop + other], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("UPDATE 'zz' WITH {} IN scratch OPTIONS {ignoreErrors: 1} RETURN NEW", [None]),
+        (
+            "UPDATE 's1' WITH {n: null} IN scratch OPTIONS {keepNull: 0} RETURN HAS(NEW, 'n')",
+            [False],
+        ),
+        (
+            "UPDATE 's1' WITH {sub: {}} IN scratch OPTIONS {mergeObjects: null} RETURN NEW.sub",
+            [{}],
+        ),
+    ],
+)
+def test_options_of_changes_go_by_their_truth(world: World, text: str, rows: list[Any]) -> None:
+    """1 is as good as true, and 0 or null as false (`createModificationOptions`)."""
+    _same(world, text, rows, [])

@@ -86,15 +86,15 @@ def compile_modification(
 
 
 def read_options(expressions: Expressions, node: t.ObjectLiteral | None, scope: Scope) -> Options:
-    """The options of a change; unknown ones are ignored, as ArangoDB does."""
+    """The options of a change, each by its truth; unknown ones are ignored, as ArangoDB does."""
     given: dict[str, Any] = {} if node is None else expressions.constant(node, scope)
     mode = _MODES.get(given.get("overwriteMode"))
     if mode is None:
-        mode = "replace" if given.get("overwrite") is True else "conflict"
+        mode = "replace" if o.to_bool(given.get("overwrite")) else "conflict"
     return Options(
-        ignore_errors=given.get("ignoreErrors") is True,
-        keep_none=given.get("keepNull") is not False,
-        merge=given.get("mergeObjects") is not False,
+        ignore_errors=o.to_bool(given.get("ignoreErrors")),
+        keep_none=o.to_bool(given.get("keepNull", True)),
+        merge=o.to_bool(given.get("mergeObjects", True)),
         overwrite_mode=mode,
     )
 
