@@ -265,6 +265,9 @@ def test_indexes(world: World, expression: str, value: Any) -> None:
         ("DATE_ISO8601(2025, 1)", None, [1541]),
         ("DATE_ISO8601(2025, 1, [])", None, [1542]),
         (r"REGEX_TEST('a_b', 'a\\_b')", True, []),
+        ("REGEX_REPLACE('aaa', 'a*', 'x')", "xx", []),
+        ("REGEX_REPLACE('baac', 'a*', '-')", "-b--c-", []),
+        ("REGEX_REPLACE('abc', 'c|$', '!')", "ab!!", []),
     ],
 )
 def test_dates_and_patterns(world: World, expression: str, value: Any, warnings: list[int]) -> None:

@@ -62,7 +62,7 @@ class Pattern:
         return self.compiled.fullmatch(self._fit(to_bytes(text))) is not None
 
     def matches(self, text: bytes) -> Iterator[Match]:
-        """Every match from left to right, none overlapping another."""
+        """Every match from left to right, none overlapping another; an empty one may come last."""
         text = self._fit(text)
         place = 0
         while True:
@@ -71,7 +71,7 @@ class Pattern:
                 return
             start, end = found.span()
             yield Match(start, end, found.groups())
-            if end >= len(text):
+            if start == end >= len(text):
                 return
             place = end if end > start else _next_character(text, end)
 
