@@ -195,12 +195,8 @@ async def test_closing_ends_a_call_that_waits_for_its_retry(
             await task
 
 
-class Gone(MemoryTransport):
-    """A transport whose gateway is away."""
-
-    async def request(self, *_: Any) -> bytes:
-        """Nobody is there."""
-        raise NotDelivered("nobody there")
+async def _nobody(_subject: str, _payload: bytes) -> bytes | None:
+    raise NotDelivered("nobody there")
 
 
 @pytest.mark.parametrize("error", [MessageTooLarge, TokenExpired])
@@ -209,7 +205,7 @@ async def test_what_never_left_says_nothing_of_the_gateway(
 ) -> None:
     """A gateway that is left alone stays so while calls fail on this machine."""
     world.write_token(world.keys.token(world.keys.client, audience=COMMAND_AUDIENCE, life_s=300))
-    transport = Gone(world.gateway.handle)
+    transport = MemoryTransport(_nobody)
     db = await SecuredDatabaseInterface.connect(settings=world.settings, transport=transport)
     anchors, caller = db.collection("anchors"), db._commands._caller
     for _ in range(2):
