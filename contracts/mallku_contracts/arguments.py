@@ -139,7 +139,7 @@ class SortField(_Part):
 
 
 class Find(Arguments):
-    """Documents that equal every filter; without `sort` they come in the order of their keys.
+    """Documents that equal every filter, in the order of `sort`, fields named once, or of keys.
 
     `after` continues behind a key (not together with `sort` or `skip`); `batch_size` bounds a page.
     """
@@ -156,6 +156,12 @@ class Find(Arguments):
     def _one_way_to_continue(self) -> Find:
         if self.after is not None and (self.sort or self.skip):
             raise ValueError("after goes neither with sort nor with skip")
+        return self
+
+    @model_validator(mode="after")
+    def _each_field_once(self) -> Find:
+        if len({by.sort_by for by in self.sort}) < len(self.sort):
+            raise ValueError("sort names a field twice")
         return self
 
 

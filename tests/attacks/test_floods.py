@@ -26,6 +26,12 @@ AT_ONCE = 4_000
 SEARCHED = 200
 """Documents that a search goes through."""
 
+LONG_TEXTS, DEPTH, CHARACTERS = 12, 16, 300_000
+"""Documents with one long text each, levels around it, and how long it is, characters."""
+
+SHORT_BUDGET_MS = 400
+"""How long the flooder waits for a search over them."""
+
 MUCH_LONGER_S = 2.0
 """How much longer a bystander's slowest command may take than alone, on a crowded machine."""
 
@@ -79,6 +85,49 @@ async def test_one_principal_floods_all_slots(arena: Arena, flooder: Attacker, f
     assert max(crowded) < median(alone) + MUCH_LONGER_S
     assert codes <= {"busy", "rate_limited", "invalid_arguments"}
     assert "busy" in codes or flood == "of refusals"  # which takes no slot for long
+
+
+LONG_SEARCHES: dict[str, dict[str, Any]] = {
+    "sorted": {
+        "sort": [{"sort_by": ".".join(["x"] * depth)} for depth in range(1, DEPTH + 1)],
+        "limit": 1,
+    },
+    "filtered": {"filters": {"x": {"y": 1}}},
+}
+
+
+@pytest.mark.parametrize("search", LONG_SEARCHES)
+async def test_searches_over_long_texts_flood_a_store(
+    arena: Arena, flooder: Attacker, search: str
+) -> None:
+    """A text of which it is slow to say where it is sorted, again and again, in every document.
+
+    A search ends with its caller's time, so that others' searches are still answered.
+    """
+    nested: Any = "é" * CHARACTERS
+    for _ in range(DEPTH):
+        nested = {"x": nested}
+    for _ in range(LONG_TEXTS):
+        sent = flooder.caller.seal("insert", {"document": nested}, SCRATCH)
+        await exchange(flooder.connection, sent)
+    stopping, codes = False, set[str]()
+
+    async def lane() -> None:
+        while not stopping:
+            arguments = LONG_SEARCHES[search]
+            sent = flooder.caller.seal("find", arguments, SCRATCH, budget=SHORT_BUDGET_MS)
+            answer = await exchange(flooder.connection, sent)
+            codes.add(answer.error.code if "error" in answer.body else "")
+
+    lanes = [asyncio.create_task(lane()) for _ in range(4)]
+    try:
+        crowded = await _latencies(arena, 5)
+    finally:
+        stopping = True
+        await asyncio.gather(*lanes)
+        await arena.operator.collection(SCRATCH).truncate()
+    assert max(crowded) < MUCH_LONGER_S
+    assert "deadline_exceeded" in codes
 
 
 async def test_one_without_limits_floods_all_slots(arena: Arena) -> None:

@@ -203,3 +203,16 @@ def test_doubling_lists_are_refused_at_once() -> None:
     with pytest.raises(ResourceLimit):
         order_key(value)
     assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "nulls",
+    [[None] * 500_000, dict.fromkeys(map(str, range(50_000))), {100_000 * "é": None}],
+    ids=["list", "object", "name"],
+)
+def test_nulls_that_are_there_many_times_cost_little(nulls: Any) -> None:
+    """They leave nothing in a key that could be bounded; each is passed over once."""
+    value = [[nulls] * 100] * 100
+    began = time.process_time()
+    assert order_key(value) == order_key([[type(nulls)()] * 100] * 100)
+    assert time.process_time() - began < 2

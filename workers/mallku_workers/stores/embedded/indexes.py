@@ -9,6 +9,7 @@ missing attribute as null; a sparse one leaves out documents where a field is nu
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mallku_contracts import arguments as a
@@ -18,7 +19,11 @@ from mallku_workers.stores.documents import to_text
 from mallku_workers.stores.embedded.catalog import EDGE_INDEX_IDS, Collection, Index
 from mallku_workers.stores.embedded.matching import Plan
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather
-from mallku_workers.stores.embedded.session import Session, unique_violation
+from mallku_workers.stores.embedded.session import (
+    MAX_INDEX_KEYS_BYTES,
+    Session,
+    unique_violation,
+)
 from mallku_workers.stores.names import check_definition
 
 MAX_INDEXES: Final = 64
@@ -31,7 +36,7 @@ def create_index(session: Session, name: str, arguments: a.CreateIndex) -> Index
     """A new index over what is there and what will come, or the same one that exists already.
 
     Raises:
-        InvalidIndex: the definition cannot be fulfilled.
+        InvalidIndex: the definition cannot be fulfilled, or a document is too large for it.
         UniqueViolation: documents that are there already have the same value.
     """
     collection = session.catalog.collection(name)
@@ -78,6 +83,7 @@ def _build(session: Session, collection: Collection, index: Index) -> None:
     _fill(session, collection, index)
     session.change_catalog()
     grown = session.catalog.collection(collection.name)
+    _refuse_large(session, grown)
     try:
         execute(grown.create_index_sql(index))
     except sqlite3.IntegrityError as error:
@@ -92,9 +98,31 @@ def _fill(session: Session, collection: Collection, index: Index) -> None:
     while rows is None or len(rows) == CHUNK_DOCUMENTS:
         session.check_deadline(now=True)
         rows = gather(session.connection, page, (after, CHUNK_DOCUMENTS))
-        keys = [(index.key(row.read(session.connection, collection)), row.key) for row in rows]
-        session.connection.executemany(sql, keys)
+        session.connection.executemany(sql, _keys(session, collection, index, rows))
         after = rows[-1].key if rows else after
+
+
+def _keys(
+    session: Session, collection: Collection, index: Index, rows: Iterable[Row]
+) -> Iterator[tuple[bytes | None, str]]:
+    """The index's key and the document's own, one at a time: keys may be large."""
+    for row in rows:
+        session.check_deadline(now=True)
+        yield index.key(row.read(session.connection, collection)), row.key
+
+
+def _refuse_large(session: Session, grown: Collection) -> None:
+    """Refuse an index with which a document could not be written again."""
+    size = " + ".join(f"ifnull(length({index.column}), 0)" for index in grown.indexes)
+    found = session.connection.execute(
+        f"SELECT key FROM {grown.table} WHERE {size} > ? LIMIT 1",  # noqa: S608 - numbers
+        (MAX_INDEX_KEYS_BYTES,),
+    ).fetchone()
+    if found is not None:
+        raise InvalidIndex(
+            f"{grown.prefix}{found[0]} would have more than {MAX_INDEX_KEYS_BYTES} bytes of keys"
+            " in indexes"
+        )
 
 
 def drop_index(session: Session, name: str, arguments: a.DropIndex) -> bool:

@@ -20,7 +20,7 @@ from mallku_contracts.policy.condition import All, Comparison
 from mallku_workers.stores.documents import is_storable, to_text
 from mallku_workers.stores.embedded.catalog import Collection, Index, gathering
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather
-from mallku_workers.stores.embedded.values import AFTER_PREFIX, order_key
+from mallku_workers.stores.embedded.values import AFTER_PREFIX, equal_to, order_key
 from mallku_workers.stores.paths import Path, lookup, parse_path
 from mallku_workers.stores.rules import sees
 
@@ -36,7 +36,7 @@ class Plan:
     Attributes:
         conditions: SQL conditions over key, body and index columns; placeholders only.
         parameters: What belongs into the placeholders.
-        residual: What the SQL does not decide exactly.
+        residual: What the SQL does not decide exactly: which attributes to hold to what.
         rules: What else holds for a match.
         index: The index in use, None where the table itself is searched.
         empty: No document can match.
@@ -46,7 +46,7 @@ class Plan:
     collection: Collection
     conditions: list[str] = field(default_factory=list)
     parameters: list[Any] = field(default_factory=list)
-    residual: list[tuple[Path, bytes]] = field(default_factory=list)
+    residual: list[tuple[Path, Callable[[Any], bool]]] = field(default_factory=list)
     rules: DocumentRules | None = None
     index: Index | None = None
     empty: bool = False
@@ -59,7 +59,7 @@ class Plan:
 
     def matches(self, document: Document) -> bool:
         """Whether a document that the SQL let through equals the filters, and is to be seen."""
-        equal = all(order_key(lookup(document, path)) == key for path, key in self.residual)
+        equal = all(equals(lookup(document, path)) for path, equals in self.residual)
         return equal and sees(self.rules, document)
 
     def add(self, condition: str, *parameters: Any) -> None:
@@ -117,7 +117,7 @@ def make_plan(collection: Collection, filters: Filters, rules: DocumentRules | N
     _narrow_by_index(plan, wanted)
     for path, value in wanted.items():
         if path in asked:
-            plan.residual.append((path, order_key(value)))
+            plan.residual.append((path, equal_to(value)))
         fragment = _fragment(path, value)
         if fragment is not None:
             plan.add("instr(body, ?) > 0", fragment)
@@ -200,7 +200,7 @@ def search(
     """Every matching row behind the key `after`, in the order of keys; within a transaction.
 
     Args:
-        check: Called between steps; raises when it is time to stop.
+        check: Called before every row and every step; raises when it is time to stop.
     """
     if plan.empty:
         return
@@ -209,6 +209,7 @@ def search(
         check()
         rows = gather(connection, sql, (*plan.parameters, after, chunk))
         for row in rows:
+            check()
             if exact or plan.matches(row.read(connection, plan.collection)):
                 yield row
         if len(rows) < chunk:

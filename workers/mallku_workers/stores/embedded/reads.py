@@ -7,7 +7,7 @@ holds the transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from mallku_workers.stores.embedded.collections import count_documents, describe
 from mallku_workers.stores.embedded.matching import Plan, make_plan, search
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_document
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
-from mallku_workers.stores.embedded.values import inverted, order_key
+from mallku_workers.stores.embedded.values import LARGE_BYTES, inverted, order_key
 from mallku_workers.stores.paths import lookup, parse_path
 from mallku_workers.stores.rules import sees
 
@@ -169,25 +169,57 @@ def _start(snapshot: Snapshot, plan: Plan, arguments: a.Find) -> tuple[str | Non
 
 
 def _sorted_page(snapshot: Snapshot, plan: Plan, arguments: a.Find) -> Page:
-    fields = [(parse_path(by.sort_by), by.sort_order == "DESC") for by in arguments.sort]
-    found: list[tuple[bytes, str, int]] = []
+    sorting = _Sorting(snapshot, arguments.sort)
     for row in search(snapshot.connection, plan, check=snapshot.check):
-        document = row.read(snapshot.connection, plan.collection)
-        keys = ((order_key(lookup(document, path)), down) for path, down in fields)
-        joined = b"".join(inverted(key) if down else key for key, down in keys)
-        found.append((joined, row.key, row.size))
-        if len(found) > snapshot.settings.max_sort_documents:
-            most = snapshot.settings.max_sort_documents
-            raise ResultTooLarge(f"more than {most} documents to sort; narrow the filters")
-    found.sort()
+        sorting.add(row, row.read(snapshot.connection, plan.collection))
     end = None if arguments.limit is None else arguments.skip + arguments.limit
-    wanted = found[arguments.skip : end]
+    wanted = sorting.sorted()[arguments.skip : end]
     page = _Filling(snapshot, plan.collection)
     for _, key, size in wanted[: arguments.batch_size]:
         if not page.add(Row(key, size, None)):
             break
     more = len(page.documents) < len(wanted)
     return {"documents": page.documents, "more": more, "after": None}
+
+
+class _Sorting:
+    """What documents are sorted by, bounded in number and in bytes."""
+
+    def __init__(self, snapshot: Snapshot, sort: Sequence[a.SortField]) -> None:
+        self._snapshot = snapshot
+        self._fields = [(parse_path(by.sort_by), by.sort_order == "DESC") for by in sort]
+        self._found: list[tuple[bytes, str, int]] = []
+        self._bytes = 0
+
+    def add(self, row: Row, document: Document) -> None:
+        """Keep the keys of one more document.
+
+        Raises:
+            ResultTooLarge: there are too many documents, or their keys have too many bytes.
+            DeadlineExceeded: the caller's time is over; at most one large key was made since.
+        """
+        self._found.append((b"".join(self._keys(document)), row.key, row.size))
+        most = self._snapshot.settings.max_sort_documents
+        if len(self._found) > most:
+            raise ResultTooLarge(f"more than {most} documents to sort; narrow the filters")
+
+    def _keys(self, document: Document) -> Iterator[bytes]:
+        most = self._snapshot.settings.query_memory_bytes
+        for path, down in self._fields:
+            key = order_key(lookup(document, path))
+            self._bytes += len(key)
+            if self._bytes > most:
+                raise ResultTooLarge(
+                    f"the values to sort by have more than {most} bytes; narrow the filters"
+                )
+            if len(key) > LARGE_BYTES:
+                self._snapshot.check()
+            yield inverted(key) if down else key
+
+    def sorted(self) -> list[tuple[bytes, str, int]]:
+        """Keys, document key and size of each document, in order."""
+        self._found.sort()
+        return self._found
 
 
 class _Filling:

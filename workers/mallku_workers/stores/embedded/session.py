@@ -17,6 +17,7 @@ from mallku_contracts.arguments import Document
 from mallku_contracts.errors import (
     DeadlineExceeded,
     InvalidDocument,
+    ResultTooLarge,
     UniqueViolation,
 )
 from mallku_contracts.limits import MIB
@@ -27,12 +28,14 @@ from mallku_workers.stores.embedded.catalog import (
     ALONE_BYTES,
     Catalog,
     Collection,
+    Index,
     load_catalog,
 )
 from mallku_workers.stores.embedded.pending import Pending, PendingRows, Place
 from mallku_workers.stores.embedded.revisions import revision
 from mallku_workers.stores.embedded.rows import CHUNK_DOCUMENTS, Row, gather_keys, read_row
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
+from mallku_workers.stores.embedded.values import LARGE_BYTES
 from mallku_workers.stores.rules import new_version, refuse_change, refuse_more, sees
 from mallku_workers.stores.weighing import Shown
 
@@ -44,6 +47,9 @@ MAX_KEPT_BYTES: Final = 16 * MIB
 
 STEPS_BETWEEN_LOOKS: Final = 1_000_000
 """Instructions of SQLite between two looks at the clock, some tens of milliseconds."""
+
+MAX_INDEX_KEYS_BYTES: Final = 32 * MIB
+"""Keys in all indexes together of the documents that one command changes, bytes."""
 
 
 class Session:
@@ -69,6 +75,7 @@ class Session:
         self.bytes = 0
         self._effect_bytes = 0
         self.shown = Shown(settings.max_result_bytes)
+        self._key_bytes = 0
         self.deadline_ms = 0
         self.rules: DocumentRules | None = None
         self._clock = clock
@@ -118,6 +125,7 @@ class Session:
         self.effects = []
         self._effect_bytes = 0
         self.shown = Shown(self.settings.max_result_bytes)
+        self._key_bytes = 0
         self.deadline_ms = work.deadline_ms
         self.rules = work.rules
         self._undo.clear()
@@ -226,7 +234,9 @@ class Session:
         Raises:
             UniqueViolation, InvalidDocument, PermissionDenied: nothing was stored.
             ResultTooLarge: the work's record would not hold all that it changes, or its result
-                all that it shows.
+                all that it shows, or the keys of that in indexes would have more than
+                `MAX_INDEX_KEYS_BYTES`.
+            DeadlineExceeded: large index keys took too long.
         """
         if self.rules is not None:
             new = new_version(self.rules, old, new)
@@ -274,8 +284,22 @@ class Session:
             raise InvalidDocument(f"the document has {size} bytes, more than the {limit} allowed")
         self._weigh(document, size)
         columns: list[Any] = [document["_key"], size, body]
-        columns += [index.key(document) for index in collection.indexes]
+        columns += [self._index_key(index, document) for index in collection.indexes]
         return columns
+
+    def _index_key(self, index: Index, document: Document) -> bytes | None:
+        key = index.key(document)
+        if key is not None:
+            self._key_bytes += len(key)
+            self.bytes += len(key)
+            if self._key_bytes > MAX_INDEX_KEYS_BYTES:
+                raise ResultTooLarge(
+                    f"keys in indexes of more than {MAX_INDEX_KEYS_BYTES} bytes altogether;"
+                    " change fewer documents at a time, or index shorter values"
+                )
+            if len(key) > LARGE_BYTES:
+                self.check_deadline(now=True)
+        return key
 
     def _weigh(self, document: Document, size: int) -> None:
         refuse_deep(document)

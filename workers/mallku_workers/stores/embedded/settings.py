@@ -81,7 +81,8 @@ class EmbeddedSettings(BaseModel):
     query_memory_bytes: int = Field(
         default=128 * MIB,
         ge=MIB,
-        description="What one query may keep at a time, bytes (an estimate).",
+        description="What one query may keep at a time, and the keys of one sorted `find`,"
+        " bytes (an estimate).",
     )
     ledger_body_bytes: int = Field(
         default=64 * KIB,

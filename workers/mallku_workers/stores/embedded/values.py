@@ -11,10 +11,10 @@ meaning (ArangoDB manual, "Type and value order"). Strings compare by `collation
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from mallku_contracts.errors import ResourceLimit
+from mallku_contracts.errors import ResourceLimit, ResultTooLarge
 from mallku_contracts.limits import MIB
 from mallku_workers.stores.embedded.collation import collation_key
 from mallku_workers.stores.paths import Path, lookup
@@ -30,6 +30,9 @@ MAX_KEY_BYTES: Final = 16 * MIB
 
 LARGE_BYTES: Final = 4_096
 """From this size on the key of a list or an object is copied where the same one comes again."""
+
+LARGE_ITEMS: Final = 16
+"""And from this number of items on, count: nulls take time and leave nothing in a key."""
 
 AFTER_PREFIX: Final = b"\xff"
 """Behind a joined prefix: greater than every key that continues it."""
@@ -64,11 +67,39 @@ def _key(value: Any, *, exact: bool) -> bytes:
 
 
 def joined_key(document: dict[str, Any], paths: Sequence[Path]) -> bytes:
-    """The keys of several values of one document, one behind the other."""
+    """The keys of several values of one document, one behind the other.
+
+    Raises:
+        ResultTooLarge: They have more than `MAX_KEY_BYTES` together; values may lie in each other.
+    """
     out = bytearray()
-    for path in paths:
-        _append(lookup(document, path), out, {})
+    try:
+        for path in paths:
+            _append(lookup(document, path), out, {})
+            _fit(out)
+    except ResourceLimit:
+        raise ResultTooLarge(
+            f"an index key of more than {MAX_KEY_BYTES} bytes; index shorter values"
+        ) from None
     return bytes(out)
+
+
+def equal_to(wanted: Any) -> Callable[[Any], bool]:
+    """Tells whether a value equals `wanted`: has the same order key.
+
+    Keys are made of lists and objects alone, and of `wanted` once.
+
+    Raises:
+        ResourceLimit: As `order_key`.
+    """
+    kind = type(wanted)
+    if kind is list or kind is dict:
+        key = order_key(wanted)
+        return lambda value: type(value) is kind and order_key(value) == key
+    if wanted is None or kind is bool:
+        return lambda value: value is wanted
+    kinds = (str,) if kind is str else (int, float)
+    return lambda value: type(value) in kinds and value == wanted
 
 
 def inverted(key: bytes) -> bytes:
@@ -100,7 +131,7 @@ def _append(value: Any, out: bytearray, known: _Known, *, exact: bool = False) -
             _append_object(value, out, known, exact=exact)
         else:
             _append_array(value, out, known, exact=exact)
-        if len(out) - begin >= LARGE_BYTES:
+        if len(out) - begin >= LARGE_BYTES or len(value) >= LARGE_ITEMS:
             known[id(value)] = begin, len(out)
 
 
@@ -119,11 +150,11 @@ def _append_object(members: dict[str, Any], out: bytearray, known: _Known, *, ex
     # The object with the smaller name at the first difference is the greater one, for the other
     # has null there: so names are inverted.
     out.append(_OBJECT)
-    for name in sorted(members, key=collation_key):
-        if exact or members[name] is not None:
-            out += inverted(collation_key(name))
-            _append(members[name], out, known, exact=exact)
-            _fit(out)
+    names = (name for name, value in members.items() if exact or value is not None)
+    for name in sorted(names, key=collation_key):
+        out += inverted(collation_key(name))
+        _append(members[name], out, known, exact=exact)
+        _fit(out)
     out.append(_END)
 
 
