@@ -186,3 +186,20 @@ async def test_only_patient_callers_speak_against_the_store(
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(result, OutcomeUnknown) for result in results)
     assert breakers.states() == {"read": "closed", "write": state, "admin": "closed"}
+
+
+@pytest.mark.parametrize(("operation", "state"), [("count", "closed"), ("get", "open")])
+async def test_searches_that_last_do_not_speak_against_the_store(
+    store: SimulatedStore, operation: str, state: str
+) -> None:
+    """They take what time their callers give them; a look-up by key does not."""
+    breakers = Breakers(BreakerLimits(min_calls=2), time.monotonic)
+    cursors = Cursors("w1", idle_s=30, life_s=600, clock=time.monotonic)
+    executor = Executor(store, breakers, cursors, Bulkheads(9, 9), clock=unix_ms)
+    store.gate.clear()
+    arguments = {"document": "k"} if operation == "get" else {}
+    request = make_request(operation, **arguments)
+    asked = [executor.execute(request, None, _deadline(PATIENCE_S + 0.05)) for _ in range(4)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(result, Unavailable) for result in results)
+    assert breakers.states()["read"] == state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ PATIENCE_S: Final = 1.0
 
 Otherwise whoever asks with little time could have the store left alone, for everybody.
 """
+
+SEARCHES: Final = frozenset({"find", "count", "aql", "next"})
+"""Reads that last as long as their callers let them: their silence says nothing of the store."""
 
 _MS_PER_S: Final = 1_000
 
@@ -69,7 +73,7 @@ class Bulkheads:
 
 
 class _ShortOfTime(Exception):
-    """The store was silent, and had little time to speak."""
+    """The store was silent, which says nothing of it: it had little time to speak, or searches."""
 
 
 class Executor:
@@ -173,7 +177,10 @@ class Executor:
                     return Done(await own(request))
             except TimeoutError:
                 raise silent() from None
-        return await self._ask(_access(request), deadline, carry_out, silent=silent)
+        access = _access(request)
+        is_search = access is Access.READ and request.operation.name in SEARCHES
+        patience_s = math.inf if is_search else PATIENCE_S
+        return await self._ask(access, deadline, carry_out, silent=silent, patience_s=patience_s)
 
     async def _carry_out(self, request: Request, claim: LedgerClaim | None, ends_ms: int) -> Done:
         subject, arguments = request.subject, request.arguments
@@ -194,6 +201,7 @@ class Executor:
             request.rules,
             request.query,
             request.steps,
+            subject.principal,
         )
         return await self._cursors.keep(await self._store.execute(work), owner)
 
@@ -204,6 +212,7 @@ class Executor:
         question: Callable[[float], Awaitable[T]],
         *,
         silent: Callable[[], ExecutionError],
+        patience_s: float = PATIENCE_S,
     ) -> T:
         bulkhead = self._reads if access is Access.READ else self._writes
         try:
@@ -216,7 +225,7 @@ class Executor:
                         async with asyncio.timeout(wait_s + deadline.grace_s):
                             return await question(left_s)
                     except TimeoutError:
-                        raise silent() if wait_s >= PATIENCE_S else _ShortOfTime from None
+                        raise silent() if wait_s >= patience_s else _ShortOfTime from None
         except _ShortOfTime:
             raise silent() from None
 

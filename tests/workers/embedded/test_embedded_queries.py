@@ -10,10 +10,12 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mallku_contracts.errors import Busy, DeadlineExceeded
+from mallku_workers.stores.base import Work
 from mallku_workers.stores.embedded import EmbeddedStore
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from tests.stores.asking import Asker, make_query
@@ -57,6 +59,39 @@ async def test_so_many_cursors_and_no_more(store: EmbeddedStore) -> None:
     for done in open_ones:
         assert done.cursor is not None
         await done.cursor.close()
+
+
+def owned(owner: str, text: str, **options: Any) -> Work:
+    """A query of somebody's."""
+    return replace(make_query(text, **options), owner=owner)
+
+
+async def test_nobody_has_more_open_than_are_free(store: EmbeddedStore) -> None:
+    """However often one asks, there is one for the next."""
+    one = [
+        await store.execute(owned("one", "FOR i IN 1..9 RETURN i", batch_size=1)) for _ in range(2)
+    ]
+    with pytest.raises(Busy, match="2 of them yours"):
+        await store.execute(owned("one", "RETURN 1"))
+    assert (await store.execute(owned("other", "RETURN 1"))).result["result"] == [1]
+    for done in one:
+        assert done.cursor is not None
+        await done.cursor.close()
+    assert (await store.execute(owned("one", "RETURN 1"))).result["result"] == [1]
+
+
+async def test_somebody_elses_long_queries_leave_a_thread(store: EmbeddedStore) -> None:
+    """One of two; queries of the same owner wait for each other, and no longer than they may."""
+    long = asyncio.ensure_future(store.execute(owned("one", LONG)))
+    await until(lambda: open_queries(store) == 1)
+    late = replace(owned("one", "RETURN 1"), deadline_ms=now_ms() + LIFE_MS)
+    with pytest.raises(DeadlineExceeded, match="thread"):
+        await store.execute(late)
+    assert (await store.execute(owned("other", "RETURN 1"))).result["result"] == [1]
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    await until(lambda: not open_queries(store))
 
 
 async def test_a_stop_ends_what_nobody_closed(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ class Work:
             None restricts nothing. Results are concealed later, when they are replied.
         query: What `aql` runs; None for every other operation.
         steps: What `transaction` does, all or nothing.
+        owner: The principal, for a store that shares out what it has; None for the gateway itself.
     """
 
     operation: Operation
@@ -155,6 +156,7 @@ class Work:
     rules: DocumentRules | None = None
     query: RunnableQuery | None = None
     steps: Sequence[Step] = ()
+    owner: str | None = None
 
 
 def runnable(work: Work) -> RunnableQuery:

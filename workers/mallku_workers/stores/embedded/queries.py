@@ -3,7 +3,8 @@
 A cursor keeps the snapshot that its first page was read from, so that no row comes twice and none
 is left out, whatever is written meanwhile; it is bounded in number here, and in time by whoever
 holds it. Between its pages it gives its page cache back, so that caches are bounded by the queries
-at work. Queries that change data run elsewhere: in the writing thread (`modifying`).
+at work. Nobody has more queries open, or at work, than are free for others. Queries that change
+data run elsewhere: in the writing thread (`modifying`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from mallku_workers.stores.embedded.aql.source import SnapshotSource
 from mallku_workers.stores.embedded.catalog import Catalog, catalog_version, load_catalog
 from mallku_workers.stores.embedded.faults import translate
 from mallku_workers.stores.embedded.paging import Rows, circumstances, first_page
+from mallku_workers.stores.embedded.places import Owner, Places, has_share
 from mallku_workers.stores.embedded.schema import connect
 from mallku_workers.stores.embedded.session import STEPS_BETWEEN_LOOKS
 from mallku_workers.stores.embedded.settings import EmbeddedSettings
@@ -39,6 +41,10 @@ from mallku_workers.stores.placing import placing
 RETRY_AFTER_S: Final = 0.2
 """Advice to callers who meet as many open cursors as there may be, seconds."""
 
+SPARE_THREADS: Final = 1
+"""Threads beside those of queries, for what takes no time: ends of queries, members of graphs."""
+
+_MS_PER_S: Final = 1_000
 _NO_CATALOG: Final = Catalog(0, {})
 
 
@@ -73,9 +79,10 @@ class EmbeddedCursor:
 
 @dataclass(slots=True)
 class _Reading:
-    """Until when a query may work; its connection and that snapshot's catalog once it began."""
+    """Until when a query may work, and whose it is; connection and catalog once it began."""
 
     deadline_ms: int
+    owner: Owner = None
     connection: sqlite3.Connection | None = None
     catalog: Catalog = _NO_CATALOG
     closed: bool = False
@@ -96,6 +103,7 @@ class Queries:
     settings: EmbeddedSettings
     clock: Callable[[], int]
     _threads: ThreadPoolExecutor = field(init=False)
+    _places: Places = field(init=False)
     _open: dict[int, _Reading] = field(default_factory=dict)
     _ending: set[asyncio.Task[None]] = field(default_factory=set)
     _idle: list[sqlite3.Connection] = field(default_factory=list)
@@ -103,18 +111,16 @@ class Queries:
 
     def __post_init__(self) -> None:
         self._threads = ThreadPoolExecutor(
-            self.settings.query_threads, thread_name_prefix=f"store-{self.name}-query"
+            self.settings.query_threads + SPARE_THREADS,
+            thread_name_prefix=f"store-{self.name}-query",
         )
+        self._places = Places(self.settings.query_threads)
 
     async def run(self, work: Work) -> Done:
         """The first page of a reading query, and its cursor where there are more."""
         query = runnable(work)
-        if len(self._open) >= self.settings.max_cursors:
-            raise Busy(
-                f"{self.settings.max_cursors} queries are open in this worker already",
-                retry_after=RETRY_AFTER_S,
-            )
-        reading = _Reading(work.deadline_ms)
+        self._refuse_more(work.owner)
+        reading = _Reading(work.deadline_ms, work.owner)
         self._open[id(reading)] = reading
         try:
             rows, result = await self.in_thread(reading, self._first, reading, work, query)
@@ -125,6 +131,15 @@ class Queries:
             await self.close(reading)
             return Done(result)
         return Done(result, cursor=EmbeddedCursor(self, reading, rows, query.arguments.batch_size))
+
+    def _refuse_more(self, owner: Owner) -> None:
+        free = self.settings.max_cursors - len(self._open)
+        own = sum(reading.owner == owner for reading in self._open.values())
+        if not has_share(owner, own, free):
+            raise Busy(
+                f"{len(self._open)} queries are open in this worker already, {own} of them yours",
+                retry_after=RETRY_AFTER_S,
+            )
 
     async def collections_of(self, query: RunnableQuery) -> QueryCollections:
         """The collections that a query names, and those of the graphs that it names."""
@@ -142,8 +157,21 @@ class Queries:
         return frozenset(name for graph in found if graph is not None for name in graph.members)
 
     async def in_thread(self, reading: _Reading, step: Callable[..., Any], *given: Any) -> Any:
-        """Do one step of a query in a thread, its connection interrupted when time is over."""
-        reading.step = self._submit(self._watched, reading, step, *given)
+        """Do one step of a query in a thread, its connection interrupted when time is over.
+
+        Raises:
+            DeadlineExceeded: there was no thread for it in time.
+        """
+        owner = reading.owner
+        left_s = (reading.deadline_ms - self.clock()) / _MS_PER_S
+        await self._places.take(owner, left_s)
+        try:
+            reading.step = self._submit(self._watched, reading, step, *given)
+        except BaseException:
+            self._places.give_back(owner)
+            raise
+        # The thread is free when the step is over, and not when nobody waits for it any more.
+        reading.step.add_done_callback(lambda _: self._places.give_back(owner))
         return await asyncio.shield(reading.step)
 
     async def close(self, reading: _Reading) -> None:

@@ -70,13 +70,18 @@ class EmbeddedSettings(BaseModel):
         default=200_000, ge=1, description="Documents that one sort may look at."
     )
     query_threads: int = Field(
-        default=2, ge=1, le=64, description="Reading queries at work at once, threads."
+        default=3,
+        ge=1,
+        le=64,
+        description="Reading queries at work at once, threads; nobody has more of them than are"
+        " free, so that one alone has 2 of 3.",
     )
     max_cursors: int = Field(
         default=MAX_CURSORS,
         ge=1,
         le=4_096,
-        description="Reading queries that are not at their end, count.",
+        description="Reading queries that are not at their end, count; nobody has more of them than"
+        " are free.",
     )
     query_memory_bytes: int = Field(
         default=128 * MIB,
