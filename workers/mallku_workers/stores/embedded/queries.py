@@ -201,6 +201,7 @@ class Queries:
                 await self._in_pool(self._give_back, reading.connection)
         finally:
             self._open.pop(id(reading), None)
+            reading.rows = reading.step = None  # they hold what looks at the time, which holds it
 
     async def stop(self) -> None:
         """End the threads and close every connection, those of cursors that nobody closed too."""

@@ -85,5 +85,5 @@ def evaluate(
     statements = Statements(run)
     for name in query.collections:
         statements.expressions.collection(name)  # WITH names what has to be there
-    values = statements.query(query.statements, Scope(run))
+    values = statements.query(query.statements, Scope(run, statements.subquery))
     return Execution(values(run.new_row()), run)

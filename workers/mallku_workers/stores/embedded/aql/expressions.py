@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from mallku_contracts.aql import tree as t
 from mallku_contracts.aql.analysis import collection_name
@@ -39,39 +39,11 @@ _BIND_TYPE: Final = 1553
 
 
 class Expressions:
-    """Compiles expressions for one run.
+    """Compiles expressions for one run."""
 
-    Args:
-        subquery: Compiles the statements of a subquery, given the scope that it sees.
-    """
-
-    def __init__(
-        self, run: Run, subquery: Callable[[tuple[t.Statement, ...], Scope], Evaluate]
-    ) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._subquery = subquery
         self._item: int | None = None
-        self._compilers: dict[type[t.Node], Callable[[Any, Scope], Code]] = {
-            t.Literal: self._literal,
-            t.ArrayLiteral: self._array,
-            t.ObjectLiteral: self._object,
-            t.Variable: self._variable,
-            t.Collection: self._collection,
-            t.CollectionBind: self._collection,
-            t.BindParameter: self._bind,
-            t.Attribute: self._attribute,
-            t.Index: self._index,
-            t.Unary: self._unary,
-            t.Binary: self._binary,
-            t.Quantified: self._quantified,
-            t.Range: self._range,
-            t.Ternary: self._ternary,
-            t.Call: self._call,
-            t.Subquery: self._nested,
-            t.Item: self._element,
-            t.Expansion: self._expansion,
-            t.ArrayMatch: self._match,
-        }
 
     def compile(self, node: t.Expression, scope: Scope) -> Evaluate:
         """A function from a row to the expression's value."""
@@ -79,7 +51,7 @@ class Expressions:
 
     def code(self, node: t.Expression, scope: Scope) -> Code:
         """The same, and whether it is constant."""
-        return self._compilers[type(node)](node, scope).fold(self._run)
+        return self._compilers[type(node)](self, node, scope).fold(self._run)
 
     def constant(self, node: t.Expression, scope: Scope) -> Any:
         """The value of an expression that has to be known before the query runs."""
@@ -270,7 +242,7 @@ class Expressions:
         return Code(evaluate, function.deterministic and all(part.constant for part in parts))
 
     def _nested(self, node: t.Subquery, scope: Scope) -> Code:
-        return Code(self._subquery(node.statements, scope))
+        return Code(scope.subquery(node.statements, scope))
 
     # Arrays
 
@@ -330,6 +302,28 @@ class Expressions:
             return enough(found, len(elements), None if count is None else count(row))
 
         return Code(matches)
+
+    _compilers: ClassVar[dict[type[t.Node], Callable[[Any, Any, Scope], Code]]] = {
+        t.Literal: _literal,
+        t.ArrayLiteral: _array,
+        t.ObjectLiteral: _object,
+        t.Variable: _variable,
+        t.Collection: _collection,
+        t.CollectionBind: _collection,
+        t.BindParameter: _bind,
+        t.Attribute: _attribute,
+        t.Index: _index,
+        t.Unary: _unary,
+        t.Binary: _binary,
+        t.Quantified: _quantified,
+        t.Range: _range,
+        t.Ternary: _ternary,
+        t.Call: _call,
+        t.Subquery: _nested,
+        t.Item: _element,
+        t.Expansion: _expansion,
+        t.ArrayMatch: _match,
+    }
 
 
 def _taken(evaluate: Evaluate, name: str) -> Evaluate:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
+from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql.run import Evaluate, Run
 
 
@@ -26,9 +28,15 @@ class Code(NamedTuple):
 
 
 class Scope:
-    """Which variable stands in which slot; inner scopes see the outer ones."""
+    """Which variable stands in which slot; inner scopes see the outer ones.
 
-    def __init__(self, run: Run, outer: Scope | None = None) -> None:
+    Args:
+        subquery: Compiles the statements of a subquery, given the scope that it sees. It comes
+            along here so that what compiles expressions holds nothing that compiles statements.
+    """
+
+    def __init__(self, run: Run, subquery: Subquery, outer: Scope | None = None) -> None:
+        self.subquery = subquery
         self._run = run
         self._outer = outer
         self._slots: dict[str, int] = {}
@@ -37,7 +45,7 @@ class Scope:
 
     def inner(self) -> Scope:
         """A scope inside this one."""
-        return Scope(self._run, self)
+        return Scope(self._run, self.subquery, self)
 
     def declare(self, name: str, value: Code | None = None) -> int:
         """A slot for a new variable; a constant `value` is taken instead of what stands there."""
@@ -74,3 +82,7 @@ class Scope:
     def names(self) -> set[str]:
         """Every variable that can be seen."""
         return set(self._slots) | (self._outer.names() if self._outer is not None else set())
+
+
+Subquery: TypeAlias = Callable[[Sequence[t.Statement], Scope], Evaluate]
+"""Compiles a subquery within a scope: a function from a row to the list of what it returns."""

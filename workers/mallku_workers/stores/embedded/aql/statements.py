@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from mallku_contracts.aql import tree as t
 from mallku_workers.stores.embedded.aql import operators as o
@@ -33,6 +33,8 @@ from mallku_workers.stores.embedded.catalog import Collection
 
 Stage: TypeAlias = Callable[[Iterator[Row], Row], Iterator[Row]]
 """Rows in, rows out; the second argument is the row that the (sub)query began with."""
+
+_Own: TypeAlias = Callable[[Any, Any, Sequence[t.Statement], Scope], Stage]
 
 NOT_A_LIST: Final = 1563
 OUT_OF_RANGE: Final = 1504
@@ -60,14 +62,7 @@ class Statements:
         self._counted: t.Limit | None = None
         self._outermost: t.Statement | None = None
         self._sort_wanted: t.Sort | None = None
-        self._own: dict[type[t.Node], Callable[[Any, Sequence[t.Statement], Scope], Stage]] = {
-            t.For: self._for,
-            t.Filter: self._filter,
-            t.Let: self._let,
-            t.Limit: self._limit,
-            t.Sort: self._sort,
-        }
-        self.expressions = Expressions(run, self._subquery)
+        self.expressions = Expressions(run)
 
     def query(
         self, statements: Sequence[t.Statement], scope: Scope
@@ -92,7 +87,8 @@ class Statements:
         if self.run.full_count and self._counted is None:
             self._counted = limits[-1] if limits else _NO_LIMIT
 
-    def _subquery(self, statements: tuple[t.Statement, ...], outer: Scope) -> Evaluate:
+    def subquery(self, statements: Sequence[t.Statement], outer: Scope) -> Evaluate:
+        """A function from a row to the list of what a subquery returns."""
         values = self.query(statements, outer.inner())
         memory = self.run.memory
 
@@ -131,7 +127,7 @@ class Statements:
         if isinstance(node, t.Collect):
             stage = self._collect(node, statements[:place], following, scope)
         elif own is not None:
-            stage = own(node, following, scope)
+            stage = own(self, node, following, scope)
         else:
             compile_stage = _COMPILERS.get(type(node), compile_modification)
             stage = compile_stage(self.expressions, self.run, node, scope)
@@ -318,6 +314,14 @@ class Statements:
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
             raise failed(node, "LIMIT takes numbers from 0 on", OUT_OF_RANGE)
         return int(min(value, MAX_LIMIT))
+
+    _own: ClassVar[dict[type[t.Node], _Own]] = {
+        t.For: _for,
+        t.Filter: _filter,
+        t.Let: _let,
+        t.Limit: _limit,
+        t.Sort: _sort,
+    }
 
 
 def _flow(stages: Sequence[Stage], base: Row) -> Iterator[Row]:
