@@ -49,7 +49,7 @@ class Observing:
         self.parts = parts = Parts(instance, settings.clock_skew_ms, store=settings.store)
         self._settings = settings
         self.tally = Tally(CollectionClasses(lambda: _governor(parts).policy))
-        lines = RefusalLog(talks)
+        self._lines = lines = RefusalLog(talks)
         self.observer: Observer = Several(self.tally, lines) if settings.observe else lines
 
     async def open(self, stack: AsyncExitStack) -> None:
@@ -77,6 +77,7 @@ class Observing:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.parts.lag.keep_looking())
             group.create_task(keep_duty(self.parts, dispatcher))
+            group.create_task(self._lines.keep_telling())
             if self._settings.observe:
                 every_s = self._settings.trail_look_s
                 group.create_task(keep_counting_jobs(self.parts, records, every_s))

@@ -6,6 +6,7 @@ no name that a policy has not let in. Floods are summed up.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,6 +19,9 @@ from mallku_workers.observing.observer import Observer
 
 MAX_LINES_PER_S: Final = 50
 """Lines about refusals in a second; the rest is told as a number."""
+
+TELL_S: Final = 1.0
+"""Between two looks whether there were too many lines, seconds."""
 
 _SURPRISES: Final = (InternalError, OutcomePending, OutcomeUnknown)
 _log = structlog.get_logger("mallku.commands")
@@ -51,12 +55,28 @@ class RefusalLog:
         event = "command_failed" if case.intended else "command_refused"
         write(event, code=error.code, number=error.number, **_which(case), **_where(error))
 
-    def _has_room(self) -> bool:
+    async def keep_telling(self) -> None:
+        """Tell how many lines a second had too many once it is over, until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(TELL_S)
+                self._turn()
+        finally:
+            self._tell()
+
+    def _turn(self) -> None:
         second = int(self._clock())
         if second != self._second:
-            if self._left_out:
-                _log.warning("refusals_left_out", lines=self._left_out)
-            self._second, self._written, self._left_out = second, 0, 0
+            self._tell()
+            self._second, self._written = second, 0
+
+    def _tell(self) -> None:
+        if self._left_out:
+            _log.warning("refusals_left_out", lines=self._left_out)
+        self._left_out = 0
+
+    def _has_room(self) -> bool:
+        self._turn()
         if self._written >= MAX_LINES_PER_S:
             self._left_out += 1
             return False
