@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import Any
 
 import pybreaker
@@ -15,7 +16,7 @@ from mallku_contracts.errors import (
     Unavailable,
 )
 from mallku_contracts.operations import Access
-from mallku_workers.breaker import Breaker, BreakerLimits, Breakers, BreakerState
+from mallku_workers.breaker import Breaker, BreakerLimits, Breakers
 
 
 class Clock:
@@ -83,14 +84,16 @@ def _open(breaker: Breaker) -> None:
 
 
 @pytest.mark.parametrize("error", [Unavailable(""), OutcomeUnknown(""), StoreFailure("")])
-def test_it_opens_at_the_ratio_and_not_below(breaker: Breaker, error: Exception) -> None:
+def test_it_opens_at_the_ratio_and_not_below(
+    breaker: Breaker, listener: Listener, error: Exception
+) -> None:
     """Four of nine are not enough, five of ten are; refusals of the store are successes."""
     for end in (None, DocumentNotFound(""), None, None, None):
         _call(breaker, end)
     for _ in range(4):
         _call(breaker, error)
     assert breaker.state == "closed"
-    assert (breaker.look().calls, breaker.look().failures) == (9, 4)
+    assert Counter(told.partition(" ")[0] for told in listener.told) == {"success": 5, "failure": 4}
     _call(breaker, error)
     assert breaker.state == "open"
 
@@ -123,42 +126,40 @@ def test_success_in_between_does_not_hide_a_store_that_mostly_fails(breaker: Bre
     assert breaker.state == "open"
 
 
-def test_its_state_is_a_value_and_listeners_are_told(
+def test_listeners_are_told_what_it_sees_and_does(
     breaker: Breaker, clock: Clock, listener: Listener
 ) -> None:
     """Open, half-open, closed, each once; pybreaker's storage holds the state and the counter."""
     _open(breaker)
-    clock.now += 0.5
-    assert breaker.look() == BreakerState("s.read", "open", 3, 3, 1, 1.5)
     assert breaker._breaker._state_storage.state == "open"
     assert breaker._breaker.fail_counter == 3
-    clock.now += 1.5
+    clock.now += 2.0
     _call(breaker)
-    assert breaker.look() == BreakerState("s.read", "closed", 0, 0, 1, None)
+    assert breaker.state == "closed"
     told = ["failure Unavailable"] * 3
     told += ["s.read open", "s.read half-open", "success", "s.read closed"]
     assert listener.told == told
 
 
-def test_classes_have_breakers_of_their_own(clock: Clock) -> None:
+def test_classes_have_breakers_of_their_own(clock: Clock, listener: Listener) -> None:
     """A store that cannot write is still read."""
-    breakers = Breakers(LIMITS, clock, "arango")
+    breakers = Breakers(LIMITS, clock, "arango", [listener])
     for _ in range(3):
         _call(breakers.of(Access.WRITE), Unavailable(""))
     assert breakers.states() == {"read": "closed", "write": "open", "admin": "closed"}
     with breakers.of(Access.READ).guard():
         pass
-    assert breakers.look()["write"].name == "arango.write"
+    assert listener.told[3:] == ["arango.write open", "success"]
 
 
-def test_who_waited_meanwhile_asks_no_more(breaker: Breaker) -> None:
+def test_who_waited_meanwhile_asks_no_more(breaker: Breaker, listener: Listener) -> None:
     """A call that waited for a place while the breaker opened is refused before it begins."""
     with breaker.guard() as look_again:
         look_again()
         _open(breaker)
         with pytest.raises(Unavailable):
             look_again()
-    assert breaker.look().calls == 3
+    assert listener.told == ["failure Unavailable"] * 3 + ["s.read open"]
 
 
 def test_what_says_nothing_of_the_store(breaker: Breaker) -> None:

@@ -61,26 +61,6 @@ class BreakerLimits:
     reset_s: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerState:
-    """Where a breaker stands.
-
-    Attributes:
-        state: `closed`, `open` or `half-open`.
-        calls: Calls that said something of the store, in the window.
-        failures: Those of them that failed.
-        opened: How often it opened since the start.
-        retry_after_s: Until the next probe may pass, seconds; None where everybody may.
-    """
-
-    name: str
-    state: str
-    calls: int
-    failures: int
-    opened: int
-    retry_after_s: float | None
-
-
 class Breaker:
     """Opens when too many of the calls of the last seconds failed.
 
@@ -111,7 +91,6 @@ class Breaker:
         self._calls = RollingCount(limits.window_s, clock)
         self._failures = RollingCount(limits.window_s, clock)
         self._opened_at = 0.0
-        self._opened = 0
         self._probing = False
         self._epoch = 0
 
@@ -119,12 +98,6 @@ class Breaker:
     def state(self) -> str:
         """`closed`, `open` or `half-open`."""
         return str(self._breaker.current_state)
-
-    def look(self) -> BreakerState:
-        """Where it stands now, as a value."""
-        left_s = None if self.state == pybreaker.STATE_CLOSED else max(self._left_s(), 0.0)
-        calls, failures = self._calls.total, self._failures.total
-        return BreakerState(self._breaker.name, self.state, calls, failures, self._opened, left_s)
 
     def refuse_open(self) -> None:
         """Raise `Unavailable` while nobody is let through, with the next probe's time."""
@@ -195,7 +168,6 @@ class Breaker:
         self._breaker._state_storage.increment_counter()  # noqa: SLF001 - documented storage
         if probe or self._too_many():
             self._opened_at = self._clock()
-            self._opened += 1
             self._change(self._breaker.open)
 
     def _too_many(self) -> bool:
@@ -229,10 +201,6 @@ class Breakers:
     def of(self, access: Access) -> Breaker:
         """The breaker of one class."""
         return self._of[access]
-
-    def look(self) -> dict[str, BreakerState]:
-        """Where each stands, by the class."""
-        return {access.value: breaker.look() for access, breaker in self._of.items()}
 
     def states(self) -> dict[str, str]:
         """`closed`, `open` or `half-open`, by the class."""
