@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import psutil
 
@@ -22,6 +22,8 @@ SETTLE_S: Final = 0.1
 
 QUIET_SHARE: Final = 0.1
 """What others may take of the machine in a run that counts as quiet, as a part of the whole."""
+
+_Round = TypeVar("_Round")
 
 OTHERS: Final = "others"
 """Stands among a run's processes for all that have no part in it."""
@@ -62,23 +64,35 @@ async def compete(group: Sequence[Contestant], load: Load, rounds: int) -> dict[
     A round in which others used the machine is followed by one more, up to as many again; the
     quietest are kept. Who is quicker has no say in that.
     """
-    played: list[tuple[float, list[Run]]] = []
     async with AsyncExitStack() as stack:
         clients: list[tuple[Contestant, Child]] = []
         for one in group:
             client = await stack.enter_async_context(load_generator(one.name, one.setting))
             clients.append((one, client))
             await client.run(replace(WARM_UP, in_flight=load.in_flight))
-        while len(played) < 2 * rounds and _quiet(played) < rounds:
+
+        async def play(number: int) -> list[Run]:
             runs = [await _measure(one, client, load) for one, client in clients]
-            played.append((max(others_share(run) for run in runs), runs))
-            _tell(len(played), group, runs)
-    kept = sorted(played, key=lambda entry: entry[0])[:rounds]
-    return {one.name: [runs[place] for _, runs in kept] for place, one in enumerate(group)}
+            _tell(number, group, runs)
+            return runs
+
+        kept = await quiet_rounds(rounds, play, lambda runs: max(map(others_share, runs)))
+    return {one.name: [runs[place] for runs in kept] for place, one in enumerate(group)}
 
 
-def _quiet(played: Sequence[tuple[float, list[Run]]]) -> int:
-    return sum(others <= QUIET_SHARE for others, _ in played)
+async def quiet_rounds(
+    rounds: int, play: Callable[[int], Awaitable[_Round]], others: Callable[[_Round], float]
+) -> list[_Round]:
+    """As many quiet rounds as were asked for, or the quietest of twice as many.
+
+    Args:
+        play: Plays one; they are numbered from 1.
+        others: The part of the machine that others took meanwhile, 0 to 1.
+    """
+    played: list[_Round] = []
+    while len(played) < 2 * rounds and sum(others(one) <= QUIET_SHARE for one in played) < rounds:
+        played.append(await play(len(played) + 1))
+    return sorted(played, key=others)[:rounds]
 
 
 async def _measure(one: Contestant, client: Child, load: Load) -> Run:

@@ -34,7 +34,7 @@ from mallku_deploy.bench import CpuMeter, Run, Spread, summarize
 from mallku_deploy.bench.calls import document
 from mallku_deploy.bench.policy import POLICY
 from tests.benchmarks.children import Child, load_generator
-from tests.benchmarks.contest import OTHERS, QUIET_SHARE, machine_cpu_s, others_share
+from tests.benchmarks.contest import OTHERS, machine_cpu_s, others_share, quiet_rounds
 from tests.benchmarks.openloop_clients import COLLECTION, DOCUMENTS, SIZE, Order
 from tests.integration.world import World, running_world
 
@@ -153,16 +153,12 @@ async def _run(asked: argparse.Namespace, folder: Path) -> int:
 async def _rounds(
     generators: Sequence[Child], pids: dict[str, list[int]], asked: argparse.Namespace
 ) -> list[Round]:
-    """As many quiet rounds as were asked for, or the quietest of twice as many."""
-    played: list[Round] = []
-    while len(played) < 2 * asked.rounds and _quiet(played) < asked.rounds:
-        played.append(await _play(generators, pids, asked, len(played)))
-        _tell(len(played), played[-1])
-    return sorted(played, key=lambda each: others_share(each.run))[: asked.rounds]
+    async def play(number: int) -> Round:
+        played = await _play(generators, pids, asked, number)
+        _tell(number, played)
+        return played
 
-
-def _quiet(played: Sequence[Round]) -> int:
-    return sum(others_share(each.run) <= QUIET_SHARE for each in played)
+    return await quiet_rounds(asked.rounds, play, lambda each: others_share(each.run))
 
 
 def _tell(number: int, each: Round) -> None:

@@ -17,6 +17,7 @@ from tests.benchmarks.contestants import Casting, goals
 from tests.benchmarks.report import blocks, disturbance, machine, show
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.startup import Startup, measure
+from tests.support.marked import write_between
 
 BEGIN: Final = "<!-- measured: begin -->"
 END: Final = "<!-- measured: end -->"
@@ -37,7 +38,7 @@ def main() -> None:
     if options.write:
         text = [machine(load, options.rounds, options.size), disturbance(results)]
         text += [block.markdown() for block in found]
-        write_between_markers(options.write, "\n\n".join(text))
+        write_between(options.write, BEGIN, END, "\n" + "\n\n".join(text) + "\n\n")
 
 
 async def _contest(options: argparse.Namespace, load: Load) -> Results:
@@ -50,15 +51,6 @@ async def _contest(options: argparse.Namespace, load: Load) -> Results:
                     print(", ".join(one.name for one in group), file=sys.stderr)
                     runs.append(await compete(group, load, options.rounds))
     return Results(runs)
-
-
-def write_between_markers(path: Path, text: str) -> None:
-    """Put `text` in the place of what stands between the markers of a document."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{path} has no lines {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
 def _as_json(results: Results, startup: Startup | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -68,7 +68,6 @@ class Arena:
     clock: Path
     cluster: Cluster | None = None
     database: SimulatedArango | None = None
-    events: list[str] = field(default_factory=list[str])
 
 
 @asynccontextmanager

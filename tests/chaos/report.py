@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.chaos.round import Round
 from tests.chaos.schedule import KINDS, STEPS
+from tests.support.marked import write_between
 
 
 def report(rounds: list[Round], seconds: float, command: str) -> str:
@@ -53,13 +54,7 @@ def write_into(path: Path, name: str, text: str) -> None:
     Raises:
         ValueError: the document has no such marks.
     """
-    document = path.read_text()
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if begin not in document or end not in document:
-        raise ValueError(f"{path} has no {begin} and {end}")
-    before, _, rest = document.partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{begin}\n{text}{end}{after}")
+    write_between(path, f"<!-- {name} -->", f"<!-- /{name} -->", text)
 
 
 def _rows(

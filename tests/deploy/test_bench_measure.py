@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from mallku_deploy.bench import CpuMeter, Load, Run, Spread, drive, summarize
-from tests.benchmarks.contest import Results
+from tests.benchmarks.contest import Results, quiet_rounds
 from tests.benchmarks.contestants import Goal
-from tests.benchmarks.run import BEGIN, END, write_between_markers
+from tests.benchmarks.run import BEGIN, END
+from tests.support.marked import write_between
 
 
 def test_percentiles_are_measured_latencies() -> None:
@@ -70,9 +71,31 @@ def test_only_what_stands_between_the_markers_is_rewritten(tmp_path: Path) -> No
     """Text around the tables survives, and a document without markers is left alone."""
     document = tmp_path / "benchmarks.md"
     document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
-    write_between_markers(document, "new")
+    write_between(document, BEGIN, END, "\nnew\n\n")
     assert document.read_text(encoding="utf-8") == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
     document.write_text("nothing", encoding="utf-8")
-    with pytest.raises(SystemExit):
-        write_between_markers(document, "new")
+    with pytest.raises(ValueError, match="has no"):
+        write_between(document, BEGIN, END, "\nnew\n\n")
     assert document.read_text(encoding="utf-8") == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("others", "played", "kept"),
+    [
+        ([0.0, 0.0, 0.9, 0.9], 2, [0.0, 0.0]),
+        ([0.9, 0.0, 0.05, 0.9], 3, [0.0, 0.05]),
+        ([0.9, 0.5, 0.7, 0.3, 0.0], 4, [0.3, 0.5]),
+    ],
+)
+async def test_a_disturbed_round_is_played_again(
+    others: list[float], played: int, kept: list[float]
+) -> None:
+    """Until there are quiet ones enough, or twice as many in all; the quietest are kept."""
+    numbers: list[int] = []
+
+    async def play(number: int) -> float:
+        numbers.append(number)
+        return others[number - 1]
+
+    assert await quiet_rounds(2, play, lambda share: share) == kept
+    assert numbers == list(range(1, played + 1))
