@@ -32,6 +32,9 @@ LONG_TEXTS, DEPTH, CHARACTERS = 12, 16, 300_000
 SHORT_BUDGET_MS = 400
 """How long the flooder waits for a search over them."""
 
+LATE = frozenset({"deadline_exceeded", "unavailable"})
+"""What is told of a command whose caller's time was used up in the store."""
+
 MUCH_LONGER_S = 2.0
 """How much longer a bystander's slowest command may take than alone, on a crowded machine."""
 
@@ -100,7 +103,7 @@ async def test_one_principal_floods_all_slots(arena: Arena, flooder: Attacker, f
         await asyncio.gather(*lanes)
     longer_s = AMONG_QUERIES_S if flood == "of queries" else MUCH_LONGER_S
     assert max(crowded) < median(alone) + longer_s
-    late = {"deadline_exceeded", "unavailable"} if flood == "of queries" else set[str]()
+    late = LATE if flood == "of queries" else frozenset[str]()
     assert codes <= {"busy", "rate_limited", "invalid_arguments"} | late
     assert "busy" in codes or flood == "of refusals"  # which takes no slot for long
 
@@ -145,7 +148,7 @@ async def test_searches_over_long_texts_flood_a_store(
         await asyncio.gather(*lanes)
         await arena.operator.collection(SCRATCH).truncate()
     assert max(crowded) < MUCH_LONGER_S
-    assert "deadline_exceeded" in codes
+    assert codes & LATE  # whichever of store and worker came to say so first
 
 
 async def test_one_without_limits_floods_all_slots(arena: Arena) -> None:
