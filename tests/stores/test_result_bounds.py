@@ -14,6 +14,8 @@ from tests.stores.asking import Asker
 from tests.stores.calling import Caller
 from tests.stores.ruled import everything
 
+pytestmark = pytest.mark.timeout(180)
+
 LARGE = 1_500_000
 TEXT = "x" * LARGE
 ENOUGH = MAX_RESULT_BYTES // LARGE + 1

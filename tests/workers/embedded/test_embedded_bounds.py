@@ -15,6 +15,8 @@ from mallku_workers.stores.embedded.settings import EmbeddedSettings
 from tests.stores.asking import Asker
 from tests.stores.calling import Caller
 
+pytestmark = pytest.mark.timeout(180)
+
 SIZE = MIB
 COUNT = 24
 MOST = EmbeddedSettings().max_match_bytes
