@@ -105,6 +105,25 @@ def different(values: Iterable[Any]) -> list[Any]:
     return found
 
 
+def set_of(values: Iterable[Any]) -> list[Any]:
+    """Values without those that are one with an earlier one: equal, with the same nulls in them."""
+    found: list[Any] = []
+    for value in values:
+        if not any(_is_one(value, other) for other in found):
+            found.append(value)
+    return found
+
+
+def _is_one(left: Any, right: Any) -> bool:
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_is_one, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(
+            _is_one(left[name], right[name]) for name in left
+        )
+    return order(left, right) == 0
+
+
 # Expressions
 
 
@@ -350,7 +369,7 @@ AGGREGATES: Final[dict[str, Callable[[list[Any]], Any]]] = {
     "SUM": lambda values: _numbers(values, math.fsum),
     "MIN": lambda values: min(values, key=by_order),
     "MAX": lambda values: max(values, key=by_order),
-    "COUNT_DISTINCT": lambda values: len(different(values)),
+    "COUNT_DISTINCT": lambda values: len(set_of(values)),
     "SORTED_UNIQUE": lambda values: in_order(different(values)),
 }
 
@@ -379,16 +398,22 @@ class Collecting:
     count: str | None = None
 
     def statement(self) -> Statement:
-        """The statement; behind it a group's members stand sorted, for their order has no say."""
+        """The statement; behind it a group's members stand sorted, for their order has no say.
+
+        Groups are told apart by order, as the sorted method does.
+        """
         listed = ", ".join(f"{name} = {part.text}" for name, part in self.groups)
         text = f"COLLECT {listed}"
         if self.aggregates:
             calls = ", ".join(f"{name} = {call}({of.text})" for name, call, of in self.aggregates)
             text += f" AGGREGATE {calls}"
         if self.into is not None and self.keep is not None:
-            text += f" INTO {self.into} = {self.keep.text} LET {self.into}_ = SORTED({self.into})"
+            text += f" INTO {self.into} = {self.keep.text}"
         if self.count is not None:
             text += f" WITH COUNT INTO {self.count}"
+        text += ' OPTIONS {method: "sorted"}'
+        if self.into is not None and self.keep is not None:
+            text += f" LET {self.into}_ = SORTED({self.into})"
         return Statement(text, self._run)
 
     def _run(self, rows: list[Env], _data: Data) -> list[Env]:
@@ -434,7 +459,7 @@ class Query:
         for statement in self.statements:
             rows = statement.run(rows, data)
         values = [self.returned.value(row) for row in rows]
-        return different(values) if self.distinct else values
+        return set_of(values) if self.distinct else values
 
 
 # Answers

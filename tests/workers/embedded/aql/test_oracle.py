@@ -189,7 +189,8 @@ def test_collecting_counts_every_row_once(
             session,
             f"FOR d IN c0 COLLECT k = {key} INTO g RETURN {{k, n: LENGTH(g), keys: g[*].d._key}}",
         )
-        counted = run(session, f"FOR d IN c0 COLLECT k = {key} WITH COUNT INTO n RETURN n")
+        count = f"COLLECT k = {key} WITH COUNT INTO n OPTIONS {{method: 'sorted'}}"
+        counted = run(session, f"FOR d IN c0 {count} RETURN n")
         assert [group["n"] for group in groups] == counted
         keys = [one for group in groups for one in group["keys"]]
         assert sorted(keys) == sorted(one["_key"] for one in documents["c0"])
