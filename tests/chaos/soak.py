@@ -31,6 +31,7 @@ from mallku_contracts.errors import MallkuError
 from mallku_contracts.limits import MIB
 from mallku_deploy.bench import Load, drive
 from mallku_deploy.bench.calls import Calls, open_calls
+from mallku_deploy.bench.policy import POLICY
 from tests.chaos.report import write_into
 from tests.integration.world import World, running_world
 
@@ -206,7 +207,9 @@ def report(soaked: Soaked, seconds: float) -> tuple[str, bool]:
 
 
 async def _run(asked: argparse.Namespace, folder: Path) -> int:
-    async with running_world(folder / "house", asked.workers, streams=TRAIL) as world:
+    async with running_world(
+        folder / "house", asked.workers, policy=POLICY, streams=TRAIL
+    ) as world:
         settings = world.client_settings("mallku")
         async with open_calls(settings, collection=_COLLECTION, size=DOCUMENT_BYTES) as calls:
             busy = Load(in_flight=CAPACITY_CALLERS, count=1_000_000, seconds=CAPACITY_S)
