@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -198,11 +198,12 @@ class Gateway:
         """
         self._forget()
         message = Message(subject, reply, data, NOW_MS, time.monotonic())
-        with capture_logs() as said:
+        with capture_logs([_with_its_frames]) as said:
             self._runner.get_loop().run_until_complete(self.pipeline.handle(message))
         for event in said:
             if event["event"] == "unexpected":
-                raise AssertionError("not a coded error") from event["exc_info"]
+                error = event["exc_info"].with_traceback(event["frames"])
+                raise AssertionError("not a coded error") from error
         answer = self._answer(message)
         works = tuple(self._cluster.store.works)
         touched = bool(
@@ -244,3 +245,13 @@ def _readable(reply: bytes) -> Mapping[str, Any]:
     else:
         assert "result" in answer, "neither an error nor a result"
     return answer
+
+
+def _with_its_frames(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Keep where an error came from: the pipeline parts it from that once it was logged."""
+    error = event.get("exc_info")
+    if isinstance(error, BaseException):
+        event["frames"] = error.__traceback__
+    return event
