@@ -107,6 +107,13 @@ class Attacker:
         ]
 
 
+MOST_AT_ONCE = 50
+"""Records of the trail in one fetch: the server drops who does not take 64 MiB quickly enough."""
+
+PATIENCE_S = 30.0
+"""How long they may take on a busy machine, seconds."""
+
+
 @dataclass(frozen=True)
 class State:
     """What an attack must not change.
@@ -191,7 +198,8 @@ class Arena:
         """Everything that the trail holds now, each record checked for what can be checked."""
         _, last = await self.stream(AUDIT)
         while len(self.records) < last:
-            for message in await self.reader.fetch(min(last - len(self.records), 500), timeout=5):
+            most = min(last - len(self.records), MOST_AT_ONCE)
+            for message in await self.reader.fetch(most, timeout=PATIENCE_S):
                 self.records.append(self._checked(message))
         return self.records
 

@@ -26,7 +26,7 @@ AT_ONCE = 4_000
 SEARCHED = 200
 """Documents that a search goes through."""
 
-LONG_TEXTS, DEPTH, CHARACTERS = 12, 16, 300_000
+LONG_TEXTS, DEPTH, CHARACTERS = 12, 16, 100_000
 """Documents with one long text each, levels around it, and how long it is, characters."""
 
 SHORT_BUDGET_MS = 400
